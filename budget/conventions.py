@@ -1,0 +1,141 @@
+"""Counting conventions: what each layer costs, as small pure functions in one table per convention.
+
+A multiply-accumulate (MAC) is counted differently by every tool, and the choice decides whether a network fits:
+the challenge's baseline takes 29,419,156 MACs by the challenge's rule and 31,019,968 by fvcore's. So every count
+names its convention. All of them charge a convolution for its weights at every output position, padding included.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from budget.layers import BatchNorm2d, Conv2d, Count, GlobalAveragePool, Layer, Pool2d, Shape
+
+
+class UnknownLayerError(ValueError):
+    """A convention has no rule for a layer: a count that skips it would be wrong in silence."""
+
+
+class Cost(NamedTuple):
+    """What one layer adds."""
+
+    parameters: Count
+    macs: Count
+
+
+FREE = Cost(0, 0)
+Rule = Callable[[Any], Cost]
+
+
+@dataclass(frozen=True)
+class Convention:
+    """A named table from layer type to cost."""
+
+    name: str
+    summary: str
+    rules: Mapping[type, Rule]
+
+    def cost(self, layer: Layer) -> Cost:
+        """The layer's parameters and MACs; raises `UnknownLayerError` for a type without a rule."""
+        rule = self.rules.get(type(layer))
+        if rule is None:
+            raise UnknownLayerError(
+                f"convention `{self.name}` has no rule for a layer of type {type(layer).__name__} ({layer!r}); "
+                f"it knows {', '.join(kind.__name__ for kind in self.rules)}"
+            )
+        return rule(layer)
+
+
+def _positions(shape: Shape) -> Count:
+    return shape[1] * shape[2]
+
+
+def _elements(shape: Shape) -> Count:
+    return shape[0] * shape[1] * shape[2]
+
+
+def _free(_layer: Layer) -> Cost:
+    return FREE
+
+
+def _conv_with_bias(layer: Conv2d) -> Cost:
+    output = layer.output
+    parameters = layer.weights + layer.bias * output[0]
+    return Cost(parameters, parameters * _positions(output))
+
+
+def _conv_weights_alone(layer: Conv2d) -> Cost:
+    output = layer.output
+    return Cost(layer.weights + layer.bias * output[0], layer.weights * _positions(output))
+
+
+def _conv_after_folding(layer: Conv2d) -> Cost:
+    output = layer.output
+    parameters = layer.weights + (layer.bias or layer.foldable_norm) * output[0]
+    return Cost(parameters, parameters * _positions(output))
+
+
+def _norm_per_channel(layer: BatchNorm2d) -> Cost:
+    return Cost(2 * layer.input[0], 2 * layer.input[0])
+
+
+def _norm_after_folding(layer: BatchNorm2d) -> Cost:
+    return FREE if layer.foldable else _norm_per_channel(layer)
+
+
+def _norm_without_macs(layer: BatchNorm2d) -> Cost:
+    return Cost(2 * layer.input[0], 0)
+
+
+def _norm_per_element(macs_per_element: int) -> Rule:
+    return lambda layer: Cost(2 * layer.input[0], macs_per_element * _elements(layer.input))
+
+
+def _average_pool_output(layer: Pool2d) -> Cost:
+    return Cost(0, layer.present * _elements(layer.output)) if layer.average else FREE
+
+
+def _global_pool_input(layer: GlobalAveragePool) -> Cost:
+    return Cost(0, _elements(layer.input))
+
+
+def _global_pool_sum_and_division(layer: GlobalAveragePool) -> Cost:
+    return Cost(0, (_positions(layer.input) + 1) * layer.input[0])
+
+
+DCASE = Convention(
+    "dcase",
+    "the challenge's rule (torchinfo, NeSsi): bias counted, batch norm 2 MACs a channel, pools free",
+    {Conv2d: _conv_with_bias, BatchNorm2d: _norm_per_channel, Pool2d: _free, GlobalAveragePool: _free},
+)
+FOLDED = Convention(
+    "folded",
+    "the challenge's rule after each batch norm that follows a convolution is merged into it",
+    {Conv2d: _conv_after_folding, BatchNorm2d: _norm_after_folding, Pool2d: _free, GlobalAveragePool: _free},
+)
+CONVOLUTIONS = Convention(
+    "convolutions",
+    "weights of convolutions alone, without bias (half of torch's FlopCounterMode)",
+    {Conv2d: _conv_weights_alone, BatchNorm2d: _norm_without_macs, Pool2d: _free, GlobalAveragePool: _free},
+)
+FVCORE = Convention(
+    "fvcore",
+    "fvcore: no bias, batch norm 2 MACs an element, the global pool its input",
+    {
+        Conv2d: _conv_weights_alone,
+        BatchNorm2d: _norm_per_element(2),
+        Pool2d: _free,
+        GlobalAveragePool: _global_pool_input,
+    },
+)
+THOP = Convention(
+    "thop",
+    "thop: no bias, batch norm 4 MACs an element, average pools one an output element",
+    {
+        Conv2d: _conv_weights_alone,
+        BatchNorm2d: _norm_per_element(4),
+        Pool2d: _average_pool_output,
+        GlobalAveragePool: _global_pool_sum_and_division,
+    },
+)
+CONVENTIONS = {convention.name: convention for convention in (DCASE, FOLDED, CONVOLUTIONS, FVCORE, THOP)}

@@ -1,0 +1,290 @@
+"""What a network is: a frozen description from which its layers, its cost and its modules follow.
+
+`TABLE1` is the network of the DynaCP report, read so that it has exactly the report's 28,938,900 MACs and 61,644
+parameters (the table's Input column is a stale copy and cannot be met). Where the counts do not decide, this project
+takes, once and here: average pools in the parallel branch and in the shortcut (CP-Mobile's shortcut is one, and the
+report says that both pools match), batch norm after the sum of both branches, ReLU6 throughout (the table gives it for
+the stem), and dilation 1 in the second block (the table's Dilation column; dilation 2 then falls exactly on the
+blocks with stride 1 x 1). No torch is imported here.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Protocol
+
+from budget.layers import BatchNorm2d, Conv2d, Count, GlobalAveragePool, Layer, Pool2d, Shape
+
+PLAIN, IDENTITY, POOLED = 1, 2, 3
+"""Residual types: 1 no shortcut, 2 identity, 3 a pool with the block's stride."""
+
+STEM_STRIDE = (2, 2)
+"""(frequency, time) stride of both convolutions of the stem."""
+
+
+class ArchitectureError(ValueError):
+    """A description that is no network of this family."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ArchitectureError(message)
+
+
+def _positive_int(name: str, value: object) -> None:
+    _require(type(value) is int and value > 0, f"`{name}` must be a positive integer, but got {value!r}.")
+
+
+def _one_of(name: str, value: object, choices: Sequence[object]) -> None:
+    known = ", ".join(map(str, choices))
+    _require(type(value) is not bool and value in choices, f"`{name}` must be one of {known}, but got {value!r}.")
+
+
+def _pair(name: str, value: object) -> None:
+    _require(isinstance(value, tuple) and len(value) == 2, f"`{name}` must be a pair of integers, but got {value!r}.")
+    for number in value:  # type: ignore[attr-defined]
+        _positive_int(name, number)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """DPCPBlock(dilation)_residual: channels in -> expanded -> out, with a (frequency, time) stride.
+
+    The channels that enter are those that leave the block before, so `Architecture` checks what depends on them.
+    """
+
+    expanded: int
+    out: int
+    dilation: int = 1
+    residual: int = PLAIN
+    stride: tuple[int, int] = (1, 1)
+
+    def __post_init__(self) -> None:
+        for name in ("expanded", "out", "dilation"):
+            _positive_int(name, getattr(self, name))
+        _one_of("residual", self.residual, (PLAIN, IDENTITY, POOLED))
+        _pair("stride", self.stride)
+        for step in self.stride:
+            _one_of("stride", step, (1, 2))
+        strided = self.stride != (1, 1)
+        _require(
+            not (self.residual == IDENTITY and strided),
+            f"`residual` 2 is the identity and needs stride (1, 1), but got {self.stride}; a strided block takes 1 or 3.",
+        )
+        _require(
+            not (self.residual == POOLED and not strided),
+            "`residual` 3 pools with the block's stride and needs one above (1, 1); a block without takes 1 or 2.",
+        )
+
+    def __str__(self) -> str:
+        return f"({self.dilation})_{self.residual} {self.expanded}>{self.out} {self.stride[0]}x{self.stride[1]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A network: stem, blocks, head. One network has one description, and one JSON text.
+
+    `input` is (mel bands, frames). `family` is `dpcp` (depthwise convolution with bias, plus a parallel pool) or `cp`
+    (CP-Mobile's block: neither). `norm` says where the batch norm behind the depthwise convolution stands: after the
+    `sum` with the pool, or on the `depthwise` branch alone. Raises `ArchitectureError` for anything else.
+    """
+
+    blocks: tuple[Block, ...]
+    input: tuple[int, int] = (256, 89)
+    classes: int = 10
+    stem: tuple[int, int] = (8, 32)
+    family: str = "dpcp"
+    activation: str = "relu6"
+    pool: str = "average"
+    norm: str = "sum"
+
+    def __post_init__(self) -> None:
+        _pair("input", self.input)
+        _pair("stem", self.stem)
+        _positive_int("classes", self.classes)
+        _one_of("family", self.family, ("dpcp", "cp"))
+        _one_of("activation", self.activation, ("relu6", "relu"))
+        _one_of("pool", self.pool, ("average", "maximum"))
+        _one_of("norm", self.norm, ("sum", "depthwise"))
+        _require(
+            self.family == "dpcp" or self.norm == "depthwise",
+            "`norm` must be 'depthwise' in the family 'cp', which has no pool to sum with.",
+        )
+        _require(
+            isinstance(self.blocks, tuple) and len(self.blocks) > 0, "`blocks` must hold at least one block, but is empty."
+        )
+        channels = self.stem[1]
+        for number, block in enumerate(self.blocks, start=1):
+            _require(
+                block.residual == PLAIN or block.out == channels,
+                f"block {number}: `residual` {block.residual} adds the input, so `out` must equal the {channels} channels "
+                f"that enter, but got {block.out}; `residual` 1 may change the channels.",
+            )
+            channels = block.out
+
+    def layers(self) -> Iterator[Layer]:
+        """The layers in order, named as the modules of `dynacp.model.DynaCP` are."""
+        return network_layers(self, self.blocks)
+
+    @property
+    def key(self) -> str:
+        """Twelve hexadecimal digits that name this network."""
+        return blake2b(self.to_json().encode(), digest_size=6).hexdigest()
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Architecture":
+        """The network that `to_json` wrote; a field left out takes its default. Raises `ArchitectureError`."""
+        try:
+            content = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ArchitectureError(f"not JSON: {error}") from None
+        _require(isinstance(content, dict), f"expected a JSON object with `blocks`, but got {type(content).__name__}.")
+        blocks = content.get("blocks")
+        _require(isinstance(blocks, list), "`blocks` is missing or no list; see `python -m budget --help` for the form.")
+        return _build(cls, {**content, "blocks": tuple(_build(Block, block) for block in blocks)})
+
+    @classmethod
+    def read(cls, path: Path) -> "Architecture":
+        """The network in a JSON file; raises `ArchitectureError` that names the file."""
+        try:
+            return cls.from_json(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ArchitectureError(f"{path}: cannot be read ({error})") from None
+        except ArchitectureError as error:
+            raise ArchitectureError(f"{path}: {error}") from None
+
+    def table(self) -> list[tuple[str, str, str, str]]:
+        """Rows in the form of the report's Table 1: input (frequency x time x channels), operator, stride, dilation."""
+        shapes = {layer.name: layer.input for layer in self.layers()}
+        act = {"relu6": "ReLU6", "relu": "ReLU"}[self.activation]
+        rows = [
+            (shapes[f"stem.conv{i}"], f"Conv2D@3x3, BN, {act}", "{} x {}".format(*STEM_STRIDE), "-") for i in (1, 2)
+        ]
+        prefix = {"dpcp": "DPCPBlock", "cp": "CPBlock"}[self.family]
+        for number, block in enumerate(self.blocks, start=1):
+            operator = f"{prefix}({block.dilation})_{block.residual}, {block.expanded} expanded"
+            rows.append(
+                (shapes[f"blocks.{number}.expand"], operator, "{} x {}".format(*block.stride), str(block.dilation))
+            )
+        rows.append((shapes["head.conv"], "Conv2D@1x1, BN", "1 x 1", "-"))
+        rows.append((shapes["head.pool"], "Avg. Pool", "-", "-"))
+        return [(f"{f} x {t} x {c}", operator, stride, dilation) for (c, f, t), operator, stride, dilation in rows]
+
+    def __str__(self) -> str:
+        return " | ".join(str(block) for block in self.blocks)
+
+
+def _build(cls: type, content: Any) -> Any:
+    """A dataclass from parsed JSON: lists of numbers become tuples, unknown and missing fields are named."""
+    _require(isinstance(content, dict), f"a {cls.__name__.lower()} must be a JSON object, but got {content!r}.")
+    known = {field.name for field in fields(cls)}
+    unknown = sorted(set(content) - known)
+    _require(not unknown, f"unknown field {', '.join(unknown)}; a {cls.__name__.lower()} has {', '.join(sorted(known))}.")
+    try:
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
+    except TypeError as error:
+        raise ArchitectureError(f"{cls.__name__.lower()}: {error}") from None
+
+
+class BlockLike(Protocol):
+    """What the layers of a block follow from: a `Block`, or the same fields as arrays over many networks."""
+
+    @property
+    def expanded(self) -> Count: ...
+    @property
+    def out(self) -> Count: ...
+    @property
+    def dilation(self) -> Count: ...
+    @property
+    def residual(self) -> Count: ...
+    @property
+    def stride(self) -> tuple[Count, Count]: ...
+
+
+def network_layers(frame: Architecture, blocks: Iterable[BlockLike]) -> Iterator[Layer]:
+    """Layers of `frame` with these blocks in place of its own: blocks of arrays stand for many networks at once."""
+    shape: Shape = (1, *frame.input)
+    for number, channels in enumerate(frame.stem, start=1):
+        conv = Conv2d(f"stem.conv{number}", shape, channels, 3, STEM_STRIDE, 1, 1, 1, False, True)
+        shape = conv.output
+        yield conv
+        yield BatchNorm2d(f"stem.norm{number}", shape, True)
+    for number, block in enumerate(blocks, start=1):
+        yield from _block_layers(frame, f"blocks.{number}", block, shape)
+        shape = (block.out, *((size + step - 1) // step for size, step in zip(shape[1:], block.stride, strict=True)))
+    head = Conv2d("head.conv", shape, frame.classes, 1, (1, 1), 0, 1, 1, False, True)
+    yield head
+    yield BatchNorm2d("head.norm", head.output, True)
+    yield GlobalAveragePool("head.pool", head.output)
+
+
+def _block_layers(frame: Architecture, name: str, block: BlockLike, shape: Shape) -> Iterator[Layer]:
+    parallel_pool, average = frame.family == "dpcp", frame.pool == "average"
+    norm_on_depthwise = frame.norm == "depthwise"
+    expanded, stride, dilation = block.expanded, block.stride, block.dilation
+    inner = (expanded, *shape[1:])
+    yield Conv2d(f"{name}.expand", shape, expanded, 1, (1, 1), 0, 1, 1, False, True)
+    yield BatchNorm2d(f"{name}.expand_norm", inner, True)
+    depthwise = Conv2d(
+        f"{name}.depthwise", inner, expanded, 3, stride, dilation, dilation, expanded, parallel_pool, norm_on_depthwise
+    )
+    merged = depthwise.output
+    yield depthwise
+    if parallel_pool:
+        yield Pool2d(f"{name}.pool", inner, stride, average)
+    yield BatchNorm2d(f"{name}.depthwise_norm", merged, norm_on_depthwise)
+    yield Conv2d(f"{name}.project", merged, block.out, 1, (1, 1), 0, 1, 1, False, True)
+    yield BatchNorm2d(f"{name}.project_norm", (block.out, *merged[1:]), True)
+    pooled = block.residual == POOLED
+    if pooled is not False:  # True for one network, an array of 0 and 1 for many
+        yield Pool2d(f"{name}.shortcut", shape, stride, average, pooled)
+
+
+TABLE1 = Architecture(
+    blocks=(
+        Block(64, 32, dilation=2, residual=IDENTITY),
+        Block(64, 32, residual=POOLED, stride=(2, 1)),
+        Block(64, 32, residual=POOLED, stride=(1, 2)),
+        Block(64, 56, dilation=2),
+        Block(120, 56, residual=POOLED, stride=(2, 1)),
+        Block(120, 104, dilation=2),
+    ),
+)
+"""The report's network: 28,938,900 MACs, 61,644 parameters."""
+
+BASELINE = Architecture(
+    blocks=(
+        Block(64, 32, residual=IDENTITY),
+        Block(64, 32, residual=IDENTITY),
+        Block(64, 32, residual=POOLED, stride=(1, 2)),
+        Block(64, 56, stride=(2, 1)),
+        Block(120, 56, residual=IDENTITY),
+        Block(120, 104),
+    ),
+    input=(256, 65),
+    family="cp",
+    activation="relu",
+    norm="depthwise",
+)
+"""The DCASE 2024/25 Task 1 baseline (CP-Mobile, simplified) on 32 kHz audio: 29,419,156 MACs, 61,148 parameters."""
+
+NAMED = {"table1": TABLE1, "baseline": BASELINE}
+
+
+def resolve(layout: str) -> Architecture:
+    """`table1`, `baseline`, or the path of a JSON file; raises `ArchitectureError`."""
+    if layout in NAMED:
+        return NAMED[layout]
+    path = Path(layout)
+    _require(path.exists(), f"{layout!r} is neither a file nor one of {', '.join(NAMED)}.")
+    return Architecture.read(path)
+
+
+def with_classes(architecture: Architecture, classes: int) -> Architecture:
+    """The same network with a head for another number of classes."""
+    return replace(architecture, classes=classes)
