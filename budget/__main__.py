@@ -1,0 +1,131 @@
+"""Count a network exactly, before it is built: parameters, bytes and MACs, row by row, against the limits.
+
+LAYOUT is `table1` (the DynaCP report), `baseline` (the DCASE 2024/25 baseline), or a JSON file such as
+`python -m nas.export` writes:
+
+    {"blocks": [{"expanded": 64, "out": 32, "dilation": 2, "residual": 2, "stride": [1, 1]}, ...]}
+
+Residual 1 has no shortcut, 2 is the identity (stride [1, 1], channels kept), 3 pools (strided, channels kept).
+Fields that may be left out: dilation 1, residual 1, stride [1, 1]; for the network: input [256, 89], classes 10,
+stem [8, 32], family "dpcp" or "cp", activation "relu6" or "relu", pool "average" or "maximum", norm "sum" or
+"depthwise".
+
+Exit status: 0 within the limits, 1 over, 2 bad input.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, replace
+
+from rich.console import Console
+
+from budget.conventions import CONVENTIONS, DCASE
+from budget.ledger import BYTES_PER_PARAMETER, DEFAULT_DTYPE, Ledger, ledger
+from budget.limits import Limits, Verdict
+from budget.report import convention_table, headroom_table, ledger_table
+from dynacp.architecture import Architecture, ArchitectureError, resolve
+
+
+def parser() -> argparse.ArgumentParser:
+    form = argparse.ArgumentParser(
+        prog="python -m budget", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    limits = Limits()
+    add = form.add_argument
+    add("layout", metavar="LAYOUT", help="table1, baseline, or a JSON file")
+    add("--dtype", choices=sorted(BYTES_PER_PARAMETER), default=DEFAULT_DTYPE, help="at inference (default: %(default)s)")
+    add("--frames", type=int, metavar="N", help="time frames of the input, in place of the layout's own")
+    add("--max-macs", type=int, default=limits.max_macs, help="default: %(default)s")
+    add("--max-bytes", type=int, default=limits.max_bytes, help="default: %(default)s")
+    add("--witness", action="store_true", help="also build the network and count it with torchinfo, torch, fvcore and thop")
+    add("--json", action="store_true", help="print JSON instead of tables")
+    return form
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    options = parser().parse_args(arguments)
+    try:
+        limits = Limits(options.max_bytes, options.max_macs)
+        network = resolve(options.layout)
+        if options.frames is not None:
+            network = replace(network, input=(network.input[0], options.frames))
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    accounts = {
+        name: ledger(network.layers(), convention=convention, dtype=options.dtype)
+        for name, convention in CONVENTIONS.items()
+    }
+    counts = _witnesses(network) if options.witness else {}
+    verdict = limits.verdict(accounts[DCASE.name])
+    if options.json:
+        print(json.dumps(_as_json(network, accounts, limits, verdict, counts), indent=2))
+    else:
+        _print(options.layout, network, accounts, limits, verdict, counts)
+    return 0 if verdict.fits else 1
+
+
+def _witnesses(network: Architecture) -> dict[str, tuple[str, int]]:
+    """Tool -> (convention, MACs counted on the built network)."""
+    from budget.witness import MAC_WITNESSES
+    from dynacp.model import DynaCP
+
+    module = DynaCP(network).eval()
+    return {
+        tool: (convention, count(module, (1, 1, *network.input))) for tool, (convention, count) in MAC_WITNESSES.items()
+    }
+
+
+def _print(
+    layout: str,
+    network: Architecture,
+    accounts: dict[str, Ledger],
+    limits: Limits,
+    verdict: Verdict,
+    counts: dict[str, tuple[str, int]],
+) -> None:
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    title = f"{layout}: input {network.input[0]} x {network.input[1]}, by the challenge's rule ({DCASE.name})"
+    console.print(ledger_table(accounts[DCASE.name], title))
+    console.print(headroom_table(accounts[DCASE.name], limits))
+    told = {convention: f"{tool}: {macs:,}" for tool, (convention, macs) in counts.items()}
+    console.print(convention_table(accounts, limits, told))
+    console.print(f"{layout} {verdict}.")
+
+
+def _as_json(
+    network: Architecture,
+    accounts: dict[str, Ledger],
+    limits: Limits,
+    verdict: Verdict,
+    counts: dict[str, tuple[str, int]],
+) -> dict[str, object]:
+    account = accounts[DCASE.name]
+    conventions = {
+        name: {"parameters": a.parameters, "macs": a.macs, "bytes": a.bytes, "fits": limits.verdict(a).fits}
+        for name, a in accounts.items()
+    }
+    content: dict[str, object] = {
+        "architecture": asdict(network),
+        "convention": account.convention,
+        "dtype": account.dtype,
+        "parameters": account.parameters,
+        "macs": account.macs,
+        "bytes": account.bytes,
+        "limits": asdict(limits),
+        "fits": verdict.fits,
+        "macs_over": verdict.macs_over,
+        "bytes_over": verdict.bytes_over,
+        "blame": [row.name for row in verdict.blame],
+        "conventions": conventions,
+        "rows": [row._asdict() for row in account.rows],
+    }
+    if counts:
+        content["witnesses"] = {tool: {"convention": c, "macs": macs} for tool, (c, macs) in counts.items()}
+    return content
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Ledgers and verdicts as tables for a terminal."""
+
+from collections.abc import Mapping
+
+from rich.table import Table
+
+from budget.ledger import Ledger
+from budget.limits import Limits
+
+
+def ledger_table(account: Ledger, title: str) -> Table:
+    """A row per layer, a line between blocks, and the totals."""
+    view = Table(title=title, title_justify="left", show_footer=True)
+    macs, size = account.macs, account.bytes
+    view.add_column("layer", footer="total")
+    view.add_column("kind")
+    view.add_column("output (channels x frequency x time)", justify="right")
+    view.add_column("parameters", justify="right", footer=f"{account.parameters:,}")
+    view.add_column("MACs", justify="right", footer=f"{macs:,}")
+    view.add_column("share", justify="right")
+    view.add_column(f"bytes ({account.dtype})", justify="right", footer=f"{size:,}")
+    for row, following in zip(account.rows, [*account.rows[1:], account.rows[-1]], strict=True):
+        view.add_row(
+            row.name,
+            row.kind,
+            " x ".join(map(str, row.output)),
+            f"{row.parameters:,}" if row.parameters else "",
+            f"{row.macs:,}" if row.macs else "",
+            f"{row.macs / macs:.1%}" if row.macs else "",
+            f"{row.bytes:,}" if row.bytes else "",
+            end_section=_part(row.name) != _part(following.name),
+        )
+    return view
+
+
+def headroom_table(account: Ledger, limits: Limits) -> Table:
+    """What is used of each limit."""
+    view = Table(title="Headroom", title_justify="left")
+    for name in ("limit", "used", "of", "share", "left"):
+        view.add_column(name, justify="left" if name == "limit" else "right")
+    for name, used, limit in (("MACs", account.macs, limits.max_macs), ("bytes", account.bytes, limits.max_bytes)):
+        left = limit - used
+        style = "red" if left < 0 else None
+        view.add_row(name, f"{used:,}", f"{limit:,}", f"{used / limit:.2%}", f"{left:,}", style=style)
+    return view
+
+
+def convention_table(accounts: Mapping[str, Ledger], limits: Limits, witnesses: Mapping[str, str]) -> Table:
+    """The verdict under every convention, beside the tools that count so (`witnesses`: convention -> their counts)."""
+    view = Table(title="The same network under every convention", title_justify="left")
+    for name in ("convention", "parameters", "MACs", "bytes", "verdict"):
+        view.add_column(name, justify="left" if name in ("convention", "verdict") else "right")
+    if witnesses:
+        view.add_column("counted on the built network by")
+    for name, account in accounts.items():
+        verdict = limits.verdict(account)
+        cells = [name, f"{account.parameters:,}", f"{account.macs:,}", f"{account.bytes:,}", str(verdict)]
+        view.add_row(*cells, *([witnesses.get(name, "")] if witnesses else []), style=None if verdict.fits else "red")
+    return view
+
+
+def _part(name: str) -> str:
+    """`blocks.2` for `blocks.2.expand`: what the rows are grouped by."""
+    return name.rpartition(".")[0]

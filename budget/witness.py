@@ -1,0 +1,55 @@
+"""Independent counts of a built module, by the tools whose conventions `budget.conventions` states.
+
+Each takes a module in evaluation mode and an input shape `(batch 1, channels, mels, frames)`. This is the only part
+of the package that imports torch.
+"""
+
+import logging
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+InputShape = tuple[int, int, int, int]
+
+
+def by_torchinfo(module: nn.Module, shape: InputShape) -> tuple[int, int]:
+    """(parameters, MACs) as the challenge counts them."""
+    from torchinfo import summary
+
+    result = summary(module, input_size=shape, verbose=0, device="cpu")
+    return result.total_params, result.total_mult_adds
+
+
+def by_fvcore(module: nn.Module, shape: InputShape) -> int:
+    """MACs, which fvcore calls flops."""
+    from fvcore.nn import FlopCountAnalysis
+
+    logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
+    analysis = FlopCountAnalysis(module, torch.zeros(shape))
+    return int(analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total())
+
+
+def by_thop(module: nn.Module, shape: InputShape) -> int:
+    """MACs. thop leaves its counters in the module as buffers and hooks: hand it one that is thrown away."""
+    from thop import profile
+
+    return int(profile(module, inputs=(torch.zeros(shape),), verbose=False)[0])
+
+
+def by_torch(module: nn.Module, shape: InputShape) -> int:
+    """MACs of convolutions: half the FLOPs that torch's own counter sees dispatched."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(torch.zeros(shape))
+    return counter.get_total_flops() // 2
+
+
+MAC_WITNESSES: dict[str, tuple[str, Callable[[nn.Module, InputShape], int]]] = {
+    "torchinfo": ("dcase", lambda module, shape: by_torchinfo(module, shape)[1]),
+    "torch": ("convolutions", by_torch),
+    "fvcore": ("fvcore", by_fvcore),
+    "thop": ("thop", by_thop),
+}
+"""Tool -> (the convention of this package that it follows, its count). thop comes last: it alters the module."""

@@ -1,0 +1,190 @@
+"""Augmentations of training batches: small pure functions of a batch and a generator.
+
+Waves are [batch, samples]; log-mels are normalised, [batch, 1, mels, frames]. Every random draw comes from a
+generator of the CPU, so one seed gives one augmentation on any device. No input is modified; a strength of zero (and
+a draw that augments nothing) returns the input itself.
+"""
+
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import soundfile
+import torch
+from scipy.fft import next_fast_len
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torchaudio.functional import resample
+
+from dynacp.features import MASK_VALUE
+
+Targets = TypeVar("Targets", Tensor, tuple[Tensor, ...])
+
+
+def roll_samples(waves: Tensor, *, max_samples: int, generator: torch.Generator) -> Tensor:
+    """Waves [batch, samples], each rolled in time by its own shift in [-max_samples, max_samples]."""
+    return _roll(waves, "max_samples", max_samples, generator)
+
+
+def roll_frames(x: Tensor, *, max_frames: int, generator: torch.Generator) -> Tensor:
+    """Log-mels [batch, 1, mels, frames], each rolled in time by its own shift in [-max_frames, max_frames]."""
+    return _roll(x, "max_frames", max_frames, generator)
+
+
+def impulse_response(
+    waves: Tensor, responses: Tensor, *, probability: float, eligible: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Waves [batch, samples], some as if recorded by another microphone: device impulse response augmentation.
+
+    Each clip that is `eligible` (bool [batch]; the recordings of device a) is convolved, with this probability, with
+    a random one of `responses` [count, taps], cut to its length and scaled back to the energy it had: what changes is
+    the colour, not the level. Morocutti et al. 2023 (https://arxiv.org/abs/2305.07499) take probabilities of 0.4 to
+    0.6.
+    """
+    _check_probability(probability)
+    if eligible.shape != waves.shape[:1] or eligible.dtype != torch.bool:
+        raise ValueError(
+            f"`eligible` must be a bool for each of the {len(waves)} clips, but got {list(eligible.shape)} of "
+            f"{eligible.dtype}."
+        )
+    hit = torch.rand(len(waves), generator=generator) < probability
+    pick = torch.randint(len(responses), (len(waves),), generator=generator)
+    chosen = (hit & eligible.cpu()).nonzero().flatten()
+    if not len(chosen):
+        return waves
+    pick, chosen = pick[chosen].to(waves.device), chosen.to(waves.device)
+    dry = waves[chosen]
+    size = next_fast_len(waves.shape[1] + responses.shape[1] - 1, real=True)  # long enough that no tail wraps round
+    spectra = torch.fft.rfft(responses.to(waves), n=size)[pick]
+    wet = torch.fft.irfft(torch.fft.rfft(dry, n=size) * spectra, n=size)[:, : waves.shape[1]]
+    smallest = torch.finfo(waves.dtype).tiny
+    level = dry.norm(dim=1, keepdim=True) / wet.norm(dim=1, keepdim=True).clamp_min(smallest)
+    return waves.index_copy(0, chosen, wet * level)
+
+
+def load_impulse_responses(folder: Path, sample_rate: int) -> Tensor:
+    """The wavs of a folder, in the order of their names, as responses [count, taps] at that rate, of unit energy each.
+
+    The first channel counts; other rates are resampled; shorter responses end in zeros. Raises `ValueError` for a
+    folder without wavs and for a file that cannot be read or is silent.
+    """
+    paths = sorted(folder.glob("*.wav"))
+    if not paths:
+        raise ValueError(f"{folder} holds no .wav files; give a folder of impulse responses.")
+    return pad_sequence([_load_impulse_response(path, sample_rate) for path in paths], batch_first=True)
+
+
+def _load_impulse_response(path: Path, sample_rate: int) -> Tensor:
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"{path} cannot be read as audio ({error}); replace or remove it.") from error
+    response = resample(torch.from_numpy(samples[:, 0].copy()), rate, sample_rate)
+    energy = response.square().sum()
+    if not energy > 0:
+        raise ValueError(f"{path} is silent, which no impulse response is; replace or remove it.")
+    return response / energy.sqrt()
+
+
+def mask_frequency(x: Tensor, *, max_bands: int, generator: torch.Generator) -> Tensor:
+    """Log-mels [batch, 1, mels, frames], each with one run of 0 to `max_bands` bands masked (SpecAugment; report: 48).
+
+    Masked bands take `MASK_VALUE` (section 2.2, equation 1). 0 means off.
+    """
+    return _mask(x, -2, "max_bands", max_bands, generator)
+
+
+def mask_time(x: Tensor, *, max_frames: int, generator: torch.Generator) -> Tensor:
+    """Log-mels [batch, 1, mels, frames], each with one run of 0 to `max_frames` frames masked (report: 0, off)."""
+    return _mask(x, -1, "max_frames", max_frames, generator)
+
+
+def freq_mixstyle(x: Tensor, *, probability: float, alpha: float, generator: torch.Generator) -> Tensor:
+    """Log-mels [batch, 1, mels, frames] whose bands take on some of another clip's mean and deviation.
+
+    Freq-MixStyle (https://arxiv.org/abs/2206.12513): with one draw of `probability` for the batch, the statistics of
+    each band over channel and time are mixed with those of a random partner, with a weight from Beta(alpha, alpha)
+    for each clip. The report takes probability 0.8, alpha 0.4.
+    """
+    _check_probability(probability)
+    if not alpha > 0:
+        raise ValueError(f"`alpha` must be positive, but got {alpha!r}; for no mixing set `probability` to 0.")
+    if torch.rand((), generator=generator) >= probability:
+        return x
+    own = _beta(alpha, x, generator)
+    partner = torch.randperm(len(x), generator=generator).to(x.device)
+    mean = x.mean(dim=(1, 3), keepdim=True)
+    variance = (x - mean).square().mean(dim=(1, 3), keepdim=True)  # torch.var_mean takes five times as long
+    deviation = (variance + 1e-6).sqrt()
+    scale = torch.lerp(deviation[partner], deviation, own) / deviation
+    return torch.addcmul(torch.lerp(mean[partner], mean, own) - mean * scale, x, scale)
+
+
+def mixup(x: Tensor, targets: Targets, *, alpha: float, generator: torch.Generator) -> tuple[Tensor, Targets]:
+    """Each clip mixed with a random partner, inputs and targets alike: weight * own + (1 - weight) * partner's.
+
+    The weights come from Beta(alpha, alpha), one for each clip (section 2.2, equation 2); alpha 0 means off. `x` is
+    [batch, ...]; `targets` is one tensor [batch, ...] of probabilities, or several in a tuple (such as labels and a
+    teacher's).
+    """
+    if not alpha >= 0:
+        raise ValueError(f"`alpha` must be 0 (off) or positive, but got {alpha!r}.")
+    for target in (targets,) if isinstance(targets, Tensor) else targets:
+        if not target.is_floating_point() or len(target) != len(x):
+            raise ValueError(
+                f"`targets` must be probabilities for each of the {len(x)} clips, but got {list(target.shape)} of "
+                f"{target.dtype}; make class numbers one-hot."
+            )
+    if alpha == 0:
+        return x, targets
+    own = _beta(alpha, x, generator)
+    partner = torch.randperm(len(x), generator=generator)
+
+    def mix(values: Tensor) -> Tensor:
+        weight = own.view(-1, *[1] * (values.ndim - 1)).to(values)
+        return torch.lerp(values[partner.to(values.device)], values, weight)
+
+    return mix(x), mix(targets) if isinstance(targets, Tensor) else tuple(map(mix, targets))
+
+
+def _roll(x: Tensor, name: str, most: int, generator: torch.Generator) -> Tensor:
+    """[batch, ..., length] with each clip rolled along its last dimension: windows on the clip between its own ends."""
+    length = x.shape[-1]
+    _check_width(name, most, length)
+    if most == 0:
+        return x
+    shift = torch.randint(-most, most + 1, (len(x),), generator=generator).to(x.device)
+    between = torch.cat([x[..., length - most :], x, x[..., :most]], dim=-1)
+    return between.unfold(-1, length, 1)[torch.arange(len(x), device=x.device), ..., most - shift, :]
+
+
+def _mask(x: Tensor, dim: int, name: str, most: int, generator: torch.Generator) -> Tensor:
+    """[batch, 1, mels, frames] with a run of each clip masked along `dim`, its width uniform in [0, most]."""
+    length = x.shape[dim]
+    _check_width(name, most, length)
+    if most == 0:
+        return x
+    width = torch.randint(most + 1, (len(x), 1), generator=generator)
+    start = (torch.rand(len(x), 1, generator=generator) * (length - width + 1)).long()  # uniform in [0, length - width]
+    position = torch.arange(length)
+    masked = (start <= position) & (position < start + width)
+    shape = [len(x), 1, 1, 1]
+    shape[dim] = length
+    return torch.where(masked.view(shape).to(x.device), MASK_VALUE, x)
+
+
+def _beta(alpha: float, x: Tensor, generator: torch.Generator) -> Tensor:
+    """Weights [batch, 1, ...] from Beta(alpha, alpha), like `x`: by numpy, as torch's Beta takes no generator."""
+    seed = int(torch.randint(2**63 - 1, (), generator=generator))
+    weights = np.random.default_rng(seed).beta(alpha, alpha, (len(x), *[1] * (x.ndim - 1)))
+    return torch.from_numpy(weights).to(x)
+
+
+def _check_probability(probability: float) -> None:
+    if not 0 <= probability <= 1:
+        raise ValueError(f"`probability` must be in [0, 1], 0 for off, but got {probability!r}.")
+
+
+def _check_width(name: str, value: int, length: int) -> None:
+    if not 0 <= value <= length:
+        raise ValueError(f"`{name}` must be in [0, {length}], 0 for off, but got {value!r}.")

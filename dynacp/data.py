@@ -1,0 +1,233 @@
+"""The clips of a data set in the layout of TAU Urban Acoustic Scenes 2022 Mobile, and a validation split without leaks.
+
+    ROOT/meta.csv                  filename, scene_label, identifier, source_label (tab-separated)
+    ROOT/split_setup/split25.csv   filename, scene_label: the clips to train on
+    ROOT/split_setup/test.csv      filename, scene_label: the clips to evaluate on, once, at the end
+    ROOT/audio/<scene>-<city>-<location>-<recording>-<segment>-<device>.wav
+
+Classes and devices are those that meta.csv names, so any data set in this layout will do. Everything that these files
+can get wrong is reported here, before anything is trained; what the audio itself can get wrong is reported by
+`dynacp.cache` when it is decoded.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold
+
+META_COLUMNS = ("filename", "scene_label", "identifier", "source_label")
+SPLIT_COLUMNS = ("filename", "scene_label")
+NAME_PARTS = ("scene", "city", "location", "recording", "segment", "device")
+
+VALIDATION_FOLDS = 5
+"""One fold in this many is validation."""
+
+_META_REMEDY = "meta.csv comes with TAU Urban Acoustic Scenes 2022 Mobile, development (zenodo.org/records/6337421)"
+_SPLIT_REMEDY = (
+    "put the official split files split25.csv and test.csv into ROOT/split_setup/; they come with the baseline of "
+    "DCASE 2025 Task 1 (github.com/CPJKU/dcase2025_task1_baseline)"
+)
+
+
+class DataError(ValueError):
+    """A data set that cannot be used as it is; the message names the file, the value and the remedy."""
+
+
+@dataclass(frozen=True, eq=False)
+class Clips:
+    """The clips of one split; knows nothing of any other split.
+
+    `files` are the paths of the wavs. `labels` and `devices` are int64 [clips], indices into `classes` and
+    `device_names`, which are sorted and hold all that meta.csv names: a device that occurs in the test split alone has
+    a number here, but no training clips. `groups` is str [clips]: the city-location of each clip, which must never be
+    split over training and validation.
+    """
+
+    files: tuple[Path, ...]
+    labels: np.ndarray
+    devices: np.ndarray
+    groups: np.ndarray
+    classes: tuple[str, ...]
+    device_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def take(self, indices: np.ndarray | Sequence[int]) -> "Clips":
+        """The clips at `indices` (integers, or booleans [clips]), in that order."""
+        chosen = np.arange(len(self))[indices]
+        return Clips(
+            files=tuple(self.files[index] for index in chosen),
+            labels=self.labels[chosen],
+            devices=self.devices[chosen],
+            groups=self.groups[chosen],
+            classes=self.classes,
+            device_names=self.device_names,
+        )
+
+
+def training_clips(root: Path) -> Clips:
+    """The clips of ROOT/split_setup/split25.csv, in its order.
+
+    Raises `DataError` for whatever is wrong with the files of the layout, and for a class without a training clip.
+    """
+    clips = _clips(root, "split25.csv")
+    absent = sorted(set(clips.classes) - {clips.classes[label] for label in clips.labels})
+    if absent:
+        raise DataError(
+            f"{root / 'split_setup' / 'split25.csv'}: no training clip of the class {absent[0]!r}, which meta.csv "
+            "names; add some, or drop the class from meta.csv and test.csv."
+        )
+    return clips
+
+
+def test_clips(root: Path) -> Clips:
+    """The clips of ROOT/split_setup/test.csv, in its order; for the one evaluation at the end, never for a search.
+
+    Raises `DataError` for whatever is wrong with the files of the layout.
+    """
+    return _clips(root, "test.csv")
+
+
+def split_validation(clips: Clips, *, seed: int) -> tuple[Clips, Clips]:
+    """Training and validation clips: whole groups, about 4 to 1, in every class and on every device where that can be.
+
+    Each class is dealt into five folds by scikit-learn's `StratifiedGroupKFold`, stratified by device, and `seed` picks
+    the fold that becomes validation. A class with fewer than five groups has as many folds as groups, so validation
+    holds at least one whole group of every class, and so does training. A device with fewer clips of a class than there
+    are folds (on a small data set such cells hold two clips) cannot be in every fold and counts as the class's
+    commonest device: such a cell may be missing from validation, or be wholly in it.
+
+    Raises `DataError` for a class with a single group, and for a group with clips of two classes.
+    """
+    rng = np.random.default_rng(seed)
+    held_out = np.zeros(len(clips), dtype=bool)
+    owner: dict[str, str] = {}
+    for label in np.unique(clips.labels):
+        name, members = clips.classes[label], np.flatnonzero(clips.labels == label)
+        groups = clips.groups[members]
+        places = sorted(set(groups.tolist()))
+        for group in places:
+            if owner.setdefault(group, name) != name:
+                raise DataError(
+                    f"location {group!r} holds clips of {owner[group]!r} and of {name!r}; a validation split needs "
+                    "locations of one class: give different places different location numbers in the file names."
+                )
+        folds = min(VALIDATION_FOLDS, len(places))
+        if folds < 2:
+            raise DataError(
+                f"class {name!r} has clips from the location {places[0]!r} alone and cannot be split into training and "
+                "validation; add clips from another location, or drop the class."
+            )
+        dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
+        dealt = [fold for _, fold in dealer.split(members, _strata(clips.devices[members], folds), groups)]
+        held_out[members[dealt[rng.integers(folds)]]] = True
+    return clips.take(~held_out), clips.take(held_out)
+
+
+def class_by_device(clips: Clips) -> pd.DataFrame:
+    """How many clips each class has on each device: [classes, device_names], with a row and a column of totals."""
+    counts = np.zeros((len(clips.classes), len(clips.device_names)), dtype=np.int64)
+    np.add.at(counts, (clips.labels, clips.devices), 1)
+    table = pd.DataFrame(counts, index=clips.classes, columns=clips.device_names)
+    table["total"] = table.sum(axis="columns")
+    table.loc["total"] = table.sum(axis="index")
+    return table.rename_axis(index="class", columns="device")
+
+
+def _strata(devices: np.ndarray, folds: int) -> np.ndarray:
+    """The devices of one class [clips], those with fewer clips than folds counted as the commonest one."""
+    names, counts = np.unique(devices, return_counts=True)
+    rare = names[counts < folds]
+    return np.where(np.isin(devices, rare), names[counts.argmax()], devices)
+
+
+def _clips(root: Path, split: str) -> Clips:
+    meta_file, split_file = root / "meta.csv", root / "split_setup" / split
+    meta = _table(meta_file, META_COLUMNS, _META_REMEDY)
+    listed = _table(split_file, SPLIT_COLUMNS, _SPLIT_REMEDY)
+    _refuse(
+        listed["filename"][~listed["filename"].isin(meta["filename"])],
+        f"{split_file}: clips that {meta_file} does not describe",
+        "the two belong to different data sets, or a row of meta.csv is missing",
+    )
+    rows = meta.set_index("filename").loc[listed["filename"]].reset_index()
+    differs = rows["scene_label"] != listed["scene_label"]
+    _refuse(
+        _beside(listed, "scene_label")[differs],
+        f"{split_file}: clips whose scene_label is not the one in {meta_file}",
+        "correct the label in one of the two files",
+    )
+    parts = _name_parts(rows["filename"], split_file)
+    _refuse(
+        _beside(rows, "source_label")[parts["device"] != rows["source_label"]],
+        f"{meta_file}: clips whose file name ends in another device than their source_label",
+        "correct the source_label or the file name",
+    )
+    groups = parts["city"] + "-" + parts["location"]
+    _refuse(
+        _beside(rows, "identifier")[groups.groupby(rows["identifier"]).transform("nunique") > 1],
+        f"{meta_file}: clips that share an identifier but have different city-locations in their file names",
+        "one recording would come to lie in training and in validation: correct the identifier or the file name",
+    )
+    files = tuple(root / name for name in rows["filename"])
+    _refuse(
+        pd.Series([str(file) for file in files if not file.is_file()], dtype=str),
+        f"{split_file}: audio files that do not exist",
+        "fetch them again, or drop their rows from the split file",
+    )
+    classes, device_names = sorted(set(meta["scene_label"])), sorted(set(meta["source_label"]))
+    return Clips(
+        files=files,
+        labels=np.searchsorted(classes, rows["scene_label"].to_numpy(str)).astype(np.int64),
+        devices=np.searchsorted(device_names, rows["source_label"].to_numpy(str)).astype(np.int64),
+        groups=groups.to_numpy(str),
+        classes=tuple(classes),
+        device_names=tuple(device_names),
+    )
+
+
+def _table(file: Path, columns: tuple[str, ...], remedy: str) -> pd.DataFrame:
+    """The named columns of a tab-separated file, as text."""
+    if not file.is_file():
+        raise DataError(f"{file} does not exist; {remedy}.")
+    try:
+        table = pd.read_csv(file, sep="\t", dtype=str, na_filter=False, encoding="utf-8-sig")
+    except ValueError as error:  # pandas' EmptyDataError and ParserError, and UnicodeDecodeError, are ValueErrors
+        raise DataError(f"{file} is no tab-separated table ({error}); {remedy}.") from None
+    for column in columns:
+        if column not in table:
+            raise DataError(f"{file}: no column {column!r} among {list(table)}, separated by tabs; {remedy}.")
+    if table.empty:
+        raise DataError(f"{file} lists no clips; {remedy}.")
+    _refuse(
+        table["filename"][table["filename"].duplicated()],
+        f"{file}: clips listed twice",
+        "drop the row that is too much",
+    )
+    return table[list(columns)]
+
+
+def _name_parts(names: pd.Series, file: Path) -> pd.DataFrame:
+    """The parts of the file names, [clips, len(NAME_PARTS)]."""
+    parts = names.map(lambda name: PurePosixPath(name).stem.split("-"))
+    _refuse(
+        names[parts.map(len) != len(NAME_PARTS)],
+        f"{file}: clips whose names are not <{'>-<'.join(NAME_PARTS)}>.wav",
+        "rename the files, as well as in meta.csv and in the split files",
+    )
+    return pd.DataFrame(parts.tolist(), columns=NAME_PARTS)
+
+
+def _beside(rows: pd.DataFrame, column: str) -> pd.Series:
+    return rows["filename"] + " (" + rows[column] + ")"
+
+
+def _refuse(offenders: pd.Series, complaint: str, remedy: str) -> None:
+    """Raise `DataError` with the count of the offenders and the first three of them, if there are any."""
+    if len(offenders):
+        some = ", ".join(offenders.iloc[:3]) + (", ..." if len(offenders) > 3 else "")
+        raise DataError(f"{complaint}: {len(offenders):,}, namely {some}; {remedy}.")

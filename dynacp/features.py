@@ -1,0 +1,165 @@
+"""From samples to the network's input: the log-mel front end.
+
+The network expects 256 bands x 89 frames. 89 frames are one second at 44.1 kHz with a hop of 500 samples, not
+resampled; the report's "effective sampling rate of 32,000 Hz" (section 2.1) is then the rate which the mel bank is
+told. So a tone of f Hz lands in the band of f x 32,000 / 44,100 Hz, and the bank's upper edge of 15,500 Hz is a true
+frequency of 21,361 Hz. The bank, logarithm and normalisation are those of CP-JKU's DCASE systems
+(https://github.com/fschmid56/cpjku_dcase23), which the report builds on.
+"""
+
+from dataclasses import dataclass, fields
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchaudio.compliance.kaldi import get_mel_banks
+
+LOG_FLOOR = 1e-5
+"""Added to the mel power before the logarithm, so that digital silence is finite (CP-JKU)."""
+
+CPU_CLIPS_AT_ONCE = 4
+"""The spectra of 64 clips do not fit the processor's caches; four at a time take a third of the time."""
+
+BAND_GROUPS = 8
+"""A band weighs few bins, so the bank is multiplied as this many groups of bands, each over its own bins only."""
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """Settings of the front end. Raises `ValueError` for settings that give no mel bank or no frame.
+
+    In training the lower edge of the mel bank is drawn from [0, f_min_range) Hz and the upper edge from the
+    `f_max_range` Hz that end at mel_rate / 2; evaluation takes 0 Hz and the middle of that range. A range of 1 means
+    no perturbation.
+    """
+
+    sample_rate: int = 44_100  # section 2.1: the clips' own rate, in Hz
+    mel_rate: int = 32_000  # section 2.1, "effective sampling rate": the mel bank is built as if for this rate, in Hz
+    n_fft: int = 4096  # section 2.1 (which calls it the window length of the STFT)
+    window_samples: int = 3072  # section 2.1; a symmetric Hann window, as CP-JKU's
+    hop_samples: int = 500  # section 2.1
+    mels: int = 256  # section 2.1
+    f_min_range: int = 1  # section 2.2 perturbs both edges but gives no ranges: CP-JKU's 1 and 1000 Hz
+    f_max_range: int = 1000
+    pre_emphasis: float = 0.97  # section 2.2 gives no coefficient: CP-JKU's; takes one sample; 0 means none
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type is int and (type(value) is not int or value < 1):
+                hint = "; 1 means no perturbation" if field.name.endswith("_range") else ""
+                raise ValueError(f"`{field.name}` must be a positive integer, but got {value!r}{hint}.")
+        if not 0 <= self.pre_emphasis < 1:
+            raise ValueError(f"`pre_emphasis` must be in [0, 1), 0 for none, but got {self.pre_emphasis!r}.")
+        if self.n_fft % 2:
+            raise ValueError(f"`n_fft` must be even, but got {self.n_fft}; take {self.n_fft + 1}.")
+        if self.window_samples > self.n_fft:
+            raise ValueError(
+                f"`window_samples` must be at most `n_fft` ({self.n_fft}), but got {self.window_samples}; "
+                "raise `n_fft`."
+            )
+        if self.mels < BAND_GROUPS:
+            raise ValueError(f"`mels` must be at least {BAND_GROUPS}, but got {self.mels}.")
+        if self.f_min_range + self.f_max_range > self.mel_rate // 2:
+            raise ValueError(
+                f"`f_min_range` + `f_max_range` must be at most half of `mel_rate` ({self.mel_rate // 2}), "
+                f"but got {self.f_min_range} + {self.f_max_range}; narrow a range."
+            )
+
+    def frames(self, samples: int) -> int:
+        """Frames of a clip of that many samples: 89 for 44,100. Raises `ValueError` for a clip too short to pad."""
+        kept = samples - (1 if self.pre_emphasis else 0)
+        if kept <= self.n_fft // 2:
+            raise ValueError(
+                f"a clip must have more than {samples - kept + self.n_fft // 2} samples to be centred in frames of "
+                f"{self.n_fft}, but has {samples}; pad it or lower `n_fft`."
+            )
+        return 1 + kept // self.hop_samples
+
+    def edges(self, generator: torch.Generator | None = None) -> tuple[int, int]:
+        """(f_min, f_max) of the mel bank in Hz: with a generator one draw for training, without that of evaluation."""
+        top = self.mel_rate // 2
+        if generator is None:
+            return 0, top - self.f_max_range // 2
+        f_min = int(torch.randint(self.f_min_range, (), generator=generator))
+        return f_min, top - int(torch.randint(self.f_max_range, (), generator=generator))
+
+
+def mel_bank(settings: FrontEnd, f_min: int, f_max: int) -> Tensor:
+    """Kaldi's triangular mel bank from `f_min` to `f_max` Hz, [mels, n_fft / 2 + 1]; the bin at half the rate is 0."""
+    vocal_tract = (100.0, -500.0, 1.0)  # a warp factor of 1: no warping
+    bank, _ = get_mel_banks(settings.mels, settings.n_fft, float(settings.mel_rate), f_min, f_max, *vocal_tract)
+    return functional.pad(bank, (0, 1))
+
+
+@lru_cache(maxsize=8)  # evaluation asks for one bank again and again; a draw in training builds its own in 2 ms
+def _grouped_bank(
+    settings: FrontEnd, f_min: int, f_max: int, device: torch.device
+) -> tuple[tuple[int, int, Tensor], ...]:
+    """The mel bank as groups of bands: (first bin, last bin + 1, weights over these bins)."""
+    groups = []
+    for bands in mel_bank(settings, f_min, f_max).tensor_split(BAND_GROUPS):
+        bins = bands.any(dim=0).nonzero().flatten().tolist() or [0]
+        first, end = bins[0], bins[-1] + 1
+        groups.append((first, end, bands[:, first:end].contiguous().to(device)))
+    return tuple(groups)
+
+
+def normalise(log_mel: Tensor) -> Tensor:
+    """(x + 4.5) / 5: roughly zero mean and unit range for log-mels of audio in [-1, 1] (CP-JKU)."""
+    return (log_mel + 4.5) / 5
+
+
+MASK_VALUE: float = normalise(torch.tensor(0.0)).item()
+"""What a log-mel of 0 is after the normalisation, 0.9: SpecAugment (section 2.2, equation 1) masks before it."""
+
+
+class LogMel(nn.Module):
+    """Waves [batch, samples] in [-1, 1] to normalised log-mels [batch, 1, mels, frames], float32.
+
+    It has no parameters and no state to store. Works in float32 also under autocast, whose half precision would not
+    hold a spectrum's range.
+    """
+
+    window: Tensor
+
+    def __init__(self, settings: FrontEnd = FrontEnd()) -> None:
+        super().__init__()
+        self.settings = settings
+        window = torch.hann_window(settings.window_samples, periodic=False)
+        self.register_buffer("window", window, persistent=False)
+
+    def forward(self, waves: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        """With a generator (of the CPU): training, one draw of the bank's edges for the batch. Without: evaluation.
+
+        Raises `ValueError` for anything but a batch of float samples, and for clips too short for one frame.
+        """
+        if waves.ndim != 2 or not len(waves) or not waves.is_floating_point():
+            shape = list(waves.shape)
+            raise ValueError(
+                f"`waves` must be [batch, samples] of floats in [-1, 1], but got {shape} of {waves.dtype}; "
+                "add the batch dimension, or scale integers."
+            )
+        self.settings.frames(waves.shape[1])
+        bank = _grouped_bank(self.settings, *self.settings.edges(generator), waves.device)
+        clips = CPU_CLIPS_AT_ONCE if waves.device.type == "cpu" else len(waves)
+        with torch.autocast(waves.device.type, enabled=False):
+            return torch.cat([self._log_mel(part, bank) for part in waves.float().split(clips)])
+
+    def _log_mel(self, waves: Tensor, bank: tuple[tuple[int, int, Tensor], ...]) -> Tensor:
+        settings = self.settings
+        if settings.pre_emphasis:
+            waves = waves[:, 1:] - settings.pre_emphasis * waves[:, :-1]
+        spectrum = torch.stft(
+            waves,
+            settings.n_fft,
+            settings.hop_samples,
+            settings.window_samples,
+            self.window,
+            center=True,
+            return_complex=True,
+        ).mT
+        power = spectrum.real.square() + spectrum.imag.square()  # [batch, frames, bins], as the STFT lays it out
+        mel = torch.cat([functional.linear(power[..., first:end], weights) for first, end, weights in bank], dim=-1)
+        return normalise(torch.log(mel + LOG_FLOOR)).mT.unsqueeze(1).contiguous()

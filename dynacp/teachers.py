@@ -1,0 +1,183 @@
+"""The eight general teachers: four MN and four DyMN, fine-tuned on the training split, and their summed logits.
+
+As in the report (section 2.1), each family is fine-tuned four times: time-frequency masking on or off, time roll on or
+off. The report gives no widths of the masks; these are EfficientAT's 48 bands, and its 192 frames of 1,000 as the same
+share of 89.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import blake2b, file_digest
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dynacp.cache import stored_array
+from dynacp.efficientat import DyMN, dymn, load_checkpoint, mn, mn_initialised_dymn
+from dynacp.efficientat.mn import MN
+from dynacp.train import Augmentation, Features, Recipe, macro_accuracy, one_hot, predict, train
+
+ON = Augmentation(roll_frames=8, mask_bands=48, mask_frames=17, mixstyle_probability=0.0)
+
+
+@dataclass(frozen=True)
+class TeacherSettings:
+    """Where the teachers start, and how they are fine-tuned.
+
+    `mn` and `dymn` are official EfficientAT checkpoints. Without `dymn`, DyMN starts from the MN checkpoint
+    ("MN-initialised"); without either, both start from random weights at the widths given here.
+    """
+
+    mn: Path | None = None
+    dymn: Path | None = None
+    mn_width: float = 0.1
+    dymn_width: float = 0.1
+    epochs: int = 6
+    recipe: Recipe = field(default_factory=lambda: Recipe(samples=0, peak_rate=2e-3, augmentation=ON))
+
+    def start(self, family: str) -> str:
+        """In words, what a family starts from."""
+        if family == "mn":
+            return f"checkpoint {self.mn.name}" if self.mn else f"random weights, width {self.mn_width}"
+        if self.dymn:
+            return f"checkpoint {self.dymn.name}"
+        return f"MN-initialised from {self.mn.name}" if self.mn else f"random weights, width {self.dymn_width}"
+
+    def build(self, family: str, classes: int) -> MN | DyMN:
+        """An untrained teacher; random parts come from torch's global generator. Raises `CheckpointError`."""
+        path = self.mn if family == "mn" else self.dymn
+        if path:
+            return load_checkpoint(path, classes=classes)
+        if family == "mn":
+            return mn(self.mn_width, classes)
+        if self.mn:
+            start = load_checkpoint(self.mn, classes=classes)
+            assert isinstance(start, MN)
+            return mn_initialised_dymn(start, classes)
+        return dymn(self.dymn_width, classes)
+
+    def identity(self) -> dict[str, object]:
+        """All that the teachers depend on; checkpoints by content."""
+        return {**asdict(self), "mn": _content(self.mn), "dymn": _content(self.dymn)}
+
+
+def _content(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    with path.open("rb") as file:
+        return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
+
+
+@dataclass(frozen=True)
+class Member:
+    """One teacher's place in the ensemble."""
+
+    family: str
+    masking: bool
+    roll: bool
+
+    @property
+    def name(self) -> str:
+        return f"{self.family}-{'masking' if self.masking else 'plain'}-{'roll' if self.roll else 'still'}"
+
+    def recipe(self, settings: TeacherSettings, clips: int) -> Recipe:
+        augmentation = settings.recipe.augmentation
+        if not self.masking:
+            augmentation = replace(augmentation, mask_bands=0, mask_frames=0)
+        if not self.roll:
+            augmentation = replace(augmentation, roll_frames=0)
+        return replace(settings.recipe, samples=settings.epochs * clips, augmentation=augmentation)
+
+
+MEMBERS = tuple(Member(*choice) for choice in product(("mn", "dymn"), (False, True), (False, True)))
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Summed logits [training clips, classes] of the unaugmented clips, and each teacher's validation accuracy."""
+
+    summed_logits: Tensor
+    accuracies: dict[str, float]
+    accuracy: float
+    key: str
+
+
+def prepare_teachers(
+    training: tuple[Features, np.ndarray],
+    validation: tuple[Features, np.ndarray],
+    classes: int,
+    settings: TeacherSettings,
+    *,
+    data_key: str,
+    seed: int,
+    folder: Path,
+    on_step: Callable[[str, int, int], None] = lambda name, step, steps: None,
+) -> Ensemble:
+    """Fine-tune what is not in `folder` yet, and return the ensemble.
+
+    `training` and `validation` are (log-mels, labels [clips]); `data_key` names their content. Each finished teacher
+    and its logits are stored at once, so an interrupted run goes on with the next teacher. `on_step(name, step, steps)`
+    reports progress over all teachers.
+    """
+    identity = json.dumps({"data": data_key, "seed": seed, **settings.identity()}, sort_keys=True, default=str)
+    key = blake2b(identity.encode(), digest_size=8).hexdigest()
+    home = folder / f"teachers-{key}"
+    home.mkdir(parents=True, exist_ok=True)
+    clips = len(training[0]), len(validation[0])
+    total = sum(member.recipe(settings, clips[0]).steps for member in MEMBERS)
+    done, summed = 0, np.zeros((sum(clips), classes), dtype=np.float32)
+    accuracies = {}
+    for number, member in enumerate(MEMBERS):
+        recipe = member.recipe(settings, clips[0])
+
+        def fill(out: np.ndarray, *, member: Member = member, number: int = number, done: int = done) -> None:
+            count = iter(range(done + 1, total + 1))
+            teacher = _fine_tuned(
+                member, settings, training, classes, seed + number, lambda: on_step(member.name, next(count), total)
+            )
+            _store(teacher, home / f"{member.name}.pt")
+            out[:] = np.concatenate([predict(teacher, features).numpy() for features, _ in (training, validation)])
+
+        logits = stored_array(home / f"{member.name}.npy", summed.shape, np.float32, fill)
+        done += recipe.steps
+        on_step(member.name, done, total)
+        summed += logits
+        accuracies[member.name] = macro_accuracy(torch.from_numpy(logits[clips[0] :].copy()), validation[1])
+    accuracy = macro_accuracy(torch.from_numpy(summed[clips[0] :]), validation[1])
+    return Ensemble(torch.from_numpy(summed[: clips[0]]), accuracies, accuracy, key)
+
+
+def _fine_tuned(
+    member: Member,
+    settings: TeacherSettings,
+    training: tuple[Features, np.ndarray],
+    classes: int,
+    seed: int,
+    after_step: Callable[[], None],
+) -> MN | DyMN:
+    torch.manual_seed(seed)
+    teacher = settings.build(member.family, classes)
+    features, labels = training
+    train(
+        teacher,
+        features,
+        (one_hot(labels, classes),),
+        lambda output, target: functional.cross_entropy(output[0], target),
+        member.recipe(settings, len(features)),
+        seed=seed,
+        after_step=after_step,
+        after_epoch=teacher.epoch_ends,
+    )
+    return teacher
+
+
+def _store(teacher: MN | DyMN, path: Path) -> None:
+    partial = path.with_suffix(".partial")
+    torch.save(teacher.state_dict(), partial)
+    os.replace(partial, path)

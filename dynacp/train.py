@@ -1,0 +1,147 @@
+"""One training loop for teachers and students, over log-mels that are already decoded.
+
+Shapes: log-mels [batch, 1, mels, frames]; targets are probabilities [clips, classes].
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dynacp.augment import freq_mixstyle, mask_frequency, mask_time, mixup, roll_frames
+
+
+class Features:
+    """Log-mels of some clips, [clips, mels, frames] in half precision; a batch comes out in float32.
+
+    On a GPU they are copied there once; on the CPU they stay where they are, which may be a memory-mapped file.
+    """
+
+    def __init__(self, log_mels: np.ndarray, rows: np.ndarray, device: torch.device) -> None:
+        self._log_mels, self._rows, self.device = log_mels, rows, device
+        self._on_device = torch.from_numpy(log_mels[rows]).to(device) if device.type != "cpu" else None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, clips: Tensor) -> Tensor:
+        """The clips at these indices (a CPU tensor), [batch, 1, mels, frames]."""
+        if self._on_device is not None:
+            batch = self._on_device[clips.to(self.device)]
+        else:
+            batch = torch.from_numpy(self._log_mels[self._rows[clips.numpy()]])
+        return batch.float().unsqueeze(1)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to a batch of log-mels in training. Zero turns a part off."""
+
+    roll_frames: int = 8  # +-0.1 s at 88 frames a second (the report's time roll; width: CP-JKU)
+    mask_bands: int = 48  # report, section 2.2
+    mask_frames: int = 0  # report, section 2.2
+    mixstyle_probability: float = 0.8  # report, section 2.2
+    mixstyle_alpha: float = 0.4  # report, section 2.2
+    mixup_alpha: float = 0.3  # the report gives none: EfficientAT's
+
+    def __call__(
+        self, log_mels: Tensor, targets: tuple[Tensor, ...], generator: torch.Generator
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        if self.roll_frames:
+            log_mels = roll_frames(log_mels, max_frames=self.roll_frames, generator=generator)
+        if self.mask_bands:
+            log_mels = mask_frequency(log_mels, max_bands=self.mask_bands, generator=generator)
+        if self.mask_frames:
+            log_mels = mask_time(log_mels, max_frames=self.mask_frames, generator=generator)
+        if self.mixstyle_probability:
+            log_mels = freq_mixstyle(
+                log_mels, probability=self.mixstyle_probability, alpha=self.mixstyle_alpha, generator=generator
+            )
+        if self.mixup_alpha:
+            log_mels, targets = mixup(log_mels, targets, alpha=self.mixup_alpha, generator=generator)
+        return log_mels, targets
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training budget and how it is spent: AdamW on a one-cycle cosine schedule."""
+
+    samples: int
+    batch: int = 32
+    peak_rate: float = 5e-3
+    weight_decay: float = 1e-4
+    warm_up: float = 0.25
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    @property
+    def steps(self) -> int:
+        return max(1, self.samples // self.batch)
+
+
+def one_hot(labels: np.ndarray, classes: int) -> Tensor:
+    """Labels [clips] -> probabilities [clips, classes]."""
+    return torch.nn.functional.one_hot(torch.from_numpy(labels), classes).float()
+
+
+def train(
+    model: nn.Module,
+    features: Features,
+    targets: tuple[Tensor, ...],
+    loss: Callable[..., Tensor],
+    recipe: Recipe,
+    *,
+    seed: int,
+    after_step: Callable[[], None] = lambda: None,
+    after_epoch: Callable[[], None] = lambda: None,
+) -> float:
+    """Train `model` in place by `loss(model(log_mels), *targets)`; returns the last batch's loss.
+
+    `seed` decides the order of the clips and the augmentation; the weights are the caller's. A loss that is not finite
+    ends the training there, and is returned.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    device = features.device
+    targets = tuple(target.to(device) for target in targets)
+    model.to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.peak_rate, total_steps=recipe.steps, pct_start=recipe.warm_up, cycle_momentum=False
+    )
+    order, value = torch.empty(0, dtype=torch.int64), math.nan
+    for _ in range(recipe.steps):
+        while len(order) < recipe.batch:
+            if len(order):
+                after_epoch()
+            order = torch.cat([order, torch.randperm(len(features), generator=generator)])
+        clips, order = order[: recipe.batch], order[recipe.batch :]
+        batch, mixed = recipe.augmentation(features[clips], tuple(t[clips.to(device)] for t in targets), generator)
+        batch_loss = loss(model(batch.contiguous(memory_format=torch.channels_last)), *mixed)
+        value = batch_loss.item()
+        if not math.isfinite(value):
+            break
+        optimizer.zero_grad()
+        batch_loss.backward()
+        optimizer.step()
+        schedule.step()
+        after_step()
+    return value
+
+
+@torch.no_grad()
+def predict(model: nn.Module, features: Features, *, batch: int = 64) -> Tensor:
+    """Logits [clips, classes] on the CPU, in evaluation mode and without augmentation."""
+    model.to(device=features.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    logits = []
+    for clips in torch.arange(len(features)).split(batch):
+        output = model(features[clips].contiguous(memory_format=torch.channels_last))
+        logits.append((output[0] if isinstance(output, tuple) else output).float().cpu())
+    return torch.cat(logits)
+
+
+def macro_accuracy(logits: Tensor, labels: np.ndarray) -> float:
+    """The mean over classes of the share of each class's clips that is recognised, in [0, 1]."""
+    right = logits.argmax(dim=1).numpy() == labels
+    return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))

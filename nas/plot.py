@@ -1,0 +1,165 @@
+"""Pictures of a study: accuracy against MACs, hypervolume over trials, the importance of each choice.
+
+    python -m nas.plot --study NAME
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nas.pareto import Rescored, hypervolume_history, rescored
+from nas.store import Store, StudyError
+
+FRONT, BASELINE, LIMIT = "#c1272d", "#1f3a93", "#555555"
+IMPORTANCE_TRIALS = 30
+"""Trained trials below which an importance would be noise."""
+
+Drawing = Callable[[Store, Axes], None]
+
+
+def draw_pareto(store: Store) -> list[Path]:
+    """pareto.png and pareto.svg in the study's folder."""
+    return _draw(store, "pareto", (8.6, 5.6), _pareto)
+
+
+def draw_hypervolume(store: Store) -> list[Path]:
+    """hypervolume.png and .svg: how the front grew."""
+    return _draw(store, "hypervolume", (7.2, 4.0), _hypervolume)
+
+
+def draw_importance(store: Store) -> list[Path]:
+    """importance.png and .svg: how much of the accuracy's variance each choice explains; none with few trials."""
+    if len(store.trials) < IMPORTANCE_TRIALS:
+        return []
+    return _draw(store, "importance", (7.2, 3.6), _importance)
+
+
+def _draw(store: Store, name: str, size: tuple[float, float], drawing: Drawing) -> list[Path]:
+    """Figures are made without pyplot: no window system, no state shared between drawings."""
+    sns.set_theme(context="notebook", style="ticks", rc={"font.size": 10, "axes.titlesize": 11, "svg.hashsalt": name})
+    figure = Figure(figsize=size, layout="constrained")
+    drawing(store, figure.subplots())
+    paths = [store.folder / f"{name}.{kind}" for kind in ("png", "svg")]
+    for path in paths:
+        figure.savefig(path, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
+    return paths
+
+
+def _pareto(store: Store, axes: Axes) -> None:
+    results = store.results()
+    results["MMACs"], results["percent"] = results["macs"] / 1e6, results["accuracy"] * 100
+    limits = store.settings["identity"]["limits"]
+    others = results[results["trial"] != 0]
+    dots = axes.scatter(
+        others["MMACs"], others["percent"], c=others["bytes"] / 1e3, cmap="viridis_r", vmin=0,
+        vmax=limits["max_bytes"] / 1e3, s=26, alpha=0.75, linewidths=0, label="candidate, one short training",
+    )  # fmt: skip
+    front = results[results["front"]].sort_values("macs")
+    axes.step(front["MMACs"], front["percent"], where="post", color=FRONT, lw=1.2, alpha=0.6, label="front of these scores")
+    axes.axvline(limits["max_macs"] / 1e6, color=LIMIT, ls="--", lw=1)
+    axes.annotate(
+        f"limit {limits['max_macs'] / 1e6:g} MMACs", (limits["max_macs"] / 1e6, 0.02), xycoords=("data", "axes fraction"),
+        rotation=90, ha="right", va="bottom", fontsize=8.5, color=LIMIT, xytext=(-2, 0), textcoords="offset points",
+    )  # fmt: skip
+    entries = rescored(store)
+    _baseline(results.iloc[0], entries, axes)
+    _fresh([entry for entry in entries if entry.trial.number != 0], axes)
+    axes.figure.colorbar(dots, ax=axes, label=f"parameters, kB in {store.settings['identity']['dtype']}", pad=0.01)
+    axes.set(xlabel="MACs for one second of audio, millions", ylabel="validation macro accuracy, %")
+    axes.set_title(f"{store.folder.name}: {len(results)} trained layouts", loc="left", weight="bold")
+    axes.set_xlim(left=0)
+    axes.grid(alpha=0.25)
+    axes.legend(loc="lower right", fontsize=8.5, framealpha=0.9)
+    sns.despine(ax=axes)
+
+
+def _baseline(row: pd.Series, entries: list[Rescored], axes: Axes) -> None:
+    """Table 1's search score, or its fresh mean once there is one."""
+    fresh = next((entry for entry in entries if entry.trial.number == 0), None)
+    height = row["percent"] if fresh is None else fresh.mean * 100
+    axes.errorbar(
+        row["MMACs"], height, yerr=None if fresh is None else fresh.deviation * 100, fmt="*", ms=15, color=BASELINE,
+        mec="white", capsize=3, zorder=5, label="Table 1 (DynaCP report)" + ("" if fresh is None else ", fresh mean ± sd"),
+    )  # fmt: skip
+
+
+def _fresh(entries: list[Rescored], axes: Axes) -> None:
+    if entries:
+        axes.errorbar(
+            [entry.trial.values[1] / 1e6 for entry in entries], [entry.mean * 100 for entry in entries],
+            yerr=[entry.deviation * 100 for entry in entries], fmt="D", ms=5.5, color=FRONT, mec="white", capsize=3,
+            zorder=4, label=f"front, mean ± sd of {len(entries[0].accuracies)} fresh seeds",
+        )  # fmt: skip
+    for entry in entries:
+        axes.annotate(
+            f"#{entry.trial.number}", (entry.trial.values[1] / 1e6, entry.mean * 100), xytext=(6, 4),
+            textcoords="offset points", fontsize=8, color=FRONT,
+        )  # fmt: skip
+
+
+def _hypervolume(store: Store, axes: Axes) -> None:
+    history = hypervolume_history(store)
+    axes.step(history.index, history, where="post", color=FRONT, lw=1.6)
+    axes.set(xlabel="trained trials", ylabel="hypervolume, share of the box", xlim=(1, max(2, len(history))))
+    axes.set_title(f"{store.folder.name}: growth of the front", loc="left", weight="bold")
+    axes.annotate(
+        "box: from chance and the MAC limit to 100 % and 0 MACs; search scores", (0.99, 0.03), ha="right",
+        xycoords="axes fraction", fontsize=8.5, color=LIMIT,
+    )  # fmt: skip
+    axes.grid(alpha=0.25)
+    sns.despine(ax=axes)
+
+
+def _importance(store: Store, axes: Axes) -> None:
+    """Optuna's importances rank for low values, hence the minus."""
+    ranked = optuna.importance.get_param_importances(store.study, target=lambda trial: -trial.values[0])
+    space = store.settings["identity"]["space"]
+    grid = pd.DataFrame(
+        [
+            [ranked.get(f"{choice}_{number}", np.nan) for number in range(1, space["max_blocks"] + 1)]
+            for choice in ("form", "width", "expansion", "dilation")
+        ],
+        index=["residual type\nand stride", "width", "expansion", "dilation"],
+        columns=[f"block {number}" for number in range(1, space["max_blocks"] + 1)],
+    )
+    sns.heatmap(
+        grid * 100, ax=axes, cmap="rocket_r", annot=True, fmt=".0f", linewidths=0.5, annot_kws={"fontsize": 8.5},
+        cbar_kws={"label": "importance for accuracy, %"},
+    )  # fmt: skip
+    axes.tick_params(axis="both", rotation=0, labelsize=9)
+    axes.set_title(f"number of blocks: {ranked.get('blocks', 0):.0%}", loc="left", weight="bold")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0 done, 2 no such study."""
+    form = argparse.ArgumentParser(
+        prog="python -m nas.plot", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    form.add_argument("--study", default="search", metavar="NAME", help="under studies/ (default: %(default)s)")
+    form.add_argument("--storage", metavar="URL", help="where it is kept, if not in SQLite in studies/NAME")
+    options = form.parse_args(arguments)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        store = Store.open(options.study, options.storage)
+        if not store.trials:
+            raise StudyError(f"study {options.study!r} has no trained trial yet; let the search train one first.")
+    except StudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for path in [*draw_pareto(store), *draw_hypervolume(store), *draw_importance(store)]:
+        print(path)
+    if len(store.trials) < IMPORTANCE_TRIALS:
+        print(f"importance: not drawn, {len(store.trials)} trained trials are too few (from {IMPORTANCE_TRIALS})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""An architecture's score: validation macro accuracy after a short distillation from the cached ensemble."""
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dynacp.architecture import Architecture
+from dynacp.distill import Distillation
+from dynacp.model import DynaCP
+from dynacp.teachers import MEMBERS, Ensemble
+from dynacp.train import Augmentation, Recipe, macro_accuracy, one_hot, predict, train
+from nas.material import Material
+
+SAMPLES = 2_048
+"""Training samples of a short distillation."""
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """The short distillation. Its augmentations are those that work on cached log-mels."""
+
+    recipe: Recipe = field(default_factory=lambda: Recipe(samples=SAMPLES, augmentation=Augmentation()))
+    distillation: Distillation = field(default_factory=Distillation)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Validation macro accuracy in [0, 1], the last training loss, and the wall-clock seconds of both."""
+
+    accuracy: float
+    loss: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Trains candidates on the material, each alike but for its seed."""
+
+    material: Material
+    soft_labels: Tensor
+    settings: ScoreSettings
+
+    @classmethod
+    def from_ensemble(cls, material: Material, ensemble: Ensemble, settings: ScoreSettings) -> "Scorer":
+        soft = settings.distillation.soft_labels(ensemble.summed_logits, len(MEMBERS))
+        return cls(material, soft, settings)
+
+    def __call__(self, architecture: Architecture, *, seed: int) -> Score:
+        """Distil from scratch and score. A training that diverges is scored as it stands, which is by chance."""
+        started = time.perf_counter()
+        network, loss = self.distil(architecture, seed=seed)
+        accuracy = macro_accuracy(predict(network, self.material.validation), self.material.validation_labels)
+        return Score(accuracy, loss, time.perf_counter() - started)
+
+    def distil(self, architecture: Architecture, *, seed: int) -> tuple[DynaCP, float]:
+        """The trained network and its last loss."""
+        torch.manual_seed(seed)
+        network, material = DynaCP(architecture), self.material
+        labels = one_hot(material.training_labels, len(material.classes))
+        loss = train(
+            network,
+            material.training,
+            (self.soft_labels, labels),
+            self.settings.distillation.loss,
+            self.settings.recipe,
+            seed=seed,
+        )
+        return network, loss
+
+
+def spread(accuracies: list[float]) -> tuple[float, float]:
+    """Mean and standard deviation between seeds (with n - 1) of at least two scores."""
+    return float(np.mean(accuracies)), float(np.std(accuracies, ddof=1))

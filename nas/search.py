@@ -1,0 +1,237 @@
+"""Search for DynaCP layouts that fit the limits: accuracy after a short distillation, against MACs.
+
+    python -m nas.search                                     the built-in set, 200 trained trials
+    python -m nas.search --data TAU --mn mn10_as_mAP_471.pt  real data, real teachers
+
+Eight teachers are fine-tuned once and their logits cached. Each trial distils a new candidate that fits and scores it
+on the validation split; Table 1 of the DynaCP report goes first. At the end the front and Table 1 are trained again
+with fresh seeds, and those scores are the result. The same command again resumes, also after ^C.
+"""
+
+import argparse
+import sys
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from filelock import FileLock, Timeout
+from optuna.trial import FrozenTrial
+from platformdirs import user_cache_path
+
+from budget.ledger import BYTES_PER_PARAMETER, DEFAULT_DTYPE
+from budget.limits import Limits
+from dynacp.architecture import TABLE1, Architecture, with_classes
+from dynacp.data import DataError
+from dynacp.efficientat import CheckpointError
+from dynacp.scenes import write_scenes
+from dynacp.teachers import TeacherSettings
+from nas.material import Material, load_material
+from nas.pareto import rescored
+from nas.plot import draw_pareto
+from nas.propose import SAMPLERS, Proposal, Proposer, SpaceExhaustedError, derived_seed
+from nas.score import SAMPLES, Scorer, ScoreSettings
+from nas.screen import Screen
+from nas.space import Space
+from nas.store import Store, StudyError, study_folder
+
+BUILT_IN = "built-in"
+REDRAW_EVERY = 10
+"""Trained trials between two drawings of the front while the search runs."""
+
+_RESCORING = 1_000_000
+"""Marks the seeds of re-scoring, so that none of them was used in the search."""
+
+VERSIONED = ("torch", "torchaudio", "optuna", "numpy", "scikit-learn")
+
+
+def parser() -> argparse.ArgumentParser:
+    form = argparse.ArgumentParser(
+        prog="python -m nas.search", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = form.add_argument
+    limits = Limits()
+    add("--data", default=BUILT_IN, metavar="PATH", help="a data set in TAU's layout (default: the built-in scenes)")
+    add("--study", default="search", metavar="NAME", help="kept under studies/NAME (default: %(default)s)")
+    add("--storage", metavar="URL", help="an Optuna storage (default: SQLite in studies/NAME)")
+    add("--trials", type=_at_least(1), default=200, help="trained trials in all, Table 1 among them (default: %(default)s)")
+    add("--sampler", choices=sorted(SAMPLERS), default="tpe", help="what proposes (default: %(default)s)")
+    add("--seed", type=_at_least(0), default=0, help="of everything random (default: %(default)s)")
+    add("--mn", type=Path, metavar="FILE", help="an EfficientAT MN checkpoint; without one MN starts from random weights")
+    add("--dymn", type=Path, metavar="FILE", help="the same for DyMN; without one it starts from the MN checkpoint, if any")
+    add("--mn-width", type=float, default=TeacherSettings.mn_width, help="of an MN without checkpoint (default: %(default)s)")
+    add("--dymn-width", type=float, default=TeacherSettings.dymn_width, help="the same for DyMN (default: %(default)s)")
+    add("--teacher-epochs", type=_at_least(1), default=TeacherSettings.epochs, help="of fine-tuning (default: %(default)s)")
+    add("--samples", type=_at_least(32), default=SAMPLES, help="training samples of one trial (default: %(default)s)")
+    add("--rescore-seeds", type=_at_least(3), default=3, help="fresh trainings of each layout on the front (default: %(default)s)")
+    add("--max-macs", type=_at_least(1), default=limits.max_macs, help="for one second of audio (default: %(default)s)")
+    add("--max-bytes", type=_at_least(1), default=limits.max_bytes, help="of parameters (default: %(default)s)")
+    add("--dtype", choices=sorted(BYTES_PER_PARAMETER), default=DEFAULT_DTYPE, help="at inference (default: %(default)s)")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="to train on (default: %(default)s)")
+    add("--cache", type=Path, default=user_cache_path("dynacp"), metavar="DIR", help="for log-mels and teachers (default: %(default)s)")
+    return form
+
+
+def _at_least(lowest: int) -> Any:
+    def number(text: str) -> int:
+        value = int(text)
+        if value < lowest:
+            raise argparse.ArgumentTypeError(f"must be at least {lowest}, but got {value}")
+        return value
+
+    number.__name__ = "whole number"
+    return number
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0 done, 2 bad input, 130 stopped by ^C."""
+    options = parser().parse_args(arguments)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    screen = Screen()
+    try:
+        folder = study_folder(options.study)
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "search.lock", timeout=0):
+            Search(options, screen).run()
+    except (DataError, CheckpointError, StudyError) as error:
+        screen.error(str(error))
+        return 2
+    except Timeout:
+        screen.error(f"another search is running on study {options.study!r}; take another --study name, or wait.")
+        return 2
+    except KeyboardInterrupt:
+        screen.note("Stopped. Finished trials are kept; the same command goes on from there.")
+        return 130
+    return 0
+
+
+class Search:
+    """The search that the options describe, from data to result."""
+
+    def __init__(self, options: argparse.Namespace, screen: Screen) -> None:
+        self.options, self.screen = options, screen
+        self.limits = Limits(options.max_bytes, options.max_macs)
+        self.score_settings = ScoreSettings()
+        recipe = replace(self.score_settings.recipe, samples=options.samples)
+        self.score_settings = replace(self.score_settings, recipe=recipe)
+        self.teachers = TeacherSettings(
+            options.mn, options.dymn, options.mn_width, options.dymn_width, options.teacher_epochs
+        )
+
+    def run(self) -> None:
+        device = _device(self.options.device)
+        material = self._material(device)
+        frame = with_classes(TABLE1, len(material.classes))
+        self.space = Space(frame)
+        self.store = Store.create_or_resume(self.options.study, self.options.storage, self._settings(material))
+        self.proposer = Proposer(self.space, self.limits, self.options.dtype, self.options.sampler, self.options.seed)
+        self.screen.introduce(self.options, self.space, self.limits, material, self.teachers)
+        if self._unfinished():
+            self.scorer = self._scorer(material)
+            self._train_trials(frame)
+            self._rescore()
+        self.store.write_tables()
+        pictures = draw_pareto(self.store)
+        self.screen.conclude(self.store, rescored(self.store), pictures)
+
+    def _unfinished(self) -> bool:
+        return len(self.store.trials) < self.options.trials or any(self._missing_rescores())
+
+    def _material(self, device: torch.device) -> Material:
+        options = self.options
+        if options.data == BUILT_IN:
+            self.screen.note("Built-in scenes: writing them, if they are not there yet ...")
+            root = write_scenes(options.cache / "scenes")
+        else:
+            root = Path(options.data)
+        return load_material(root, seed=options.seed, cache=options.cache, device=device)
+
+    def _settings(self, material: Material) -> dict[str, Any]:
+        options = self.options
+        space = {**asdict(self.space), "classes": len(material.classes), "stem": self.space.frame.stem}
+        return {
+            "identity": {
+                "data": material.key,
+                "seed": options.seed,
+                "sampler": options.sampler,
+                "dtype": options.dtype,
+                "limits": asdict(self.limits),
+                "teachers": self.teachers.identity(),
+                "score": asdict(self.score_settings),
+                "space": {name: value for name, value in space.items() if name != "frame"},
+                "front_end": asdict(material.front_end),
+            },
+            "classes": material.classes,
+            "clips": {name: int(table.loc["total", "total"]) for name, table in material.tables.items()},
+            "device": str(material.training.device),
+            "threads": torch.get_num_threads(),
+            "versions": {name: version(name) for name in VERSIONED},
+        }
+
+    def _scorer(self, material: Material) -> Scorer:
+        with self.screen.teaching() as on_step:
+            ensemble = material.ensemble(
+                self.teachers, seed=self.options.seed, folder=self.options.cache, on_step=on_step
+            )
+        self.screen.teachers(self.teachers, ensemble)
+        return Scorer.from_ensemble(material, ensemble, self.score_settings)
+
+    def _train_trials(self, frame: Architecture) -> None:
+        store, total = self.store, self.options.trials
+        with self.screen.searching(store, total) as progressed:
+            while len(store.trials) < total:
+                try:
+                    proposal = self._next(frame)
+                except SpaceExhaustedError as error:
+                    self.screen.note(f"The search ends after {len(store.trials)} trained trials: {error}.")
+                    break
+                progressed(self._train(proposal))
+                store.write_tables()
+                if len(store.trials) % REDRAW_EVERY == 0:
+                    draw_pareto(store)
+
+    def _next(self, frame: Architecture) -> Proposal:
+        if not self.store.trials:
+            return Proposal(frame, self.space.encode(frame), {})
+        seen = set(self.store.architectures())
+        return self.proposer.propose(self.store.trials, self.store.told, seen)
+
+    def _train(self, proposal: Proposal) -> FrozenTrial:
+        seed = derived_seed(self.options.seed, len(self.store.trials))
+        score = self.scorer(proposal.architecture, seed=seed)
+        cost = self.proposer.cost(proposal.architecture)
+        violations = self.proposer.violations(proposal.architecture)
+        return self.store.add(self.space, proposal, score, cost, violations, seed)
+
+    def _missing_rescores(self) -> list[tuple[FrozenTrial, int]]:
+        """What is to be trained again: the front and Table 1, with each fresh seed, less what is done."""
+        seeds = [derived_seed(self.options.seed, _RESCORING, k) for k in range(self.options.rescore_seeds)]
+        chosen = {trial.number: trial for trial in [*self.store.trials[:1], *self.store.front()]}
+        return [
+            (trial, seed)
+            for seed in seeds
+            for trial in chosen.values()
+            if seed not in self.store.rescored(trial)
+        ]
+
+    def _rescore(self) -> None:
+        missing = self._missing_rescores()
+        architectures = {trial.number: architecture for architecture, trial in self.store.architectures().items()}
+        with self.screen.rescoring(len(missing)) as progressed:
+            for trial, seed in missing:
+                score = self.scorer(architectures[trial.number], seed=seed)
+                self.store.add_rescore(trial, seed, score.accuracy)
+                self.store.write_tables()
+                progressed()
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise StudyError("`--device cuda`: torch sees no CUDA device here; take `--device cpu`.")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

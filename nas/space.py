@@ -1,0 +1,153 @@
+"""The search space: choices per block, their encodings, and random networks.
+
+A network has 4 to 8 blocks behind a stem that is not searched (8 and 32 channels, as in Table 1). Each block chooses
+a dilation, a form (residual type with its stride), an expansion and a width. A form with a shortcut keeps the channels
+that enter and leaves the width unread; so do blocks beyond the chosen number with all four. Encodings are therefore
+many to one, and candidates are compared as `Architecture`, which is one to one.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from budget.layers import Count
+from dynacp.architecture import IDENTITY, PLAIN, POOLED, TABLE1, Architecture, Block
+
+IntArray = npt.NDArray[np.int64]
+
+FORMS = {
+    f"{residual} {stride[0]}x{stride[1]}": (residual, stride)
+    for residual, strides in (
+        (PLAIN, ((1, 1), (2, 1), (1, 2), (2, 2))),
+        (IDENTITY, ((1, 1),)),
+        (POOLED, ((2, 1), (1, 2), (2, 2))),
+    )
+    for stride in strides
+}
+"""Residual type and stride, as in `DPCPBlock(r)_type`: `3 2x1` halves frequency and pools the shortcut."""
+
+_RESIDUAL = np.array([residual for residual, _ in FORMS.values()])
+_STRIDE = np.array([stride for _, stride in FORMS.values()])
+
+
+def expanded_channels(channels: Count, expansion: Any) -> Count:
+    """`channels * expansion` to the nearest multiple of 8, as MobileNet's `make_divisible` rounds it.
+
+    (`make_divisible` also refuses to lose over a tenth; from 16 channels and expansion 1.5 up it never would.)
+    The product is first rounded to a tenth so that 2.1 means twenty-one tenths, whatever its binary digits are.
+    """
+    return (np.rint(channels * expansion * 10).astype(np.int64) + 40) // 80 * 8
+
+
+class BlockColumns(NamedTuple):
+    """One block of many networks: each field an int64 array [networks]."""
+
+    expanded: IntArray
+    out: IntArray
+    dilation: IntArray
+    residual: IntArray
+    stride: tuple[IntArray, IntArray]
+
+
+@dataclass(frozen=True)
+class Space:
+    """Choices per block. `frame` gives what is not searched: input, classes, stem, block family."""
+
+    frame: Architecture = TABLE1
+    min_blocks: int = 4
+    max_blocks: int = 8
+    dilations: tuple[int, ...] = (1, 2, 3)
+    expansions: tuple[float, ...] = (1.5, 2.1, 2.7, 3.3)
+    widths: tuple[int, ...] = tuple(range(16, 129, 8))
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """The same choices for every proposal (samplers need that); those left unread are drawn all the same."""
+        choices: dict[str, BaseDistribution] = {"blocks": IntDistribution(self.min_blocks, self.max_blocks)}
+        for number in range(1, self.max_blocks + 1):
+            choices[f"dilation_{number}"] = IntDistribution(*_range(self.dilations))
+            choices[f"form_{number}"] = CategoricalDistribution(tuple(FORMS))
+            choices[f"expansion_{number}"] = FloatDistribution(
+                self.expansions[0], self.expansions[-1], step=round(self.expansions[1] - self.expansions[0], 6)
+            )
+            choices[f"width_{number}"] = IntDistribution(*_range(self.widths), step=self.widths[1] - self.widths[0])
+        return choices
+
+    def decode(self, choices: Mapping[str, Any]) -> Architecture:
+        """The network that these choices describe."""
+        blocks, channels = [], self.frame.stem[1]
+        for number in range(1, choices["blocks"] + 1):
+            residual, stride = FORMS[choices[f"form_{number}"]]
+            out = choices[f"width_{number}"] if residual == PLAIN else channels
+            expanded = int(expanded_channels(channels, choices[f"expansion_{number}"]))
+            blocks.append(Block(expanded, out, choices[f"dilation_{number}"], residual, stride))
+            channels = out
+        return replace(self.frame, blocks=tuple(blocks))
+
+    def encode(self, architecture: Architecture) -> dict[str, Any]:
+        """Choices that `decode` turns into this network; those left unread repeat the last block's.
+
+        Raises `ValueError` for a network outside the space.
+        """
+        if replace(architecture, blocks=self.frame.blocks) != self.frame:
+            raise ValueError("the network differs from the space's frame in more than its blocks.")
+        if not self.min_blocks <= len(architecture.blocks) <= self.max_blocks:
+            raise ValueError(f"the space holds {self.min_blocks} to {self.max_blocks} blocks, not {architecture}.")
+        choices: dict[str, Any] = {"blocks": len(architecture.blocks)}
+        channels = self.frame.stem[1]
+        padded = architecture.blocks + architecture.blocks[-1:] * (self.max_blocks - len(architecture.blocks))
+        for number, block in enumerate(padded, start=1):
+            if number <= len(architecture.blocks):
+                choice = self._encode_block(number, block, channels)
+                channels = block.out
+            choices.update({f"{name}_{number}": value for name, value in choice.items()})
+        return choices
+
+    def _encode_block(self, number: int, block: Block, channels: int) -> dict[str, Any]:
+        for expansion in self.expansions:
+            if int(expanded_channels(channels, expansion)) == block.expanded:
+                break
+        else:
+            raise ValueError(f"block {number}: no expansion of {self.expansions} takes {channels} to {block.expanded}.")
+        if block.out not in self.widths or block.dilation not in self.dilations:
+            raise ValueError(f"block {number}: {block} has a width or dilation outside the space.")
+        form = f"{block.residual} {block.stride[0]}x{block.stride[1]}"
+        return {"dilation": block.dilation, "form": form, "expansion": expansion, "width": block.out}
+
+    def sample(self, size: int, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+        """`size` uniform encodings, a column [size] per choice, as `RandomSampler` would draw them one by one."""
+        columns: dict[str, npt.NDArray[Any]] = {"blocks": rng.integers(self.min_blocks, self.max_blocks + 1, size)}
+        for number in range(1, self.max_blocks + 1):
+            columns[f"dilation_{number}"] = rng.choice(self.dilations, size)
+            columns[f"form_{number}"] = rng.choice(list(FORMS), size)
+            columns[f"expansion_{number}"] = rng.choice(self.expansions, size)
+            columns[f"width_{number}"] = rng.choice(self.widths, size)
+        return columns
+
+    def columns(self, choices: Mapping[str, npt.NDArray[Any]], blocks: int) -> Iterator[BlockColumns]:
+        """The first `blocks` blocks of many encodings at once: `decode`, for arrays."""
+        form_index = {form: index for index, form in enumerate(FORMS)}
+        channels: Count = np.full(len(choices["blocks"]), self.frame.stem[1])
+        for number in range(1, blocks + 1):
+            form = np.array([form_index[form] for form in choices[f"form_{number}"].tolist()], dtype=np.int64)
+            residual, stride = _RESIDUAL[form], _STRIDE[form]
+            out = np.where(residual == PLAIN, choices[f"width_{number}"], channels)
+            expanded = expanded_channels(channels, choices[f"expansion_{number}"])
+            yield BlockColumns(expanded, out, choices[f"dilation_{number}"], residual, (stride[:, 0], stride[:, 1]))  # type: ignore[arg-type]
+            channels = out
+
+    def size(self) -> int:
+        """Distinct networks: a block is one of (shortcut forms + plain forms x widths) x dilations x expansions.
+
+        Exact, because no two choices that are read give one block: expansions stay apart from 16 channels up.
+        """
+        plain = sum(residual == PLAIN for residual, _ in FORMS.values())
+        per_block = (len(FORMS) - plain + plain * len(self.widths)) * len(self.dilations) * len(self.expansions)
+        return sum(per_block**blocks for blocks in range(self.min_blocks, self.max_blocks + 1))
+
+
+def _range(values: tuple[int, ...]) -> tuple[int, int]:
+    return values[0], values[-1]

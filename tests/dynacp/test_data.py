@@ -1,0 +1,286 @@
+"""What the data layout must hold, and that a validation split leaks nothing."""
+
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dynacp import data
+from dynacp.data import Clips, DataError, class_by_device, split_validation, training_clips
+
+Rows = list[list[str]]
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_tiny(tmp_path_factory.mktemp("tiny") / "set")
+
+
+@pytest.fixture
+def root(original: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(original, tmp_path / "set"))
+
+
+def edit(file: Path, change: Callable[[Rows], Rows]) -> None:
+    """Rewrite a table; the header is row 0."""
+    rows = change([line.split("\t") for line in file.read_text().splitlines()])
+    file.write_text("".join("\t".join(row) + "\n" for row in rows))
+
+
+def within(shares: pd.Series | pd.DataFrame, low: float, high: float) -> bool:
+    return bool(((low < shares.to_numpy()) & (shares.to_numpy() < high)).all())
+
+
+def made_up(cells: list[tuple[int, int, int]], groups_per_class: int, rng: np.random.Generator) -> Clips:
+    """Clips from (class, device, count), dealt to their class's groups at random, each group at least once."""
+    labels, devices = (np.array([cell[axis] for cell in cells for _ in range(cell[2])]) for axis in (0, 1))
+    groups = np.array([f"c{label}-{rng.integers(groups_per_class)}" for label in labels])
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        for number, member in enumerate(members[:groups_per_class]):
+            groups[member] = f"c{label}-{number}"
+    files = tuple(Path(f"{number}.wav") for number in range(len(labels)))
+    return Clips(files, labels, devices, groups, tuple("ABCD"[: labels.max() + 1]), ("a", "b", "s1"))
+
+
+def test_the_training_clips_are_those_of_the_split_file_in_its_order(original: Path) -> None:
+    clips = training_clips(original)
+    rows = list(csv.DictReader((original / "split_setup" / "split25.csv").open(), delimiter="\t"))
+    assert [file.relative_to(original).as_posix() for file in clips.files] == [row["filename"] for row in rows]
+    assert [clips.classes[label] for label in clips.labels] == [row["scene_label"] for row in rows]
+    assert [file.stem.split("-")[-1] for file in clips.files] == [
+        clips.device_names[device] for device in clips.devices
+    ]
+    assert len(clips) == tiny.TRAINING_CLIPS
+    assert clips.labels.dtype == clips.devices.dtype == np.int64
+
+
+def test_classes_and_devices_are_those_of_meta_csv_sorted(original: Path) -> None:
+    for clips in (training_clips(original), data.test_clips(original)):
+        assert clips.classes == tiny.CLASSES
+        assert clips.device_names == ("a", "b", "s1", "s4")
+
+
+def test_only_the_test_split_holds_the_unseen_device_and_it_shares_no_location_with_training(original: Path) -> None:
+    training, test = training_clips(original), data.test_clips(original)
+    assert {training.device_names[device] for device in training.devices} == set(tiny.TRAINING_DEVICES)
+    assert {test.device_names[device] for device in test.devices} == set(tiny.TEST_DEVICES)
+    assert not set(training.groups) & set(test.groups)
+    assert len(test) == tiny.TEST_CLIPS
+
+
+def test_a_group_is_the_city_and_the_location_of_the_file_name(original: Path) -> None:
+    clips = training_clips(original)
+    assert clips.files[0].name == "crackle-lima-0-7000-0-b.wav"
+    assert clips.groups[0] == "lima-0"
+
+
+def test_take_keeps_the_order_asked_for_and_understands_a_mask(original: Path) -> None:
+    clips = training_clips(original)
+    taken = clips.take([5, 2])
+    assert taken.files == (clips.files[5], clips.files[2])
+    assert taken.labels.tolist() == clips.labels[[5, 2]].tolist()
+    on_b = clips.take(clips.devices == clips.device_names.index("b"))
+    assert len(on_b) == 6  # of 3 classes x 4 locations, the even locations hold one clip on b each
+    assert {file.stem[-1] for file in on_b.files} == {"b"}
+
+
+def test_a_validation_split_keeps_groups_whole_and_every_class_on_both_sides(original: Path) -> None:
+    clips = training_clips(original)
+    training, validation = split_validation(clips, seed=1)
+    assert not set(training.groups) & set(validation.groups)
+    assert sorted(training.files + validation.files) == sorted(clips.files)
+    # Four locations of four clips each in a class: four folds, of which one is validation.
+    assert np.bincount(training.labels).tolist() == [12, 12, 12]
+    assert np.bincount(validation.labels).tolist() == [4, 4, 4]
+
+
+def test_one_seed_gives_one_split_and_seeds_differ(original: Path) -> None:
+    clips = training_clips(original)
+    assert split_validation(clips, seed=3)[1].files == split_validation(clips, seed=3)[1].files
+    assert len({split_validation(clips, seed=seed)[1].files for seed in range(6)}) > 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    cells=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(1, 12)), min_size=4, max_size=12),
+    groups_per_class=st.integers(2, 9),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_whatever_the_cells_no_group_is_split_and_no_class_is_lost(
+    cells: list[tuple[int, int, int]], groups_per_class: int, seed: int
+) -> None:
+    cells = cells + [(label, 0, 2) for label in range(4)]  # at least two clips, hence two groups, of every class
+    clips = made_up(cells, groups_per_class, np.random.default_rng(seed))
+    training, validation = split_validation(clips, seed=seed)
+    assert not set(training.groups) & set(validation.groups)
+    assert len(training) + len(validation) == len(clips)
+    assert set(training.labels) == set(validation.labels) == {0, 1, 2, 3}
+
+
+def test_validation_holds_about_a_fifth_of_every_class_and_device_where_groups_are_many() -> None:
+    cells = [(label, device, count) for label in range(4) for device, count in enumerate((140, 40, 20))]
+    clips = made_up(cells, 40, np.random.default_rng(0))
+    shares = class_by_device(split_validation(clips, seed=0)[1]) / class_by_device(clips)
+    assert within(shares["total"], 0.17, 0.23)
+    assert within(shares.loc["total", :], 0.15, 0.25)
+
+
+def test_a_class_with_one_group_cannot_be_split() -> None:
+    clips = made_up([(0, 0, 6), (1, 0, 6)], 1, np.random.default_rng(0))
+    with pytest.raises(DataError, match=r"class 'A' has clips from the location 'c0-0' alone .* add clips"):
+        split_validation(clips, seed=0)
+
+
+def test_a_location_with_two_classes_cannot_be_split(original: Path) -> None:
+    clips = training_clips(original)
+    groups = np.where(np.arange(48) % 2, "x-1", "x-2")
+    mixed = Clips(clips.files, clips.labels, clips.devices, groups, clips.classes, clips.device_names)
+    with pytest.raises(DataError, match="location 'x-1' holds clips of 'crackle' and of 'hum'"):
+        split_validation(mixed, seed=0)
+
+
+def test_the_table_counts_clips_of_each_class_on_each_device_with_totals(original: Path) -> None:
+    table = class_by_device(training_clips(original))
+    # Each class: 4 locations x 3 clips on a, one more on b at locations 0 and 2, on s1 at 1 and 3; none on s4.
+    assert table.loc["hum"].to_dict() == {"a": 12, "b": 2, "s1": 2, "s4": 0, "total": 16}
+    assert table.loc["total", "total"] == 48
+
+
+@pytest.mark.parametrize(
+    ("file", "remedy"),
+    [
+        ("meta.csv", "TAU Urban Acoustic Scenes 2022 Mobile"),
+        (
+            "split_setup/split25.csv",
+            r"put the official split files .* into ROOT/split_setup/.*dcase2025_task1_baseline",
+        ),
+    ],
+)
+@pytest.mark.parametrize("damage", ["missing", "no column", "comma-separated", "no rows", "nothing", "not text"])
+def test_a_table_that_cannot_be_read_is_named_with_the_remedy(root: Path, file: str, remedy: str, damage: str) -> None:
+    table = root / file
+    complaint = {
+        "missing": "does not exist",
+        "no column": "no column 'scene_label' among",
+        "comma-separated": "no column 'filename' among",
+        "no rows": "lists no clips",
+        "nothing": "is no tab-separated table",
+        "not text": "is no tab-separated table",
+    }[damage]
+    if damage == "missing":
+        table.unlink()
+    elif damage == "no column":
+        edit(table, lambda rows: [[row[0], *row[2:]] for row in rows])
+    elif damage == "comma-separated":
+        table.write_text(table.read_text().replace("\t", ","))
+    elif damage == "no rows":
+        edit(table, lambda rows: rows[:1])
+    else:
+        table.write_bytes(b"" if damage == "nothing" else b"\xff\xfe\xff\t\x00\n\x80")
+    with pytest.raises(DataError, match=rf"{table.name}.*{complaint}.*{remedy}"):
+        training_clips(root)
+
+
+@pytest.mark.parametrize("file", ["meta.csv", "split_setup/split25.csv"])
+def test_a_clip_listed_twice_is_refused(root: Path, file: str) -> None:
+    edit(root / file, lambda rows: [*rows, rows[3]])
+    with pytest.raises(DataError, match=r"clips listed twice: 1, namely audio/crackle-lima-0-7000-2-a.wav; drop"):
+        training_clips(root)
+
+
+def test_a_clip_without_a_row_in_meta_is_refused(root: Path) -> None:
+    edit(root / "meta.csv", lambda rows: [row for row in rows if "hum-oslo-11" not in row[0]])
+    with pytest.raises(
+        DataError, match=r"split25.csv: clips that .*meta.csv does not describe: 4, namely .*, \.\.\.; "
+    ):
+        training_clips(root)
+
+
+def test_a_label_that_meta_does_not_know_is_refused(root: Path) -> None:
+    edit(root / "split_setup/test.csv", lambda rows: [*rows[:-1], [rows[-1][0], "whistel"]])
+    with pytest.raises(DataError, match=r"test.csv: clips whose scene_label is not.*s4.wav \(whistel\); correct"):
+        data.test_clips(root)
+    assert len(training_clips(root)) == 48  # the fault of one split is no concern of the other
+
+
+def test_a_source_label_that_the_file_name_contradicts_is_refused(root: Path) -> None:
+    edit(root / "meta.csv", lambda rows: [rows[0], [*rows[1][:3], "s9"], *rows[2:]])
+    with pytest.raises(DataError, match=r"another device than their source_label: 1, namely .*0-b.wav \(s9\); correct"):
+        training_clips(root)
+
+
+def test_an_identifier_in_two_locations_is_refused(root: Path) -> None:
+    edit(
+        root / "meta.csv",
+        lambda rows: [rows[0]] + [[*row[:2], row[2].replace("lima-2-7002", "lima-0-7000"), row[3]] for row in rows[1:]],
+    )
+    with pytest.raises(DataError, match=r"share an identifier .*: 8, namely .*\(lima-0-7000\).*training and in valid"):
+        training_clips(root)
+
+
+def test_an_identifier_within_one_location_may_be_finer_than_it(root: Path) -> None:
+    """TAU has several recordings in one location."""
+    edit(root / "meta.csv", lambda rows: [rows[0]] + [[*row[:2], row[0].split("-", 1)[1], row[3]] for row in rows[1:]])
+    assert len(set(training_clips(root).groups)) == 12
+
+
+def test_a_file_name_with_other_parts_is_refused(root: Path) -> None:
+    for file in ("meta.csv", "split_setup/split25.csv"):
+        edit(
+            root / file,
+            lambda rows: [[cell.replace("audio/hum-lima-10", "audio/hum-lima") for cell in r] for r in rows],
+        )
+    with pytest.raises(DataError, match=r"names are not <scene>-<city>-.*-<device>.wav: 4, namely audio/hum-lima-7010"):
+        training_clips(root)
+
+
+def test_a_class_without_training_clips_is_refused(root: Path) -> None:
+    edit(root / "split_setup/split25.csv", lambda rows: [row for row in rows if row[1] != "hum"])
+    with pytest.raises(DataError, match=r"split25.csv: no training clip of the class 'hum'.*; add some"):
+        training_clips(root)
+
+
+def test_all_missing_audio_is_reported_at_once(root: Path) -> None:
+    for file in (root / "audio").glob("hum-oslo-*"):
+        file.unlink()
+    with pytest.raises(
+        DataError, match=r"audio files that do not exist: 8, namely .*hum-oslo-11-7011-0-s1.wav, .*fetch"
+    ):
+        training_clips(root)
+
+
+def test_the_official_training_split_has_364_locations_and_shares_none_with_the_test_split(shared: Path) -> None:
+    groups = {}
+    for split in ("split25", "test"):
+        rows = list(csv.DictReader((shared / "data" / "tau_splits" / f"{split}.csv").open(), delimiter="\t"))
+        parts = data._name_parts(pd.Series([row["filename"] for row in rows]), Path(split))
+        groups[split] = set(parts["city"] + "-" + parts["location"])
+    assert len(groups["split25"]) == 364
+    assert not groups["split25"] & groups["test"]
+
+
+def test_the_official_training_split_is_dealt_to_a_fifth_in_every_class_and_on_every_device(shared: Path) -> None:
+    rows = list(csv.DictReader((shared / "data" / "tau_splits" / "split25.csv").open(), delimiter="\t"))
+    parts = data._name_parts(pd.Series([row["filename"] for row in rows]), Path("split25.csv"))
+    classes, labels = np.unique([row["scene_label"] for row in rows], return_inverse=True)
+    names, devices = np.unique(parts["device"].to_numpy(str), return_inverse=True)
+    groups = (parts["city"] + "-" + parts["location"]).to_numpy(str)
+    files = tuple(Path(row["filename"]) for row in rows)
+    clips = Clips(files, labels, devices, groups, tuple(classes), tuple(names))
+    assert class_by_device(clips).loc["total"].to_dict() == {
+        "a": 25_520, "b": 1_900, "c": 1_920, "s1": 1_840, "s2": 1_850, "s3": 1_870, "total": 34_900,
+    }  # fmt: skip
+    training, validation = split_validation(clips, seed=0)
+    assert not set(training.groups) & set(validation.groups)
+    shares = class_by_device(validation) / class_by_device(clips)
+    assert within(shares["total"], 0.15, 0.25)
+    assert within(shares.loc["total", :], 0.15, 0.25)

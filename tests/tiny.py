@@ -1,0 +1,59 @@
+"""A data set for tests: a few clips in TAU's layout, easy enough that a network learns something in a few steps."""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+
+RATE = 44_100
+CLASSES = ("crackle", "hum", "whistle")
+TRAINING_DEVICES, TEST_DEVICES = ("a", "b", "s1"), ("a", "b", "s1", "s4")
+TRAINING_CLIPS, TEST_CLIPS = 48, 24
+
+
+def write_tiny(root: Path, *, seed: int = 0) -> Path:
+    """Three classes; 4 locations x 4 segments for training, 1 x 2 segments x 4 devices for the test. Returns `root`."""
+    rng = np.random.default_rng(seed)
+    (root / "audio").mkdir(parents=True)
+    (root / "split_setup").mkdir()
+    meta: list[tuple[str, ...]] = []
+    training: list[tuple[str, ...]] = []
+    test: list[tuple[str, ...]] = []
+    for number, scene in enumerate(CLASSES):
+        for place in range(5):
+            location, city = 10 * number + place, ("lima", "oslo")[place % 2]
+            in_test = place == 4
+            for segment in range(2 if in_test else 4):
+                sound = _sound(scene, 1 + 0.1 * place, rng)
+                # Three of four training clips are device a's; no device is missing from a class.
+                devices = TEST_DEVICES if in_test else ("a" if segment else TRAINING_DEVICES[1 + place % 2],)
+                for device in devices:
+                    name = f"audio/{scene}-{city}-{location}-{7000 + location}-{segment}-{device}.wav"
+                    sf.write(root / name, _heard(sound, device, rng), RATE, subtype="PCM_16")
+                    meta.append((name, scene, f"{city}-{location}-{7000 + location}", device))
+                    (test if in_test else training).append((name, scene))
+    write_rows(root / "meta.csv", ("filename", "scene_label", "identifier", "source_label"), meta)
+    write_rows(root / "split_setup" / "split25.csv", ("filename", "scene_label"), training)
+    write_rows(root / "split_setup" / "test.csv", ("filename", "scene_label"), test)
+    return root
+
+
+def write_rows(file: Path, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    file.write_text("".join("\t".join(row) + "\n" for row in (header, *rows)))
+
+
+def _sound(scene: str, pitch: float, rng: np.random.Generator) -> np.ndarray:
+    seconds = np.arange(RATE) / RATE
+    if scene == "hum":
+        cue = sum(np.sin(2 * np.pi * 120 * pitch * order * seconds) / order for order in range(1, 6))
+    elif scene == "whistle":
+        cue = np.sin(2 * np.pi * 2500 * pitch * seconds + 40 * np.sin(2 * np.pi * 4 * seconds + rng.uniform(0, 6)))
+    else:
+        cue = 20 * rng.standard_normal(RATE) * (rng.random(RATE) < 0.001)
+    return 0.05 * cue + 0.02 * rng.standard_normal(RATE)
+
+
+def _heard(sound: np.ndarray, device: str, rng: np.random.Generator) -> np.ndarray:
+    colour = {"a": 0.0, "b": 0.3, "s1": -0.3, "s4": 0.5}[device]
+    coloured = sound + colour * np.roll(sound, 1) + 1e-3 * rng.standard_normal(RATE)
+    return np.clip(coloured, -1, 1 - 2**-15)
