@@ -24,7 +24,7 @@ from budget.conventions import CONVENTIONS, DCASE
 from budget.ledger import BYTES_PER_PARAMETER, DEFAULT_DTYPE, Ledger, ledger
 from budget.limits import Limits, Verdict
 from budget.report import convention_table, headroom_table, ledger_table
-from dynacp.architecture import Architecture, ArchitectureError, resolve
+from dynacp.architecture import Architecture, resolve
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,11 +34,20 @@ def parser() -> argparse.ArgumentParser:
     limits = Limits()
     add = form.add_argument
     add("layout", metavar="LAYOUT", help="table1, baseline, or a JSON file")
-    add("--dtype", choices=sorted(BYTES_PER_PARAMETER), default=DEFAULT_DTYPE, help="at inference (default: %(default)s)")
+    add(
+        "--dtype",
+        choices=sorted(BYTES_PER_PARAMETER),
+        default=DEFAULT_DTYPE,
+        help="at inference (default: %(default)s)",
+    )
     add("--frames", type=int, metavar="N", help="time frames of the input, in place of the layout's own")
     add("--max-macs", type=int, default=limits.max_macs, help="default: %(default)s")
     add("--max-bytes", type=int, default=limits.max_bytes, help="default: %(default)s")
-    add("--witness", action="store_true", help="also build the network and count it with torchinfo, torch, fvcore and thop")
+    add(
+        "--witness",
+        action="store_true",
+        help="also build the network and count it with torchinfo, torch, fvcore and thop",
+    )
     add("--json", action="store_true", help="print JSON instead of tables")
     return form
 

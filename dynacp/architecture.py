@@ -71,7 +71,7 @@ class Block:
         strided = self.stride != (1, 1)
         _require(
             not (self.residual == IDENTITY and strided),
-            f"`residual` 2 is the identity and needs stride (1, 1), but got {self.stride}; a strided block takes 1 or 3.",
+            f"`residual` 2 is the identity and needs stride (1, 1), but got {self.stride}; strided blocks take 1 or 3.",
         )
         _require(
             not (self.residual == POOLED and not strided),
@@ -113,14 +113,15 @@ class Architecture:
             "`norm` must be 'depthwise' in the family 'cp', which has no pool to sum with.",
         )
         _require(
-            isinstance(self.blocks, tuple) and len(self.blocks) > 0, "`blocks` must hold at least one block, but is empty."
+            isinstance(self.blocks, tuple) and len(self.blocks) > 0,
+            "`blocks` must hold at least one block, but is empty.",
         )
         channels = self.stem[1]
         for number, block in enumerate(self.blocks, start=1):
             _require(
                 block.residual == PLAIN or block.out == channels,
-                f"block {number}: `residual` {block.residual} adds the input, so `out` must equal the {channels} channels "
-                f"that enter, but got {block.out}; `residual` 1 may change the channels.",
+                f"block {number}: `residual` {block.residual} adds the input, so `out` must equal the {channels} that "
+                f"enter, but got {block.out}; `residual` 1 may change the channels.",
             )
             channels = block.out
 
@@ -145,7 +146,9 @@ class Architecture:
             raise ArchitectureError(f"not JSON: {error}") from None
         _require(isinstance(content, dict), f"expected a JSON object with `blocks`, but got {type(content).__name__}.")
         blocks = content.get("blocks")
-        _require(isinstance(blocks, list), "`blocks` is missing or no list; see `python -m budget --help` for the form.")
+        _require(
+            isinstance(blocks, list), "`blocks` is missing or no list; see `python -m budget --help` for the form."
+        )
         return _build(cls, {**content, "blocks": tuple(_build(Block, block) for block in blocks)})
 
     @classmethod
@@ -184,7 +187,9 @@ def _build(cls: type, content: Any) -> Any:
     _require(isinstance(content, dict), f"a {cls.__name__.lower()} must be a JSON object, but got {content!r}.")
     known = {field.name for field in fields(cls)}
     unknown = sorted(set(content) - known)
-    _require(not unknown, f"unknown field {', '.join(unknown)}; a {cls.__name__.lower()} has {', '.join(sorted(known))}.")
+    _require(
+        not unknown, f"unknown field {', '.join(unknown)}; a {cls.__name__.lower()} has {', '.join(sorted(known))}."
+    )
     try:
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
     except TypeError as error:

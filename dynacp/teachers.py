@@ -6,7 +6,6 @@ share of 89.
 """
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b, file_digest
@@ -117,7 +116,7 @@ def prepare_teachers(
     data_key: str,
     seed: int,
     folder: Path,
-    on_step: Callable[[str, int, int], None] = lambda name, step, steps: None,
+    on_step: Callable[[str, int, int], None],
 ) -> Ensemble:
     """Fine-tune what is not in `folder` yet, and return the ensemble.
 
@@ -180,4 +179,4 @@ def _fine_tuned(
 def _store(teacher: MN | DyMN, path: Path) -> None:
     partial = path.with_suffix(".partial")
     torch.save(teacher.state_dict(), partial)
-    os.replace(partial, path)
+    partial.replace(path)

@@ -37,9 +37,7 @@ def _columns(blocks: Sequence[Any]) -> BlockColumns:
     return BlockColumns(expanded, out, dilation, residual, (frequency, time))
 
 
-def count_choices(
-    space: Space, choices: Mapping[str, npt.NDArray[Any]], *, convention: Convention = DCASE
-) -> IntArray:
+def count_choices(space: Space, choices: Mapping[str, npt.NDArray[Any]], *, convention: Convention = DCASE) -> IntArray:
     """Parameters and MACs, [encodings, 2], of encodings as `Space.sample` gives them, without decoding them."""
     counts = np.empty((len(choices["blocks"]), 2), dtype=np.int64)
     for blocks in range(space.min_blocks, space.max_blocks + 1):

@@ -1,6 +1,6 @@
 """Pictures of a study: accuracy against MACs, hypervolume over trials, the importance of each choice.
 
-    python -m nas.plot --study NAME
+python -m nas.plot --study NAME
 """
 
 import argparse
@@ -63,11 +63,13 @@ def _pareto(store: Store, axes: Axes) -> None:
         vmax=limits["max_bytes"] / 1e3, s=26, alpha=0.75, linewidths=0, label="candidate, one short training",
     )  # fmt: skip
     front = results[results["front"]].sort_values("macs")
-    axes.step(front["MMACs"], front["percent"], where="post", color=FRONT, lw=1.2, alpha=0.6, label="front of these scores")
+    axes.step(
+        front["MMACs"], front["percent"], where="post", color=FRONT, lw=1.2, alpha=0.6, label="front of these scores"
+    )
     axes.axvline(limits["max_macs"] / 1e6, color=LIMIT, ls="--", lw=1)
     axes.annotate(
-        f"limit {limits['max_macs'] / 1e6:g} MMACs", (limits["max_macs"] / 1e6, 0.02), xycoords=("data", "axes fraction"),
-        rotation=90, ha="right", va="bottom", fontsize=8.5, color=LIMIT, xytext=(-2, 0), textcoords="offset points",
+        f"limit {limits['max_macs'] / 1e6:g} MMACs", (limits["max_macs"] / 1e6, 0.02),
+        xycoords=("data", "axes fraction"), rotation=90, ha="right", va="bottom", fontsize=8.5, color=LIMIT, xytext=(-2, 0), textcoords="offset points",
     )  # fmt: skip
     entries = rescored(store)
     _baseline(results.iloc[0], entries, axes)
@@ -87,7 +89,8 @@ def _baseline(row: pd.Series, entries: list[Rescored], axes: Axes) -> None:
     height = row["percent"] if fresh is None else fresh.mean * 100
     axes.errorbar(
         row["MMACs"], height, yerr=None if fresh is None else fresh.deviation * 100, fmt="*", ms=15, color=BASELINE,
-        mec="white", capsize=3, zorder=5, label="Table 1 (DynaCP report)" + ("" if fresh is None else ", fresh mean ± sd"),
+        mec="white", capsize=3, zorder=5,
+        label="Table 1 (DynaCP report)" + ("" if fresh is None else ", fresh mean ± sd"),
     )  # fmt: skip
 
 

@@ -91,7 +91,9 @@ class Proposer:
         cost = self.cost(architecture)
         return self.limits.violations(bytes=cost["bytes"], macs=cost["macs"])
 
-    def propose(self, trained: Sequence[FrozenTrial], told: Sequence[dict[str, Any]], seen: Collection[Architecture]) -> Proposal:
+    def propose(
+        self, trained: Sequence[FrozenTrial], told: Sequence[dict[str, Any]], seen: Collection[Architecture]
+    ) -> Proposal:
         """The next candidate after these trained trials and the rejections told with them.
 
         Raises `SpaceExhaustedError` where neither the sampler nor chance finds one.
@@ -173,8 +175,8 @@ class _Asking:
                     return self._proposal(architecture, choices, {})
                 self.duplicates += 1
         raise SpaceExhaustedError(
-            f"no new layout within {proposer.limits.max_macs:,} MACs and {proposer.limits.max_bytes:,} bytes turned up in "
-            f"{self.rejected + self.duplicates:,} proposals ({self.rejected:,} too large, {self.duplicates:,} trained before)"
+            f"no new layout within {proposer.limits.max_macs:,} MACs and {proposer.limits.max_bytes:,} bytes turned "
+            f"up in {self.rejected + self.duplicates:,} proposals ({self.rejected:,} too large, {self.duplicates:,} known)"
         )
 
     def _proposal(self, architecture: Architecture, choices: dict[str, Any], system_attrs: dict[str, Any]) -> Proposal:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from optuna.trial import FrozenTrial
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -18,7 +19,6 @@ from nas.material import Material
 from nas.pareto import Rescored
 from nas.space import Space
 from nas.store import Store, architecture_of
-from optuna.trial import FrozenTrial
 
 SHARE_PROPOSALS = 20_000
 """Random encodings from which the share that fits is estimated at the start."""
@@ -45,8 +45,8 @@ class Screen:
         fits = share_that_fits(space, limits, options.dtype, proposals=SHARE_PROPOSALS, rng=np.random.default_rng(0))
         share = sum(fit for fit, _ in fits.values()) / SHARE_PROPOSALS
         self.note(
-            f"Space: {space.size():.2g} networks of {space.min_blocks} to {space.max_blocks} blocks; about {share:.0%} of "
-            f"random choices fit {limits.max_macs / 1e6:g} MMACs and {limits.max_bytes:,} bytes in {options.dtype} "
+            f"Space: {space.size():.2g} networks of {space.min_blocks} to {space.max_blocks} blocks; about {share:.0%} "
+            f"of random choices fit {limits.max_macs / 1e6:g} MMACs and {limits.max_bytes:,} bytes in {options.dtype} "
             f"({', '.join(f'{blocks} blocks {fit / max(drawn, 1):.0%}' for blocks, (fit, drawn) in fits.items())})."
         )
         for family in ("mn", "dymn"):
@@ -72,7 +72,7 @@ class Screen:
                 task, description=f"teacher {name}", completed=step, total=steps
             )
 
-    def teachers(self, settings: TeacherSettings, ensemble: Ensemble) -> None:
+    def teachers(self, ensemble: Ensemble) -> None:
         """How well each teacher does on the validation split."""
         each = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in ensemble.accuracies.items())
         self.note(f"Teachers on validation: {each}; all eight {ensemble.accuracy:.1%}.")
@@ -110,7 +110,11 @@ class Screen:
         for name in ("layout", "MMACs", "kB", "search score", "fresh mean ± sd", "against Table 1 (95 %)", "verdict"):
             view.add_column(name, justify="left" if name in ("layout", "verdict") else "right")
         for entry in entries:
-            interval = "" if np.isnan(entry.low) else f"{_points(entry.difference)} [{_points(entry.low)}, {_points(entry.high)}]"
+            interval = (
+                ""
+                if np.isnan(entry.low)
+                else f"{_points(entry.difference)} [{_points(entry.low)}, {_points(entry.high)}]"
+            )
             view.add_row(
                 _named(entry.trial),
                 f"{entry.trial.values[1] / 1e6:.2f}",
@@ -122,8 +126,8 @@ class Screen:
             )
         self.console.print(view)
         self.note(
-            "The search score is the best of many noisy ones and flatters; the fresh means do not. The interval covers the "
-            "noise between training seeds, for all layouts compared at once, not the choice of validation clips."
+            "The search score is the best of many noisy ones and flatters; the fresh means do not. The interval covers "
+            "the noise between training seeds, for all layouts compared at once, not the choice of validation clips."
         )
         counts = {name: sum(t.user_attrs[name] for t in store.trials) for name in ("rejected", "duplicates")}
         self.note(
@@ -131,7 +135,9 @@ class Screen:
             f"{counts['duplicates']:,} duplicates in {proposing:.1f} s of proposing."
         )
         self.note(f"Results: {store.folder / 'results.csv'}, {', '.join(map(str, pictures))}")
-        self.note(f"Next: python -m nas.plot --study {store.folder.name}; python -m nas.export --study {store.folder.name}")
+        self.note(
+            f"Next: python -m nas.plot --study {store.folder.name}; python -m nas.export --study {store.folder.name}"
+        )
 
     def _progress(self, unit: str) -> Progress:
         return Progress(

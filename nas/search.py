@@ -17,6 +17,7 @@ from typing import Any
 
 import optuna
 import torch
+from dynacp.scenes import write_scenes
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial
 from platformdirs import user_cache_path
@@ -26,7 +27,6 @@ from budget.limits import Limits
 from dynacp.architecture import TABLE1, Architecture, with_classes
 from dynacp.data import DataError
 from dynacp.efficientat import CheckpointError
-from dynacp.scenes import write_scenes
 from dynacp.teachers import TeacherSettings
 from nas.material import Material, load_material
 from nas.pareto import rescored
@@ -56,21 +56,62 @@ def parser() -> argparse.ArgumentParser:
     add("--data", default=BUILT_IN, metavar="PATH", help="a data set in TAU's layout (default: the built-in scenes)")
     add("--study", default="search", metavar="NAME", help="kept under studies/NAME (default: %(default)s)")
     add("--storage", metavar="URL", help="an Optuna storage (default: SQLite in studies/NAME)")
-    add("--trials", type=_at_least(1), default=200, help="trained trials in all, Table 1 among them (default: %(default)s)")
+    add(
+        "--trials",
+        type=_at_least(1),
+        default=200,
+        help="trained trials in all, Table 1 among them (default: %(default)s)",
+    )
     add("--sampler", choices=sorted(SAMPLERS), default="tpe", help="what proposes (default: %(default)s)")
     add("--seed", type=_at_least(0), default=0, help="of everything random (default: %(default)s)")
-    add("--mn", type=Path, metavar="FILE", help="an EfficientAT MN checkpoint; without one MN starts from random weights")
-    add("--dymn", type=Path, metavar="FILE", help="the same for DyMN; without one it starts from the MN checkpoint, if any")
-    add("--mn-width", type=float, default=TeacherSettings.mn_width, help="of an MN without checkpoint (default: %(default)s)")
+    add(
+        "--mn",
+        type=Path,
+        metavar="FILE",
+        help="an EfficientAT MN checkpoint; without one MN starts from random weights",
+    )
+    add(
+        "--dymn",
+        type=Path,
+        metavar="FILE",
+        help="the same for DyMN; without one it starts from the MN checkpoint, if any",
+    )
+    add(
+        "--mn-width",
+        type=float,
+        default=TeacherSettings.mn_width,
+        help="of an MN without checkpoint (default: %(default)s)",
+    )
     add("--dymn-width", type=float, default=TeacherSettings.dymn_width, help="the same for DyMN (default: %(default)s)")
-    add("--teacher-epochs", type=_at_least(1), default=TeacherSettings.epochs, help="of fine-tuning (default: %(default)s)")
+    add(
+        "--teacher-epochs",
+        type=_at_least(1),
+        default=TeacherSettings.epochs,
+        help="of fine-tuning (default: %(default)s)",
+    )
     add("--samples", type=_at_least(32), default=SAMPLES, help="training samples of one trial (default: %(default)s)")
-    add("--rescore-seeds", type=_at_least(3), default=3, help="fresh trainings of each layout on the front (default: %(default)s)")
+    add(
+        "--rescore-seeds",
+        type=_at_least(3),
+        default=3,
+        help="fresh trainings of each layout on the front (default: %(default)s)",
+    )
     add("--max-macs", type=_at_least(1), default=limits.max_macs, help="for one second of audio (default: %(default)s)")
     add("--max-bytes", type=_at_least(1), default=limits.max_bytes, help="of parameters (default: %(default)s)")
-    add("--dtype", choices=sorted(BYTES_PER_PARAMETER), default=DEFAULT_DTYPE, help="at inference (default: %(default)s)")
+    add(
+        "--dtype",
+        choices=sorted(BYTES_PER_PARAMETER),
+        default=DEFAULT_DTYPE,
+        help="at inference (default: %(default)s)",
+    )
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="to train on (default: %(default)s)")
-    add("--cache", type=Path, default=user_cache_path("dynacp"), metavar="DIR", help="for log-mels and teachers (default: %(default)s)")
+    add(
+        "--cache",
+        type=Path,
+        default=user_cache_path("dynacp"),
+        metavar="DIR",
+        help="for log-mels and teachers (default: %(default)s)",
+    )
     return form
 
 
@@ -175,7 +216,7 @@ class Search:
             ensemble = material.ensemble(
                 self.teachers, seed=self.options.seed, folder=self.options.cache, on_step=on_step
             )
-        self.screen.teachers(self.teachers, ensemble)
+        self.screen.teachers(ensemble)
         return Scorer.from_ensemble(material, ensemble, self.score_settings)
 
     def _train_trials(self, frame: Architecture) -> None:
@@ -209,12 +250,7 @@ class Search:
         """What is to be trained again: the front and Table 1, with each fresh seed, less what is done."""
         seeds = [derived_seed(self.options.seed, _RESCORING, k) for k in range(self.options.rescore_seeds)]
         chosen = {trial.number: trial for trial in [*self.store.trials[:1], *self.store.front()]}
-        return [
-            (trial, seed)
-            for seed in seeds
-            for trial in chosen.values()
-            if seed not in self.store.rescored(trial)
-        ]
+        return [(trial, seed) for seed in seeds for trial in chosen.values() if seed not in self.store.rescored(trial)]
 
     def _rescore(self) -> None:
         missing = self._missing_rescores()

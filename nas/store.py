@@ -4,7 +4,6 @@ Only finished trainings are stored, each in one piece, so a search that is stopp
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +91,13 @@ class Store:
         return best
 
     def add(
-        self, space: Space, proposal: Proposal, score: Score, cost: dict[str, int], violations: dict[str, float], seed: int
+        self,
+        space: Space,
+        proposal: Proposal,
+        score: Score,
+        cost: dict[str, int],
+        violations: dict[str, float],
+        seed: int,
     ) -> FrozenTrial:
         """Keep a finished training."""
         trial = create_trial(
@@ -170,15 +175,13 @@ def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _load(name: str, storage: str, *, create: bool) -> optuna.Study:
     try:
         if create:
-            return optuna.create_study(
-                study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=True
-            )
+            return optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=True)
         return optuna.load_study(study_name=name, storage=storage)
     except (KeyError, ValueError, ImportError, SQLAlchemyError, StorageInternalError) as error:
         raise StudyError(f"study {name!r}: the storage {storage} cannot be used ({error})") from None

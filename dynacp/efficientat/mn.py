@@ -43,9 +43,7 @@ class InvertedResidual(nn.Module):
         layers: list[nn.Module] = []
         if expanded != shape.inputs:
             layers.append(conv_norm(shape.inputs, expanded, activation=act))
-        layers.append(
-            conv_norm(expanded, expanded, shape.kernel, stride=shape.stride, groups=expanded, activation=act)
-        )
+        layers.append(conv_norm(expanded, expanded, shape.kernel, stride=shape.stride, groups=expanded, activation=act))
         if shape.squeeze_excite:
             layers.append(SqueezeExcite(expanded))
         layers.append(conv_norm(expanded, shape.outputs))

@@ -1,0 +1,142 @@
+"""Export a searched architecture: its JSON, its ledger, its table in the report's form, its place among the trials.
+
+    python -m nas.export --study NAME                        the best layout on the front
+    python -m nas.export --study NAME --pick knee            the best trade of accuracy for MACs
+    python -m nas.export --study NAME --pick 17 --max-macs 20e6
+
+`best` and `knee` choose among the layouts scored with fresh seeds, by their fresh means, or where the search has not
+come that far, among the front by its search scores. The JSON is read by `python -m budget` and by training.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+from optuna.trial import FrozenTrial
+
+from budget.ledger import Ledger, ledger
+from budget.limits import Limits
+from dynacp.architecture import Architecture
+from nas.pareto import Rescored, rescored
+from nas.store import Store, StudyError, architecture_of, write_text
+
+
+def pick(store: Store, choice: str, max_macs: float) -> FrozenTrial:
+    """The trial that `choice` (`best`, `knee` or a number) names; raises `StudyError` if there is none."""
+    if choice not in ("best", "knee"):
+        return _numbered(store, choice, max_macs)
+    entries = [entry for entry in rescored(store) if entry.trial in store.front()]
+    scored = [(entry.trial, entry.mean) for entry in entries] or [(t, t.values[0]) for t in store.front()]
+    scored = [(trial, score) for trial, score in scored if trial.values[1] <= max_macs]
+    if not scored:
+        raise StudyError(
+            f"no layout of the front has at most {max_macs:,.0f} MACs; raise `--max-macs` or search longer."
+        )
+    if choice == "best":
+        return max(scored, key=lambda pair: pair[1])[0]
+    return scored[_knee([trial.values[1] for trial, _ in scored], [score for _, score in scored])][0]
+
+
+def _numbered(store: Store, choice: str, max_macs: float) -> FrozenTrial:
+    trials = {str(trial.number): trial for trial in store.trials}
+    if choice not in trials:
+        raise StudyError(f"`--pick` must be best, knee or a trial from 0 to {len(trials) - 1}, but got {choice!r}.")
+    if trials[choice].values[1] > max_macs:
+        raise StudyError(f"trial {choice} has {trials[choice].values[1]:,.0f} MACs, over `--max-macs` {max_macs:,.0f}.")
+    return trials[choice]
+
+
+def _knee(macs: list[float], scores: list[float]) -> int:
+    """The point farthest above the line from the cheapest to the best, both axes scaled to [0, 1]."""
+    x, y = np.array(macs), np.array(scores)
+    end = int(np.argmax(y))
+    x = (x - x.min()) / max(x[end] - x.min(), 1)
+    start = int(np.argmin(x))
+    y = (y - y[start]) / max(y[end] - y[start], 1e-12)
+    return int(np.argmax(y - x))
+
+
+def table_markdown(architecture: Architecture) -> str:
+    """The report's Table 1, for this network."""
+    rows = ["| Input | Operator | Stride | Dilation |", "|---|---|---|---|"]
+    return "\n".join([*rows, *("| " + " | ".join(row) + " |" for row in architecture.table())])
+
+
+def place(store: Store, trial: FrozenTrial, entries: list[Rescored]) -> str:
+    """In words: how the layout ranks, and how it stands to Table 1."""
+    better = sum(other.values[0] > trial.values[0] for other in store.trials)
+    words = [
+        f"Trial {trial.number} of {len(store.trials)}: rank {better + 1} by search score ({trial.values[0]:.2%}), "
+        f"{'on' if trial in store.front() else 'behind'} the front."
+    ]
+    for entry in entries:
+        if entry.trial.number == trial.number:
+            words.append(
+                f"Fresh seeds: {entry.mean:.2%} ± {entry.deviation * 100:.2f} ({len(entry.accuracies)} seeds)."
+            )
+            if not np.isnan(entry.low):
+                words.append(
+                    f"Against Table 1: {entry.difference * 100:+.2f} points, 95 % interval "
+                    f"[{entry.low * 100:+.2f}, {entry.high * 100:+.2f}]: {entry.verdict}."
+                )
+            return " ".join(words)
+    return " ".join([*words, "Not trained with fresh seeds, so its score flatters."])
+
+
+def export(store: Store, trial: FrozenTrial, folder: Path) -> tuple[list[Path], Ledger, str]:
+    """Write NAME.json, NAME-ledger.csv and NAME.md; returns them, the ledger and the layout's place."""
+    architecture, identity = architecture_of(trial), store.settings["identity"]
+    account = ledger(architecture.layers(), dtype=identity["dtype"])
+    verdict = Limits(**identity["limits"]).verdict(account)
+    standing = place(store, trial, rescored(store))
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = folder / f"{store.folder.name}-{trial.number}"
+    rows = pd.DataFrame([{**row._asdict(), "output": " x ".join(map(str, row.output))} for row in account.rows])
+    contents = {
+        stem.with_suffix(".json"): architecture.to_json() + "\n",
+        stem.with_name(f"{stem.name}-ledger.csv"): rows.to_csv(index=False),
+        stem.with_suffix(".md"): (
+            f"# {store.folder.name}, trial {trial.number}\n\n{standing}\n\n{account.macs:,} MACs, "
+            f"{account.parameters:,} parameters, {account.bytes:,} bytes in {account.dtype}: {verdict} "
+            f"(convention `{account.convention}`).\n\n{table_markdown(architecture)}\n\n"
+            "Input: mel bands x frames x channels.\n"
+        ),
+    }
+    for path, text in contents.items():
+        write_text(path, text)
+    return list(contents), account, standing
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0 done, 2 bad input."""
+    form = argparse.ArgumentParser(
+        prog="python -m nas.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = form.add_argument
+    add("--study", default="search", metavar="NAME", help="under studies/ (default: %(default)s)")
+    add("--storage", metavar="URL", help="where it is kept, if not in SQLite in studies/NAME")
+    add("--pick", default="best", metavar="best|knee|N", help="which layout (default: %(default)s)")
+    add("--max-macs", type=float, default=float("inf"), metavar="X", help="no layout above this")
+    add("--out", type=Path, metavar="DIR", help="where to (default: studies/NAME/export)")
+    options = form.parse_args(arguments)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        store = Store.open(options.study, options.storage)
+        trial = pick(store, options.pick, options.max_macs)
+        paths, account, standing = export(store, trial, options.out or store.folder / "export")
+    except StudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{standing}\n\n{table_markdown(architecture_of(trial))}\n")
+    print(f"{account.macs:,} MACs, {account.parameters:,} parameters, {account.bytes:,} bytes in {account.dtype}")
+    print(f"Row by row: python -m budget {paths[0]}")
+    for path in paths:
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

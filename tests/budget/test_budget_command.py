@@ -1,0 +1,103 @@
+"""`python -m budget`."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from budget.__main__ import main
+from dynacp.architecture import TABLE1
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    status = main(list(arguments))
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_table_1_fits_and_shows_its_ledger_and_every_convention(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "table1")
+    assert status == 0
+    for text in ("28,938,900", "61,644", "123,288", "blocks.6.project", "folded", "29,496,672", "96.46%", "thop"):
+        assert text in out
+    assert "table1 fits, with 1,061,100 MACs and 4,712 bytes to spare." in out
+
+
+def test_the_baseline_on_89_frames_is_over_and_says_which_layers_to_blame(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "baseline", "--frames", "89")
+    assert status == 1
+    assert "over by 9,526,036 MACs; the costliest layers: blocks.6.project" in out
+
+
+def test_float32_doubles_the_bytes_and_breaks_the_limit(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "table1", "--dtype", "float32", "--json")
+    content = json.loads(out)
+    assert status == 1
+    assert content["bytes"] == 4 * 61_644
+    assert content["bytes_over"] == 4 * 61_644 - 128_000
+
+
+def test_json_holds_rows_that_add_up_and_witnesses_that_agree(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "table1", "--json", "--witness")
+    content = json.loads(out)
+    assert status == 0
+    assert sum(row["macs"] for row in content["rows"]) == content["macs"] == 28_938_900
+    for tool, witness in content["witnesses"].items():
+        assert witness["macs"] == content["conventions"][witness["convention"]]["macs"], tool
+
+
+def test_a_layout_from_a_file_counts_as_the_one_it_came_from(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "layout.json"
+    file.write_text(TABLE1.to_json())
+    assert json.loads(run(capsys, str(file), "--json")[1])["macs"] == 28_938_900
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("{", "not JSON"),
+        ("[]", "expected a JSON object"),
+        ('{"stem": [8, 32]}', "`blocks` is missing"),
+        ('{"blocks": []}', "`blocks` must hold at least one block"),
+        ('{"blocks": [{"expanded": 64}]}', "block: "),
+        ('{"blocks": [{"expanded": 64, "out": 32, "kernel": 5}]}', "unknown field kernel"),
+        ('{"blocks": [{"expanded": "64", "out": 32}]}', "`expanded` must be a positive integer, but got '64'"),
+        ('{"blocks": [{"expanded": 64, "out": 32, "stride": 2}]}', "`stride` must be a pair"),
+        ('{"blocks": [{"expanded": 64, "out": 40, "residual": 2}]}', "`out` must equal the 32"),
+        ('{"blocks": [7]}', "a block must be a JSON object"),
+    ],
+)
+def test_a_file_that_is_no_layout_is_refused_with_its_reason(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, complaint: str
+) -> None:
+    file = tmp_path / "layout.json"
+    file.write_text(text)
+    status, out, err = run(capsys, str(file))
+    assert (status, out) == (2, "")
+    assert err.startswith(f"error: {file}: ")
+    assert complaint in err
+
+
+@pytest.mark.parametrize("arguments", [["nowhere.json"], ["table1", "--frames", "0"], ["table1", "--max-macs", "-1"]])
+def test_bad_input_ends_with_status_2_and_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    status, _, err = run(capsys, *arguments)
+    assert status == 2
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+def test_a_folder_and_a_binary_file_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path, tmp_path / "binary.json"):
+        status, _, err = run(capsys, str(path))
+        assert status == 2
+        assert "cannot be read" in err
+
+
+def test_the_command_answers_without_importing_torch() -> None:
+    code = "import sys; from budget.__main__ import main; main(['table1']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

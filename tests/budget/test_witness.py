@@ -1,0 +1,77 @@
+"""Independent counters on the built network agree with the ledger, exactly, over random layouts of the space."""
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from budget.conventions import CONVENTIONS
+from budget.layers import BatchNorm2d, GlobalAveragePool, Pool2d
+from budget.ledger import ledger, totals
+from budget.limits import Limits
+from budget.witness import InputShape, by_fvcore, by_thop, by_torch, by_torchinfo
+from dynacp.architecture import BASELINE, TABLE1, Architecture
+from dynacp.model import DynaCP
+from layouts import random_layouts
+
+WITNESSED = 1_000
+
+VARIANTS = [
+    replace(TABLE1, pool=pool, norm=norm, activation=activation)
+    for pool, norm, activation in product(("average", "maximum"), ("sum", "depthwise"), ("relu6", "relu"))
+] + [BASELINE, replace(TABLE1, classes=7, input=(128, 65))]
+
+
+def built(architecture: Architecture) -> tuple[DynaCP, InputShape]:
+    return DynaCP(architecture).eval(), (1, 1, *architecture.input)
+
+
+def macs(architecture: Architecture, convention: str) -> int:
+    return int(totals(architecture.layers(), convention=CONVENTIONS[convention]).macs)
+
+
+def test_a_thousand_random_layouts_count_as_torchinfo_and_torch_count_them() -> None:
+    layouts = random_layouts(WITNESSED, seed=1)
+    fitting = 0
+    for architecture in layouts:
+        module, shape = built(architecture)
+        account = ledger(architecture.layers())
+        assert by_torchinfo(module, shape) == (account.parameters, account.macs), architecture
+        assert by_torch(module, shape) == macs(architecture, "convolutions"), architecture
+        fitting += Limits().verdict(account).fits
+    assert 50 < fitting < WITNESSED - 50, "the sample must hold layouts that fit and layouts that do not"
+
+
+@pytest.mark.parametrize("architecture", [*VARIANTS, *random_layouts(24, seed=2)], ids=lambda a: a.key)
+def test_every_tool_counts_by_the_convention_that_bears_its_name(architecture: Architecture) -> None:
+    module, shape = built(architecture)
+    assert by_torchinfo(module, shape) == tuple(totals(architecture.layers()))
+    assert by_torch(module, shape) == macs(architecture, "convolutions")
+    assert by_fvcore(module, shape) == macs(architecture, "fvcore")
+    assert by_thop(module, shape) == macs(architecture, "thop")
+
+
+@pytest.mark.parametrize("architecture", [TABLE1, BASELINE, *random_layouts(8, seed=3)], ids=lambda a: a.key)
+def test_thop_and_fvcore_differ_by_norms_average_pools_and_classes(architecture: Architecture) -> None:
+    """thop takes 4 MACs an element of batch norm to fvcore's 2, one an output element of an average pool to none, and
+    divides each class's sum in the global pool."""
+    layers = list(architecture.layers())
+
+    def elements(kind: type) -> int:
+        return sum(layer.output[0] * layer.output[1] * layer.output[2] for layer in layers if isinstance(layer, kind))  # type: ignore[misc]
+
+    module, shape = built(architecture)
+    difference = -by_fvcore(module, shape) + by_thop(module, shape)
+    assert difference == 2 * elements(BatchNorm2d) + elements(Pool2d) + architecture.classes
+    assert any(isinstance(layer, GlobalAveragePool) for layer in layers)
+
+
+def test_the_rows_of_the_ledger_are_the_modules_of_the_network() -> None:
+    """Row by row, not only in total: each row names a module with as many parameters."""
+    for architecture in (TABLE1, BASELINE, *random_layouts(20, seed=4)):
+        modules = dict(DynaCP(architecture).named_modules())
+        rows = ledger(architecture.layers()).rows
+        for row in rows:
+            assert row.parameters == sum(p.numel() for p in modules[row.name].parameters()), row
+        weighted = {name for name, module in modules.items() if list(module.parameters(recurse=False))}
+        assert weighted == {row.name for row in rows if row.parameters}
