@@ -32,7 +32,7 @@ HERTZ = np.arange(RATE // 2 + 1)
 TRAINING_DEVICES = ("a", "b", "c", "s1", "s2", "s3")
 TRAINING_SHARES = (0.70, 0.06, 0.06, 0.06, 0.06, 0.06)
 TEST_DEVICES = (*TRAINING_DEVICES, "s4", "s5", "s6")
-TRAINING_LOCATIONS, TRAINING_SEGMENTS = 20, 6
+TRAINING_LOCATIONS, TRAINING_SEGMENTS = 24, 6
 TEST_LOCATIONS, TEST_SEGMENTS = 3, 2
 CITIES = ("lima", "oslo", "perth", "quito", "tunis")
 
@@ -69,7 +69,7 @@ def _chirps(place: np.random.Generator, clip: np.random.Generator, *, direction:
     """Calls whose pitch rises or falls."""
     octaves, centre = place.uniform(0.6, 1.4), _between(place, 1200, 5000)
     wave = np.zeros(RATE)
-    for _ in range(int(place.integers(3, 7))):
+    for _ in range(int(place.integers(4, 9))):
         samples = int(RATE * clip.uniform(0.12, 0.28))
         progress = np.linspace(-0.5, 0.5, samples)
         hertz = centre * _between(clip, 0.8, 1.25) * 2 ** (direction * octaves * progress)
@@ -114,11 +114,11 @@ def _melody(place: np.random.Generator, clip: np.random.Generator, *, octaves: f
 
 
 SCENES: dict[str, Texture] = {
-    "arcade": partial(_melody, octaves=1.2),
+    "arcade": partial(_melody, octaves=2.0),
     "aviary": partial(_chirps, direction=1),
-    "campfire": partial(_crackle, per_second=(6, 16)),
+    "campfire": partial(_crackle, per_second=(6, 14)),
     "crossing": partial(_melody, octaves=0.0),
-    "downpour": partial(_crackle, per_second=(40, 110)),
+    "downpour": partial(_crackle, per_second=(50, 110)),
     "factory": partial(_pulses, rates=(6.5, 11)),
     "garage": partial(_hum, spacings=(110, 180)),
     "harbour": partial(_pulses, rates=(2, 4)),
@@ -126,10 +126,12 @@ SCENES: dict[str, Texture] = {
     "wetland": partial(_chirps, direction=-1),
 }
 
-SIGNAL_TO_NOISE = (-10.0, 6.0)
+COLOUR, TILT, LOUDNESS = 3.0, (0.5, 0.8), (-26, -20)
+QUIET = 0.3
+SIGNAL_TO_NOISE = (6.0, 14.0)
 """The texture's level over the background's in dB, drawn for each location."""
 
-DISTRACTION = (0.4, -8.0)
+DISTRACTION = (0.3, -10.0)
 """How often a clip has a second texture, and its level over the first in dB."""
 
 
@@ -156,9 +158,11 @@ class _Segment:
         """The sound [RATE], and the generator for what its recording draws."""
         place = np.random.default_rng([self.seed, self.location])
         clip = np.random.default_rng([self.seed, self.location, self.segment])
-        background = _noise(clip, _smooth(place, 6.0) * np.maximum(HERTZ, 30) ** -place.uniform(0.4, 0.9))
-        loudness = 10 ** (place.uniform(-32, -20) / 20)
+        background = _noise(clip, _smooth(place, COLOUR) * np.maximum(HERTZ, 30) ** -place.uniform(*TILT))
+        loudness = 10 ** (place.uniform(*LOUDNESS) / 20)
         snr = 10 ** ((place.uniform(*SIGNAL_TO_NOISE) + clip.normal(0, 2)) / 20)
+        if clip.random() < QUIET:
+            snr *= 0.05
         mixture = _unit(background) + snr * _unit(SCENES[self.scene](place, clip))
         often, level = DISTRACTION
         if clip.random() < often:

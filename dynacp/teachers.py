@@ -20,6 +20,7 @@ from torch.nn import functional
 from dynacp.cache import stored_array
 from dynacp.efficientat import DyMN, dymn, load_checkpoint, mn, mn_initialised_dymn
 from dynacp.efficientat.mn import MN
+from dynacp.files import written_whole
 from dynacp.train import Augmentation, Features, Recipe, macro_accuracy, one_hot, predict, train
 
 ON = Augmentation(roll_frames=8, mask_bands=48, mask_frames=17, mixstyle_probability=0.0)
@@ -140,7 +141,8 @@ def prepare_teachers(
             teacher = _fine_tuned(
                 member, settings, training, classes, seed + number, lambda: on_step(member.name, next(count), total)
             )
-            _store(teacher, home / f"{member.name}.pt")
+            with written_whole(home / f"{member.name}.pt") as partial:
+                torch.save(teacher.state_dict(), partial)
             out[:] = np.concatenate([predict(teacher, features).numpy() for features, _ in (training, validation)])
 
         logits = stored_array(home / f"{member.name}.npy", summed.shape, np.float32, fill)
@@ -174,9 +176,3 @@ def _fine_tuned(
         after_epoch=teacher.epoch_ends,
     )
     return teacher
-
-
-def _store(teacher: MN | DyMN, path: Path) -> None:
-    partial = path.with_suffix(".partial")
-    torch.save(teacher.state_dict(), partial)
-    partial.replace(path)

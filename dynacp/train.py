@@ -110,11 +110,12 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.peak_rate, total_steps=recipe.steps, pct_start=recipe.warm_up, cycle_momentum=False
     )
-    order, value = torch.empty(0, dtype=torch.int64), math.nan
+    order, epochs, value = torch.empty(0, dtype=torch.int64), 0, math.nan
     for _ in range(recipe.steps):
         while len(order) < recipe.batch:
-            if len(order):
+            if epochs:
                 after_epoch()
+            epochs += 1
             order = torch.cat([order, torch.randperm(len(features), generator=generator)])
         clips, order = order[: recipe.batch], order[recipe.batch :]
         batch, mixed = recipe.augmentation(features[clips], tuple(t[clips.to(device)] for t in targets), generator)

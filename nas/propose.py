@@ -65,7 +65,7 @@ SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
 
 def derived_seed(*parts: int) -> int:
     """A 31-bit seed that depends on all parts, so that no two uses of one base seed share a stream."""
-    return int(np.random.SeedSequence(parts).generate_state(1)[0] >> 1)
+    return int(np.random.SeedSequence([len(parts), *parts]).generate_state(1)[0] >> 1)
 
 
 @dataclass(frozen=True)

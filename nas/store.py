@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, create_trial
 from sqlalchemy.exc import SQLAlchemyError
 
 from dynacp.architecture import Architecture
+from dynacp.files import written_whole
 from nas.propose import DIRECTIONS, Proposal
 from nas.score import Score
 from nas.space import Space
@@ -173,9 +174,8 @@ def architecture_of(trial: FrozenTrial) -> Architecture:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    with written_whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _load(name: str, storage: str, *, create: bool) -> optuna.Study:

@@ -1,0 +1,113 @@
+"""The training loop and the metric."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from dynacp.train import Augmentation, Features, Recipe, macro_accuracy, one_hot, predict, train
+
+OFF = Augmentation(0, 0, 0, 0.0, 0.4, 0.0)
+CPU = torch.device("cpu")
+
+
+class Linear(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(32, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x.flatten(1))
+
+
+def easy(clips: int = 96) -> tuple[Features, np.ndarray]:
+    """Three classes, each with its own quarter of an 8 x 4 picture lit."""
+    labels = np.arange(clips) % 3
+    pictures = np.random.default_rng(0).normal(0, 0.3, (clips, 8, 4)).astype(np.float16)
+    for label in range(3):
+        pictures[labels == label, 2 * label : 2 * label + 2] += 1
+    return Features(pictures, np.arange(clips), CPU), labels
+
+
+def fit(seed: int, recipe: Recipe, **hooks: object) -> tuple[Linear, float]:
+    features, labels = easy()
+    torch.manual_seed(seed)
+    model = Linear()
+    loss = train(model, features, (one_hot(labels, 3),), functional.cross_entropy, recipe, seed=seed, **hooks)  # type: ignore[arg-type]
+    return model, loss
+
+
+def test_training_learns_what_can_be_learned() -> None:
+    features, labels = easy()
+    model, loss = fit(0, Recipe(3_000, peak_rate=0.05, augmentation=OFF))
+    assert macro_accuracy(predict(model, features), labels) > 0.98
+    assert loss < 0.2
+
+
+@pytest.mark.parametrize("augmentation", [OFF, Augmentation(2, 3, 2, 0.8, 0.4, 0.3)], ids=["plain", "augmented"])
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(augmentation: Augmentation) -> None:
+    recipe = Recipe(320, augmentation=augmentation)
+
+    def weights(seed: int) -> torch.Tensor:
+        return nn.utils.parameters_to_vector(fit(seed, recipe)[0].parameters())
+
+    assert torch.equal(weights(3), weights(3))
+    assert not torch.equal(weights(3), weights(4))
+
+
+def test_the_budget_of_samples_is_kept_and_every_clip_is_seen_once_an_epoch() -> None:
+    seen: list[int] = []
+    epochs: list[int] = []
+
+    class Watching(Features):
+        def __getitem__(self, clips: torch.Tensor) -> torch.Tensor:
+            seen.extend(clips.tolist())
+            return super().__getitem__(clips)
+
+    features = Watching(np.zeros((50, 8, 4), np.float16), np.arange(50), CPU)
+    train(
+        Linear(),
+        features,
+        (one_hot(np.zeros(50, np.int64), 3),),
+        functional.cross_entropy,
+        Recipe(200, batch=10, augmentation=OFF),
+        seed=0,
+        after_epoch=lambda: epochs.append(len(seen)),
+    )
+    assert len(seen) == 200
+    for start in range(0, 200, 50):
+        assert sorted(seen[start : start + 50]) == list(range(50))
+    assert epochs == [50, 100, 150]  # between four epochs
+
+
+def test_a_diverging_training_stops_and_says_so() -> None:
+    _, loss = fit(0, Recipe(320, peak_rate=1e30, augmentation=OFF))
+    assert not np.isfinite(loss)
+
+
+def test_features_read_the_rows_they_are_given() -> None:
+    pictures = np.arange(5 * 8 * 4, dtype=np.float16).reshape(5, 8, 4)
+    features = Features(pictures, np.array([4, 1]), CPU)
+    assert len(features) == 2
+    batch = features[torch.tensor([1, 0])]
+    assert batch.dtype == torch.float32
+    assert batch.shape == (2, 1, 8, 4)
+    np.testing.assert_array_equal(batch[:, 0].numpy(), pictures[[1, 4]])
+
+
+def test_macro_accuracy_weighs_classes_alike() -> None:
+    """Three of four clips of class 0 and none of the one of class 1: (3/4 + 0) / 2."""
+    logits = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    assert macro_accuracy(logits, np.array([0, 0, 0, 0, 1])) == pytest.approx(0.375)
+
+
+def test_an_augmentation_with_everything_off_changes_nothing() -> None:
+    x, target = torch.randn(4, 1, 8, 4), torch.eye(4)
+    same, (targets,) = OFF(x, (target,), torch.Generator())
+    assert torch.equal(same, x)
+    assert torch.equal(targets, target)
+    moved, _ = replace(OFF, roll_frames=2)(x, (target,), torch.Generator().manual_seed(1))
+    assert not torch.equal(moved, x)

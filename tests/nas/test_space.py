@@ -1,0 +1,90 @@
+"""The search space and its encodings."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynacp.architecture import BASELINE, TABLE1, Block
+from layouts import random_layouts
+from nas.space import FORMS, Space, expanded_channels
+
+SPACE = Space()
+SMALL = Space(min_blocks=1, max_blocks=2, dilations=(1, 2), expansions=(1.5, 2.1), widths=(16, 24))
+
+
+def test_table_1_is_in_the_space_exactly() -> None:
+    assert SPACE.decode(SPACE.encode(TABLE1)) == TABLE1
+
+
+def test_the_space_is_as_large_as_promised() -> None:
+    assert (SPACE.min_blocks, SPACE.max_blocks) == (4, 8)
+    assert len({stride for _, stride in FORMS.values()}) == 4
+    assert len(SPACE.dilations) >= 3
+    assert len(SPACE.expansions) >= 3
+    assert len(SPACE.widths) >= 6
+    per_block = (4 * 15 + 1 + 3) * 3 * 4  # plain forms with a width, identity, pooled; dilations; expansions
+    assert SPACE.size() == sum(per_block**blocks for blocks in range(4, 9)) > 10**10
+
+
+def test_the_size_is_the_number_of_distinct_networks_that_a_small_space_decodes_to() -> None:
+    names = [name for name in SMALL.distributions() if name != "blocks"]
+    choices = {"dilation": SMALL.dilations, "form": tuple(FORMS), "expansion": SMALL.expansions, "width": SMALL.widths}
+    values = [choices[name.split("_")[0]] for name in names]
+    networks = {
+        SMALL.decode({"blocks": blocks, **dict(zip(names, row, strict=True))})
+        for blocks in (1, 2)
+        for row in product(*values)
+    }
+    assert len(networks) == SMALL.size()
+
+
+@given(st.integers(0, 100_000))
+def test_what_decodes_encodes_to_choices_that_decode_to_the_same(seed: int) -> None:
+    (architecture,) = random_layouts(1, seed=seed)
+    choices = SPACE.encode(architecture)
+    assert SPACE.decode(choices) == architecture
+    for name, distribution in SPACE.distributions().items():
+        assert distribution._contains(distribution.to_internal_repr(choices[name])), name
+
+
+@pytest.mark.parametrize(
+    ("network", "complaint"),
+    [
+        (BASELINE, "differs from the space's frame"),
+        (replace(TABLE1, blocks=TABLE1.blocks[:3]), "4 to 8 blocks"),
+        (replace(TABLE1, blocks=(Block(72, 32), *TABLE1.blocks[1:])), "block 1: no expansion"),
+        (replace(TABLE1, blocks=(*TABLE1.blocks[:5], Block(120, 20))), "block 6: .* outside the space"),
+    ],
+)
+def test_a_network_outside_the_space_is_refused(network: object, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        SPACE.encode(network)  # type: ignore[arg-type]
+
+
+def test_expanded_channels_round_as_make_divisible_does() -> None:
+    def make_divisible(value: float) -> int:
+        rounded = max(8, int(value + 4) // 8 * 8)
+        return rounded + 8 if rounded < 0.9 * value else rounded
+
+    for channels, tenths in product(SPACE.widths, (15, 21, 27, 33)):
+        assert expanded_channels(channels, tenths / 10) == make_divisible(channels * tenths / 10), (channels, tenths)
+
+
+def test_expansions_never_coincide_so_that_no_network_has_two_sets_of_read_choices() -> None:
+    for channels in (*SPACE.widths, TABLE1.stem[1]):
+        assert len({int(expanded_channels(channels, expansion)) for expansion in SPACE.expansions}) == 4
+
+
+def test_sampling_is_uniform_over_each_choice_and_follows_the_seed() -> None:
+    columns = SPACE.sample(20_000, np.random.default_rng(0))
+    for name, choices in (("blocks", 5), ("form_3", 8), ("width_8", 15), ("expansion_1", 4), ("dilation_2", 3)):
+        _, counts = np.unique(columns[name], return_counts=True)
+        expected = 20_000 / choices
+        assert len(counts) == choices
+        assert np.abs(counts - expected).max() < 5 * np.sqrt(expected), name
+    again = SPACE.sample(20_000, np.random.default_rng(0))
+    assert all((columns[name] == again[name]).all() for name in columns)
