@@ -59,7 +59,7 @@ def _band(low: float, high: float) -> np.ndarray:
 
 def _pulses(place: np.random.Generator, clip: np.random.Generator, *, rates: tuple[float, float]) -> np.ndarray:
     """Band noise that swells and fades: slowly or fast."""
-    centre, rate = _between(place, 500, 4000), _between(place, *rates) * _between(clip, 0.9, 1.1)
+    centre, rate = _between(place, 1500, 2500), _between(place, *rates) * _between(clip, 0.9, 1.1)
     carrier = _noise(clip, _band(centre / 2, centre * 2))
     phase = 2 * np.pi * (rate * np.arange(RATE) / RATE + clip.random())
     return carrier * (0.5 + 0.5 * np.sin(phase)) ** 2
@@ -67,12 +67,12 @@ def _pulses(place: np.random.Generator, clip: np.random.Generator, *, rates: tup
 
 def _chirps(place: np.random.Generator, clip: np.random.Generator, *, direction: int) -> np.ndarray:
     """Calls whose pitch rises or falls."""
-    octaves, centre = place.uniform(0.6, 1.4), _between(place, 1200, 5000)
+    octaves, centre = place.uniform(0.6, 1.4), _between(place, 3000, 5000)
     wave = np.zeros(RATE)
     for _ in range(int(place.integers(4, 9))):
         samples = int(RATE * clip.uniform(0.12, 0.28))
         progress = np.linspace(-0.5, 0.5, samples)
-        hertz = centre * _between(clip, 0.8, 1.25) * 2 ** (direction * octaves * progress)
+        hertz = centre * _between(clip, 0.85, 1.18) * 2 ** (direction * octaves * progress)
         start = int(clip.integers(RATE - samples))
         call = np.sin(2 * np.pi * np.cumsum(hertz) / RATE) * np.cos(np.pi * progress)
         wave[start : start + samples] += call * clip.uniform(0.5, 1.0)
@@ -82,7 +82,7 @@ def _chirps(place: np.random.Generator, clip: np.random.Generator, *, direction:
 def _hum(place: np.random.Generator, clip: np.random.Generator, *, spacings: tuple[float, float]) -> np.ndarray:
     """A stack of harmonics, close together or far apart."""
     spacing = round(_between(place, *spacings) * _between(clip, 0.97, 1.03))
-    orders = np.arange(1, int(4000 / spacing))
+    orders = np.arange(1, int(2500 / spacing))
     weights = np.zeros(len(HERTZ))
     tilt = place.uniform(0.2, 0.7)
     for width, share in ((0, 1.0), (1, 0.5)):  # each harmonic is three bins wide, so that it flutters
@@ -97,14 +97,16 @@ def _crackle(place: np.random.Generator, clip: np.random.Generator, *, per_secon
     strikes = np.zeros(RATE)
     np.add.at(strikes, clip.integers(RATE, size=bursts), clip.choice((-1, 1), bursts) * clip.lognormal(0, 0.5, bursts))
     decay = np.exp(-np.arange(RATE) / RATE / _between(place, 0.004, 0.012))
-    centre = _between(place, 1000, 6000)
-    ring = decay * _noise(clip, _band(centre / 3, centre * 3))
+    centre = _between(place, 6000, 9000)
+    ring = decay * _noise(clip, _band(centre / 2, centre * 2))
     return np.fft.irfft(np.fft.rfft(strikes) * np.fft.rfft(ring), RATE)
 
 
-def _melody(place: np.random.Generator, clip: np.random.Generator, *, octaves: float) -> np.ndarray:
+def _melody(
+    place: np.random.Generator, clip: np.random.Generator, *, octaves: float, rates: tuple[float, float]
+) -> np.ndarray:
     """Beeps in rhythm, on one pitch or on several."""
-    pitch, rate = _between(place, 600, 3000), _between(place, 4, 7)
+    pitch, rate = _between(place, 700, 1400), _between(place, *rates)
     seconds, wave = np.arange(RATE) / RATE, np.zeros(RATE)
     position = rate * seconds + clip.random()
     beat, within = np.floor(position).astype(int), position % 1
@@ -114,11 +116,11 @@ def _melody(place: np.random.Generator, clip: np.random.Generator, *, octaves: f
 
 
 SCENES: dict[str, Texture] = {
-    "arcade": partial(_melody, octaves=2.0),
+    "arcade": partial(_melody, octaves=2.0, rates=(7, 11)),
     "aviary": partial(_chirps, direction=1),
-    "campfire": partial(_crackle, per_second=(6, 14)),
-    "crossing": partial(_melody, octaves=0.0),
-    "downpour": partial(_crackle, per_second=(50, 110)),
+    "campfire": partial(_crackle, per_second=(3, 8)),
+    "crossing": partial(_melody, octaves=0.0, rates=(3, 5)),
+    "downpour": partial(_crackle, per_second=(40, 110)),
     "factory": partial(_pulses, rates=(6.5, 11)),
     "garage": partial(_hum, spacings=(110, 180)),
     "harbour": partial(_pulses, rates=(2, 4)),
@@ -126,10 +128,15 @@ SCENES: dict[str, Texture] = {
     "wetland": partial(_chirps, direction=-1),
 }
 
-COLOUR, TILT, LOUDNESS = 3.0, (0.5, 0.8), (-26, -20)
-QUIET = 0.3
-SIGNAL_TO_NOISE = (6.0, 14.0)
+COLOUR, TILT, LOUDNESS = 3.0, (0.5, 0.8), (-26.0, -20.0)
+"""What a location's background draws: deviation of its colour in dB, steepness of its fall (the power of the frequency
+by which magnitudes sink), and the level of all in dB of full scale."""
+
+SIGNAL_TO_NOISE = (0.0, 10.0)
 """The texture's level over the background's in dB, drawn for each location."""
+
+QUIET = 0.3
+"""How many clips lack their texture all but for a trace, as a second of a real scene may be typical of nothing."""
 
 DISTRACTION = (0.3, -10.0)
 """How often a clip has a second texture, and its level over the first in dB."""

@@ -68,9 +68,17 @@ def _pareto(store: Store, axes: Axes) -> None:
     )
     axes.axvline(limits["max_macs"] / 1e6, color=LIMIT, ls="--", lw=1)
     axes.annotate(
-        f"limit {limits['max_macs'] / 1e6:g} MMACs", (limits["max_macs"] / 1e6, 0.02),
-        xycoords=("data", "axes fraction"), rotation=90, ha="right", va="bottom", fontsize=8.5, color=LIMIT, xytext=(-2, 0), textcoords="offset points",
-    )  # fmt: skip
+        f"limit {limits['max_macs'] / 1e6:g} MMACs",
+        (limits["max_macs"] / 1e6, 0.02),
+        xycoords=("data", "axes fraction"),
+        xytext=(-2, 0),
+        textcoords="offset points",
+        rotation=90,
+        ha="right",
+        va="bottom",
+        fontsize=8.5,
+        color=LIMIT,
+    )
     entries = rescored(store)
     _baseline(results.iloc[0], entries, axes)
     _fresh([entry for entry in entries if entry.trial.number != 0], axes)

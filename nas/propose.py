@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from budget.ledger import bytes_per_parameter, totals
@@ -21,7 +22,7 @@ from dynacp.architecture import Architecture
 from nas.feasible import sample_fitting
 from nas.space import Space
 
-DIRECTIONS = ("maximize", "minimize")
+DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 """Validation macro accuracy up, MACs down."""
 
 STARTUP_TRIALS = 20
@@ -176,7 +177,8 @@ class _Asking:
                 self.duplicates += 1
         raise SpaceExhaustedError(
             f"no new layout within {proposer.limits.max_macs:,} MACs and {proposer.limits.max_bytes:,} bytes turned "
-            f"up in {self.rejected + self.duplicates:,} proposals ({self.rejected:,} too large, {self.duplicates:,} known)"
+            f"up in {self.rejected + self.duplicates:,} proposals ({self.rejected:,} too large, "
+            f"{self.duplicates:,} known)"
         )
 
     def _proposal(self, architecture: Architecture, choices: dict[str, Any], system_attrs: dict[str, Any]) -> Proposal:

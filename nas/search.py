@@ -17,7 +17,6 @@ from typing import Any
 
 import optuna
 import torch
-from dynacp.scenes import write_scenes
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial
 from platformdirs import user_cache_path
@@ -27,6 +26,7 @@ from budget.limits import Limits
 from dynacp.architecture import TABLE1, Architecture, with_classes
 from dynacp.data import DataError
 from dynacp.efficientat import CheckpointError
+from dynacp.scenes import write_scenes
 from dynacp.teachers import TeacherSettings
 from nas.material import Material, load_material
 from nas.pareto import rescored
@@ -205,7 +205,7 @@ class Search:
                 "front_end": asdict(material.front_end),
             },
             "classes": material.classes,
-            "clips": {name: int(table.loc["total", "total"]) for name, table in material.tables.items()},
+            "clips": {"training": len(material.training), "validation": len(material.validation)},
             "device": str(material.training.device),
             "threads": torch.get_num_threads(),
             "versions": {name: version(name) for name in VERSIONED},

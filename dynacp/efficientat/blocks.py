@@ -15,7 +15,7 @@ LAST_HIDDEN = 1280
 
 @dataclass(frozen=True, slots=True)
 class BlockShape:
-    """One inverted residual block: channels in -> expanded -> out, a square depthwise kernel, a stride for both axes."""
+    """An inverted residual block: channels in -> expanded -> out, square depthwise kernel, one stride for both axes."""
 
     inputs: int
     kernel: int
@@ -77,8 +77,12 @@ def scaled_blocks(width: float) -> list[BlockShape]:
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
-    """Batch norm with the constants that the published weights were trained with."""
-    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+    """Batch norm with the published weights' epsilon, and PyTorch's momentum where they were trained with 0.01.
+
+    Momentum 0.01 needs hundreds of steps to forget where the running statistics began: after 120 steps from scratch,
+    MN and DyMN of width 0.1 classify at chance in evaluation mode with it, and above with 0.1.
+    """
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.1)
 
 
 def conv_norm(

@@ -11,12 +11,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dynacp.efficientat.blocks import BlockShape, batch_norm, head, initialise, rounded, scaled_blocks, stem, tail
+from dynacp.efficientat.mn import MN
 
 KERNELS = 4
 SCRATCH_TEMPERATURE = 30.0
 """Where the softmax over kernels starts for random weights: nearly uniform, so that all kernels learn."""
 TRAINED_TEMPERATURE = 1.0
-"""Where it ends, one a epoch later, and what the AudioSet checkpoints were left at."""
+"""Where it ends, falling by one an epoch, and what the AudioSet checkpoints were left at."""
+
+KERNEL_NOISE = 0.05
+"""Noise on each kernel of an MN-initialised DyMN, relative to the kernel's deviation. Kernels that start equal stay so
+(their spread was a thousandth after 120 steps), and the attention over them would have nothing to choose from."""
 
 
 class DynamicConv(nn.Module):
@@ -167,3 +172,37 @@ def context_length(shape: BlockShape, width: float) -> int:
 def dymn(width: float, classes: int = 527) -> DyMN:
     """An untrained DyMN. Width is a positive multiple of 1/160 (0.4, 1 and 2 are published), else `ValueError`."""
     return DyMN(width, classes)
+
+
+def mn_initialised_dymn(mn: MN, classes: int) -> DyMN:
+    """An MN-initialised DyMN of the MN's width: what both have comes from the MN, the rest is drawn as from scratch.
+
+    Taken are all norms of the main path, the stem, the tail and the head (where the number of classes agrees), and
+    each of the four kernels of a dynamic convolution is the MN's one kernel, with `KERNEL_NOISE`: 280 of 578 tensors
+    at width 0.4. So every dynamic convolution computes at first nearly what the MN's does, whatever its attention.
+    The context generators, the dynamic ReLUs and the attention over kernels are new, so the network as a whole
+    differs from the MN until trained.
+
+    The temperature is 1: annealing from 30 lets random kernels all learn, and these are trained and alike already,
+    while a fine-tuning of few epochs would end long before attention had a say. New parts come from torch's global
+    generator: seed it before.
+    """
+    network = dymn(mn.width, classes)
+    network.temperature = TRAINED_TEMPERATURE
+    first, *blocks, last = mn.features
+    network.in_c.load_state_dict(first.state_dict())
+    network.out_c.load_state_dict(last.state_dict())
+    for static, dynamic in zip(blocks, network.layers, strict=True):
+        names = ("exp", "depth", "proj") if dynamic.expands else ("depth", "proj")
+        convolutions = [module for module in static.modules() if isinstance(module, nn.Conv2d)]
+        norms = [module for module in static.modules() if isinstance(module, nn.BatchNorm2d)]
+        for name, convolution, norm in zip(names, convolutions, norms, strict=True):
+            kernels, kernel = getattr(dynamic, f"{name}_conv").weight, convolution.weight.detach().flatten()
+            with torch.no_grad():
+                kernels.copy_(kernel + KERNEL_NOISE * kernel.std() * torch.randn_like(kernels))
+            getattr(dynamic, f"{name}_norm").load_state_dict(norm.state_dict())
+    for number in (2, 5):
+        ours, theirs = network.classifier[number], mn.classifier[number]
+        if ours.weight.shape == theirs.weight.shape:
+            ours.load_state_dict(theirs.state_dict())
+    return network

@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
+from layouts import random_layouts
 
 from budget.conventions import CONVENTIONS
 from budget.layers import BatchNorm2d, GlobalAveragePool, Pool2d
@@ -12,7 +13,6 @@ from budget.limits import Limits
 from budget.witness import InputShape, by_fvcore, by_thop, by_torch, by_torchinfo
 from dynacp.architecture import BASELINE, TABLE1, Architecture
 from dynacp.model import DynaCP
-from layouts import random_layouts
 
 WITNESSED = 1_000
 

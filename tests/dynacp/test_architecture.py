@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from layouts import random_layouts
 
 from dynacp.architecture import (
     BASELINE,
@@ -18,7 +19,6 @@ from dynacp.architecture import (
     Block,
     resolve,
 )
-from layouts import random_layouts
 
 
 @given(st.integers(0, 10_000))

@@ -35,7 +35,9 @@ def test_the_batch_is_averaged_so_that_its_size_does_not_weigh(seed: int, copies
     soft = torch.softmax(torch.randn(3, 10, generator=generator), dim=1)
     labels = functional.one_hot(torch.tensor([0, 4, 9]), 10).float()
     once = TWO.loss(logits, soft, labels)
-    torch.testing.assert_close(TWO.loss(logits.repeat(copies, 1), soft.repeat(copies, 1), labels.repeat(copies, 1)), once)
+    torch.testing.assert_close(
+        TWO.loss(logits.repeat(copies, 1), soft.repeat(copies, 1), labels.repeat(copies, 1)), once
+    )
 
 
 def test_a_student_that_agrees_with_its_teachers_is_left_with_the_labels_loss() -> None:

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from layouts import random_layouts
 from torch import nn
 from torch.nn import functional
 
 from dynacp.architecture import BASELINE, POOLED, TABLE1, Architecture, Block
 from dynacp.model import DPCPBlock, DynaCP
-from layouts import random_layouts
 
 
 def test_logits_come_out_one_for_each_class() -> None:

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from layouts import random_layouts
 
 from budget.conventions import CONVENTIONS, Convention
 from budget.ledger import totals
 from budget.limits import Limits
 from dynacp.architecture import BASELINE, TABLE1
-from layouts import random_layouts
 from nas.feasible import count, count_choices, sample_fitting, share_that_fits
 from nas.space import Space
 
@@ -18,7 +18,12 @@ SPACE = Space()
 
 @pytest.mark.parametrize("convention", CONVENTIONS.values(), ids=CONVENTIONS)
 def test_many_at_once_count_as_one_by_one_under_every_convention(convention: Convention) -> None:
-    mixed = [TABLE1, BASELINE, replace(TABLE1, norm="depthwise", pool="maximum", classes=7), *random_layouts(300, seed=7)]
+    mixed = [
+        TABLE1,
+        BASELINE,
+        replace(TABLE1, norm="depthwise", pool="maximum", classes=7),
+        *random_layouts(300, seed=7),
+    ]
     wanted = [tuple(totals(network.layers(), convention=convention)) for network in mixed]
     assert count(mixed, convention=convention).tolist() == [list(cost) for cost in wanted]
 

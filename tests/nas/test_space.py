@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from layouts import random_layouts
 
 from dynacp.architecture import BASELINE, TABLE1, Block
-from layouts import random_layouts
 from nas.space import FORMS, Space, expanded_channels
 
 SPACE = Space()

@@ -1,0 +1,1 @@
+"""What is claimed to be fast, measured against a named alternative in the same run."""

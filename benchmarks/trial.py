@@ -1,0 +1,120 @@
+"""What a trial costs: our short distillation against the plain recipe, as samples per second in the same run.
+
+    python -m benchmarks.trial --data PATH [--mn FILE]
+
+Both train Table 1 with the same loss, batches and augmentations on the same machine. The plain recipe does in its loop
+what a training script without caches does for every batch: read the wavs, compute the log-mels, ask the eight teachers.
+The short distillation reads log-mels from the memory-mapped cache and the teachers' soft labels from memory. Its caches
+are built before the clock starts and cost, once for the whole search, what the last lines say.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from platformdirs import user_cache_path
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from dynacp.architecture import TABLE1, with_classes
+from dynacp.cache import read_wave
+from dynacp.data import Clips, split_validation, training_clips
+from dynacp.distill import Distillation
+from dynacp.features import FrontEnd, LogMel
+from dynacp.model import DynaCP
+from dynacp.scenes import write_scenes
+from dynacp.teachers import MEMBERS, TeacherSettings
+from dynacp.train import Augmentation, Features, Recipe, one_hot, train
+
+PLAIN_SAMPLES, SHORT_SAMPLES = 256, 1_024
+
+
+class PlainFeatures(Features):
+    """Clips decoded and transformed anew for every batch."""
+
+    def __init__(self, clips: Clips, settings: FrontEnd) -> None:
+        self.clips, self.settings, self.front_end = clips, settings, LogMel(settings)
+        self.device = torch.device("cpu")
+        self.seconds: dict[str, float] = {"read wavs": 0.0, "log-mels": 0.0}
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, clips: Tensor) -> Tensor:
+        started = time.perf_counter()
+        rate = self.settings.sample_rate
+        waves = [read_wave(self.clips.files[index], sample_rate=rate, samples=rate) for index in clips.tolist()]
+        read = time.perf_counter()
+        log_mels = self.front_end(torch.from_numpy(np.stack(waves)))
+        self.seconds["read wavs"] += read - started
+        self.seconds["log-mels"] += time.perf_counter() - read
+        return log_mels
+
+
+def main() -> None:
+    form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    form.add_argument("--data", type=Path, help="in TAU's layout (default: the built-in scenes)")
+    form.add_argument("--mn", type=Path, help="an EfficientAT MN checkpoint (default: random weights, width 0.1)")
+    options = form.parse_args()
+    cache = user_cache_path("dynacp")
+    clips, _ = split_validation(training_clips(options.data or write_scenes(cache / "scenes")), seed=0)
+    classes, settings = len(clips.classes), TeacherSettings(mn=options.mn)
+    torch.manual_seed(0)
+    teachers = [settings.build(member.family, classes).eval() for member in MEMBERS]
+    front_end, distillation = FrontEnd(), Distillation()
+
+    plain = PlainFeatures(clips, front_end)
+    labels = one_hot(clips.labels, classes)
+    asking = 0.0
+
+    def plain_loss(logits: Tensor, hard: Tensor) -> Tensor:
+        return distillation.loss(logits, soft_of_batch[0], hard)
+
+    soft_of_batch: list[Tensor] = [torch.empty(0)]
+
+    class Asking(Augmentation):
+        """Asks the teachers about the batch as it is before the augmentation, then augments both."""
+
+        def __call__(
+            self, log_mels: Tensor, targets: tuple[Tensor, ...], generator: torch.Generator
+        ) -> tuple[Tensor, tuple[Tensor, ...]]:
+            nonlocal asking
+            started = time.perf_counter()
+            with torch.no_grad():
+                summed = sum(teacher(log_mels)[0] for teacher in teachers)
+            assert isinstance(summed, Tensor)
+            asking += time.perf_counter() - started
+            soft = distillation.soft_labels(summed, len(teachers))
+            log_mels, (soft_of_batch[0], hard) = super().__call__(log_mels, (soft, *targets), generator)
+            return log_mels, (hard,)
+
+    network = with_classes(TABLE1, classes)
+    started = time.perf_counter()
+    train(DynaCP(network), plain, (labels,), plain_loss, Recipe(PLAIN_SAMPLES, augmentation=Asking()), seed=0)
+    plain_rate = PLAIN_SAMPLES / (time.perf_counter() - started)
+
+    array = np.zeros((len(clips), front_end.mels, front_end.frames(front_end.sample_rate)), np.float16)
+    cached = Features(array, np.arange(len(clips)), torch.device("cpu"))
+    soft = torch.full((len(clips), classes), 1 / classes)
+    started = time.perf_counter()
+    train(DynaCP(network), cached, (soft, labels), distillation.loss, Recipe(SHORT_SAMPLES), seed=0)
+    short_rate = SHORT_SAMPLES / (time.perf_counter() - started)
+
+    view = Table(title=f"Table 1, batch 32, {torch.get_num_threads()} threads", title_justify="left")
+    for name in ("recipe", "samples/s", "ratio"):
+        view.add_column(name, justify="left" if name == "recipe" else "right")
+    view.add_row("plain: wavs, mel and teachers in the loop", f"{plain_rate:.1f}", "1")
+    view.add_row("short distillation from the caches", f"{short_rate:.1f}", f"{short_rate / plain_rate:.1f}")
+    console = Console()
+    console.print(view)
+    total = PLAIN_SAMPLES / plain_rate
+    parts = {**plain.seconds, "teachers": asking}
+    parts["student and augmentation"] = total - sum(parts.values())
+    console.print("plain recipe: " + ", ".join(f"{name} {seconds / total:.0%}" for name, seconds in parts.items()))
+
+
+if __name__ == "__main__":
+    main()

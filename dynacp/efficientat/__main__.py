@@ -1,0 +1,60 @@
+"""Fetch an official EfficientAT checkpoint, check it tensor by tensor, and print where it lies.
+
+A file that is already there is checked and kept; nothing is fetched then. A name reads as family (mn or dymn), width
+in tenths, training set (as: AudioSet), and mean average precision there in thousandths. A wider network is a better
+and a slower teacher.
+
+Exit status: 0 the file is there, 2 it could not be had; the message then says what to do.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from dynacp.efficientat.checkpoints import NAMES, RELEASE, CheckpointError, fetch
+
+EPILOG = f"""\
+known names:
+  {", ".join(NAMES[:5])},
+  {", ".join(NAMES[5:9])},
+  {", ".join(NAMES[9:])}
+
+example:
+  python -m dynacp.efficientat mn10_as_mAP_471 --folder checkpoints
+  then pass  --mn checkpoints/mn10_as_mAP_471.pt  (a DyMN file: --dymn) where teachers are trained
+
+The files come from {RELEASE}"""
+
+
+def parser() -> argparse.ArgumentParser:
+    form = argparse.ArgumentParser(
+        prog="python -m dynacp.efficientat",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = form.add_argument
+    add("name", metavar="NAME", help="one of the names below, without .pt")
+    add(
+        "--folder",
+        type=Path,
+        default=Path("checkpoints"),
+        metavar="DIR",
+        help="where the file is put; created if absent (default: %(default)s)",
+    )
+    return form
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    options = parser().parse_args(arguments)
+    try:
+        print(fetch(options.name, options.folder))
+    except CheckpointError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""Official EfficientAT checkpoints: loaded strictly, fetched by name, refused with a reason.
+
+The files are those of release v0.0.1 of https://github.com/fschmid56/EfficientAT (MIT): state dicts of networks trained
+on AudioSet (527 classes). Family and width are read off the tensors, so a file name is never trusted.
+"""
+
+import shutil
+from collections.abc import Iterable
+from http.client import HTTPException
+from pathlib import Path
+from pickle import UnpicklingError
+from urllib.request import urlopen
+from zipfile import ZipFile
+
+import torch
+from rich.console import Console
+from rich.progress import wrap_file
+from torch import Tensor
+
+from dynacp.efficientat.blocks import LAST_HIDDEN
+from dynacp.efficientat.dymn import TRAINED_TEMPERATURE, DyMN
+from dynacp.efficientat.mn import MN
+from dynacp.files import written_whole
+
+RELEASE = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1"
+
+NAMES = (
+    "mn01_as_mAP_298",
+    "mn02_as_mAP_378",
+    "mn04_as_mAP_432",
+    "mn05_as_mAP_443",
+    "mn10_as_mAP_471",
+    "mn20_as_mAP_478",
+    "mn30_as_mAP_482",
+    "mn40_as_mAP_484",
+    "mn10_as_mels_256_mAP_474",
+    "dymn04_as",
+    "dymn10_as",
+    "dymn20_as_mAP_493",
+)
+"""Family, width in tenths, training set, and mean average precision there in thousandths."""
+
+State = dict[str, Tensor]
+Family = type[MN] | type[DyMN]
+
+_FIRST_KEYS: dict[str, Family] = {"features.0.0.weight": MN, "in_c.0.weight": DyMN}
+_LAST_LAYER = ("classifier.5.weight", "classifier.5.bias")
+
+
+class CheckpointError(ValueError):
+    """A file that is no whole EfficientAT checkpoint, or one that could not be had; says what to do."""
+
+
+def load_checkpoint(path: Path, *, classes: int) -> MN | DyMN:
+    """The network that a checkpoint holds, in training mode; DyMN at temperature 1, which AudioSet training ends at.
+
+    Where the file was made for another number of classes, the last layer alone is left as a fresh network has it,
+    drawn from torch's global generator: seed it before. Raises `CheckpointError` for anything but a complete state
+    dict of finite tensors of the right names and shapes. Pickled code in a file is never run.
+    """
+    state = _read(path)
+    family, width, own_classes = _held_by(path, state)
+    network = family(width, classes)
+    if own_classes != classes:
+        fresh = network.state_dict()
+        state |= {key: fresh[key] for key in _LAST_LAYER}
+    network.load_state_dict(state)
+    if isinstance(network, DyMN):
+        network.temperature = TRAINED_TEMPERATURE
+    return network
+
+
+def fetch(name: str, folder: Path, *, base: str = RELEASE) -> Path:
+    """`folder / (name + ".pt")`, downloaded if absent and in any case checked to hold what the name says.
+
+    A download shows a progress bar on standard error and appears in `folder` only when whole and checked. Raises
+    `CheckpointError` for an unknown name, a bad file, and where there is no network: then it says what to do instead.
+    """
+    if name not in NAMES:
+        raise CheckpointError(f"{name!r} is no known checkpoint; known are:\n  " + "\n  ".join(NAMES))
+    path, url = folder / f"{name}.pt", f"{base}/{name}.pt"
+    if path.exists():
+        _check_held(path, name)
+        return path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as partial:
+            _download(url, partial, name)
+            _check_held(partial, name)
+    except (OSError, HTTPException) as error:
+        flag = "--dymn" if name.startswith("dymn") else "--mn"
+        raise CheckpointError(
+            f"{name} could not be downloaded ({str(error) or type(error).__name__}).\n"
+            f"Where there is a network, fetch  {url}\n"
+            f"then put the file at             {path}\n"
+            f"or, from wherever it lies, pass  {flag} FILE"
+        ) from error
+    return path
+
+
+def _download(url: str, path: Path, name: str) -> None:
+    with urlopen(url, timeout=30) as response, path.open("wb") as out:
+        size = int(response.headers["Content-Length"] or 0)
+        console = Console(stderr=True)
+        with wrap_file(response, size, description=name, console=console) as shown:
+            shutil.copyfileobj(shown, out)
+        if out.tell() < size:
+            raise OSError(f"the connection ended after {out.tell():,} of {size:,} bytes")
+
+
+def _check_held(path: Path, name: str) -> None:
+    family, width, _ = _held_by(path, _read(path))
+    promised = DyMN if name.startswith("dymn") else MN, int(name.split("_")[0][-2:]) / 10
+    if (family, width) != promised:
+        raise _refusal(
+            path, f"it holds {family.__name__} of width {width:g}, not {promised[0].__name__} of width {promised[1]:g}"
+        )
+
+
+def _refusal(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is no usable EfficientAT checkpoint: {reason}. "
+        "Delete it and fetch it anew with `python -m dynacp.efficientat NAME`."
+    )
+
+
+def _read(path: Path) -> State:
+    """The file's tensors by name. The archive's checksums are compared first: torch.load does not look at them."""
+    try:
+        with ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise _refusal(path, f"the checksum of its record {damaged} is wrong")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise _refusal(path, f"it cannot be read ({error.strerror or error})") from error
+    except UnpicklingError as error:
+        raise _refusal(path, "it holds more than tensors (pickled code, which was not run)") from error
+    except Exception as error:  # a broken file can fail in any way that its readers know
+        raise _refusal(path, f"it is truncated, damaged or of another kind ({type(error).__name__})") from error
+    if not (isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())):
+        raise _refusal(path, "it is no state dict (names and tensors)")
+    return state
+
+
+def _held_by(path: Path, state: State) -> tuple[Family, float, int]:
+    """Family, width and classes, from the tensors. Raises `CheckpointError` unless all keys and shapes are theirs."""
+    family = next((family for key, family in _FIRST_KEYS.items() if key in state), None)
+    hidden, last = state.get("classifier.2.bias"), state.get(_LAST_LAYER[1])
+    if family is None or hidden is None or last is None:
+        wanted = ", ".join([*_FIRST_KEYS, "classifier.2.bias", _LAST_LAYER[1]])
+        raise _refusal(path, f"it is neither MN nor DyMN (looked for {wanted})")
+    width, classes = hidden.numel() / LAST_HIDDEN, last.numel()
+    try:
+        with torch.device("meta"):
+            expected = family(width, classes).state_dict()
+    except ValueError as error:
+        raise _refusal(path, str(error).rstrip(".")) from error
+    what = f"of {family.__name__} at width {width:g}"
+    misshapen = {
+        key
+        for key, tensor in expected.items()
+        if key in state
+        and (state[key].shape, state[key].is_floating_point()) != (tensor.shape, tensor.is_floating_point())
+    }
+    for problem, keys in (
+        (f"it lacks keys {what}", expected.keys() - state.keys()),
+        (f"it has keys that are none {what}", state.keys() - expected.keys()),
+        (f"shapes or types are not those {what}", misshapen),
+        ("values are not finite", {key for key in expected.keys() & state.keys() if not state[key].isfinite().all()}),
+    ):
+        if keys:
+            raise _refusal(path, f"{problem}: {_few(keys)}")
+    return family, width, classes
+
+
+def _few(keys: Iterable[str]) -> str:
+    first, *others = sorted(keys)
+    return f"{first} and {len(others)} more" if others else first

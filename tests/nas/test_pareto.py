@@ -1,0 +1,117 @@
+"""Fronts, hypervolume, and what counts as better."""
+
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.trial import create_trial
+
+from budget.limits import Limits
+from dynacp.architecture import TABLE1
+from nas.export import _knee
+from nas.pareto import hypervolume, hypervolume_history, rescored
+from nas.plot import draw_importance
+from nas.propose import DIRECTIONS, Proposal, Proposer
+from nas.score import Score
+from nas.space import Space
+from nas.store import Store
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+POINTS = st.lists(st.tuples(st.floats(0, 1), st.floats(1, 30)), max_size=12)
+
+
+def test_hypervolume_by_hand() -> None:
+    """(0.5, 10) and (0.8, 20) in the box to (0.1, 30): 0.4 x 20 + 0.3 x 10; a dominated point adds nothing."""
+    assert hypervolume([(0.5, 10), (0.8, 20), (0.4, 15)], reference=(0.1, 30)) == pytest.approx(0.4 * 20 + 0.3 * 10)
+    assert hypervolume([(0.05, 10), (0.9, 31)], reference=(0.1, 30)) == 0
+
+
+@given(POINTS, st.tuples(st.floats(0, 1), st.floats(1, 30)))
+def test_hypervolume_never_shrinks_and_ignores_order(
+    points: list[tuple[float, float]], one: tuple[float, float]
+) -> None:
+    before = hypervolume(points, reference=(0.1, 30))
+    assert hypervolume([*points, one], reference=(0.1, 30)) >= before - 1e-12
+    assert hypervolume(points[::-1], reference=(0.1, 30)) == pytest.approx(before)
+
+
+@given(POINTS)
+def test_hypervolume_agrees_with_counting_random_points_of_the_box(points: list[tuple[float, float]]) -> None:
+    rng = np.random.default_rng(0)
+    box = np.column_stack([rng.uniform(0, 1, 20_000), rng.uniform(0, 30, 20_000)])
+    covered = np.zeros(len(box), dtype=bool)
+    for accuracy, macs in points:
+        covered |= (box[:, 0] <= accuracy) & (box[:, 1] >= macs)
+    assert hypervolume(points, reference=(0.0, 30)) / 30 == pytest.approx(covered.mean(), abs=0.02)
+
+
+def stored(tmp_path: Path, scores: list[float]) -> Store:
+    """Table 1 and random layouts with given search scores, in memory."""
+    study = optuna.create_study(directions=DIRECTIONS)
+    study.set_user_attr(
+        "settings", {"identity": {"space": {"classes": 10, "max_blocks": 8}, "limits": {"max_macs": 30_000_000}}}
+    )
+    store, space, asked = Store(study, tmp_path), Space(), Proposer(Space(), Limits(), "float16", "random", 0)
+    for score in scores:
+        if store.trials:
+            proposal = asked.propose(store.trials, [], set(store.architectures()))
+        else:
+            proposal = Proposal(TABLE1, space.encode(TABLE1), {})
+        cost, violations = asked.cost(proposal.architecture), asked.violations(proposal.architecture)
+        store.add(space, proposal, Score(score, 1.0, 1.0), cost, violations, seed=len(store.trials))
+    return store
+
+
+def test_the_front_is_what_optuna_calls_best(tmp_path: Path) -> None:
+    store = stored(tmp_path, np.random.default_rng(0).uniform(0.3, 0.8, 40).tolist())
+    assert {trial.number for trial in store.front()} == {trial.number for trial in store.study.best_trials}
+    macs = [trial.values[1] for trial in store.front()]
+    assert macs == sorted(macs)
+
+
+def test_a_layout_is_better_only_where_the_interval_of_fresh_scores_says_so(tmp_path: Path) -> None:
+    store = stored(tmp_path, [0.5, 0.9, 0.9, 0.2])
+    fresh = {0: (0.50, 0.52, 0.48), 1: (0.70, 0.72, 0.68), 2: (0.51, 0.55, 0.47), 3: (0.30, 0.32, 0.28)}
+    for number, scores in fresh.items():
+        for seed, score in enumerate(scores):
+            store.add_rescore(store.trials[number], seed, score)
+    verdicts = {entry.trial.number: entry.verdict for entry in rescored(store)}
+    assert verdicts == {0: "the baseline", 1: "better", 2: "not told apart", 3: "worse"}
+    entry = next(entry for entry in rescored(store) if entry.trial.number == 1)
+    assert entry.difference == pytest.approx(0.20)
+    assert entry.low < 0.20 < entry.high
+
+
+def test_without_fresh_scores_of_table_1_nothing_is_called_better(tmp_path: Path) -> None:
+    store = stored(tmp_path, [0.5, 0.9])
+    store.add_rescore(store.trials[1], 0, 0.9)
+    store.add_rescore(store.trials[1], 1, 0.9)
+    assert rescored(store) == []
+
+
+def test_the_hypervolume_grows_trial_by_trial(tmp_path: Path) -> None:
+    history = hypervolume_history(stored(tmp_path, [0.5, 0.9, 0.4, 0.95]))
+    assert len(history) == 4
+    assert (history.diff().dropna() >= 0).all()
+    assert 0 < history.iloc[0] < history.iloc[-1] < 1
+
+
+def test_importance_waits_for_enough_trials_and_then_finds_what_the_score_depends_on(tmp_path: Path) -> None:
+    assert draw_importance(stored(tmp_path, [0.5] * 5)) == []
+    study = optuna.create_study(directions=DIRECTIONS)
+    space, rng = Space(), np.random.default_rng(0)
+    columns = space.sample(80, rng)
+    for row in zip(*(column.tolist() for column in columns.values()), strict=True):
+        choices = dict(zip(columns, row, strict=True))
+        values = (choices["blocks"] / 10, 1e6)
+        study.add_trial(create_trial(values=values, params=choices, distributions=space.distributions()))
+    ranked = optuna.importance.get_param_importances(study, target=lambda trial: -trial.values[0])
+    assert max(ranked, key=lambda name: ranked[name]) == "blocks"
+
+
+def test_the_knee_lies_where_accuracy_stops_being_cheap() -> None:
+    assert _knee([1, 2, 3, 10, 20], [0.30, 0.50, 0.60, 0.63, 0.65]) == 2
+    assert _knee([5], [0.4]) == 0

@@ -1,0 +1,246 @@
+"""`python -m nas.search`, whole: on a tiny data set of real wavs, with eight real (small) teachers."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from tiny import write_tiny
+
+from dynacp.architecture import TABLE1
+from nas import plot
+from nas.export import main as export_main
+from nas.search import main
+from nas.store import Store, architecture_of
+
+TRIALS = 5
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set, and beside it a cache in which the first search leaves its teachers for the others."""
+    return write_tiny(tmp_path_factory.mktemp("tiny") / "data")
+
+
+def options(tiny: Path, study: str, trials: object = TRIALS, **more: object) -> list[str]:
+    settings = {"data": tiny, "cache": tiny.parent / "cache", "study": study, "trials": trials}
+    settings |= {"samples": 32, "teacher_epochs": 1, "device": "cpu", **more}
+    return [text for name, value in settings.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder to work in, so that studies/ is the test's own."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+
+
+def results(study: str) -> pd.DataFrame:
+    return pd.read_csv(Path("studies") / study / "results.csv")
+
+
+SCORES = ["trial", "accuracy", "macs", "parameters", "bytes", "layout", "seed", "rejected", "duplicates"]
+
+
+def test_a_search_trains_what_fits_table_1_first_and_reports_fresh_scores(
+    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(options(tiny, "whole")) == 0
+    table, out = results("whole"), capsys.readouterr().out
+    assert len(table) == TRIALS
+    assert table.loc[0, "layout"] == str(TABLE1)
+    assert (table["macs"] <= 30_000_000).all()
+    assert (table["bytes"] <= 128_000).all()
+    assert table["layout"].is_unique
+    assert table["rejected"].sum() > 0, "rejections must not have used up trials"
+    for text in ("training clips", "validation clips", "Teachers on validation", "Table 1", "Front and Table 1"):
+        assert text in out
+    fresh = pd.read_csv("studies/whole/rescored.csv")
+    wanted = {0, *table.loc[table["front"], "trial"]}
+    assert set(fresh["trial"]) == wanted
+    assert (fresh.groupby("trial")["seed"].nunique() == 3).all()
+    assert not set(fresh["seed"]) & set(table["seed"]), "fresh seeds must be fresh"
+    for name in ("pareto.png", "pareto.svg", "settings.json"):
+        assert (here / "studies/whole" / name).stat().st_size > 1_000
+    assert main(options(tiny, "whole")) == 0, "the same command again has nothing left to do"
+    pd.testing.assert_frame_equal(results("whole"), table)
+
+
+def test_the_same_seed_gives_the_same_candidates_and_scores_also_when_resumed(tiny: Path, here: Path) -> None:
+    assert main(options(tiny, "once")) == 0
+    assert main(options(tiny, "twice", trials=2)) == 0
+    assert main(options(tiny, "twice")) == 0
+    pd.testing.assert_frame_equal(results("once")[SCORES], results("twice")[SCORES])
+    assert main(options(tiny, "other", trials=3, sampler="random", seed=1)) == 0
+    assert set(results("other")["layout"][1:]).isdisjoint(results("once")["layout"][1:])
+
+
+def test_sigkill_and_sigint_lose_no_finished_trial_and_change_no_result(tiny: Path, here: Path) -> None:
+    assert main(options(tiny, "calm")) == 0
+    command = [sys.executable, "-m", "nas.search", *options(tiny, "stormy")]
+    stored = here / "studies/stormy/results.csv"
+
+    def start_and_stop_after(trials: int, signal_number: int) -> tuple[int, str]:
+        process = subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            if stored.exists() and len(pd.read_csv(stored)) >= trials:
+                break
+            time.sleep(0.02)
+        os.kill(process.pid, signal_number)
+        out, _ = process.communicate(timeout=60)
+        return process.returncode, out
+
+    assert start_and_stop_after(2, signal.SIGKILL)[0] == -signal.SIGKILL
+    status, out = start_and_stop_after(3, signal.SIGINT)
+    assert status == 130, out
+    assert "Finished trials are kept" in out
+    assert "Traceback" not in out
+    assert 3 <= len(pd.read_csv(stored)) <= TRIALS
+    assert main(options(tiny, "stormy")) == 0
+    pd.testing.assert_frame_equal(results("stormy")[SCORES], results("calm")[SCORES])
+    pd.testing.assert_frame_equal(pd.read_csv("studies/stormy/rescored.csv"), pd.read_csv("studies/calm/rescored.csv"))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 5}, r"seed: 0 in the study, 5 now"),
+        ({"max_macs": 20_000_000}, r"limits.max_macs: 30000000 in the study, 20000000 now"),
+        ({"dtype": "int8"}, r"dtype: 'float16' in the study, 'int8' now"),
+        ({"sampler": "nsga2"}, r"sampler: 'tpe' in the study, 'nsga2' now"),
+        ({"samples": 64}, r"score.recipe.samples: 32 in the study, 64 now"),
+        ({"teacher_epochs": 2}, r"teachers.epochs: 1 in the study, 2 now"),
+    ],
+)
+def test_a_study_is_not_resumed_with_other_settings(
+    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], named: str
+) -> None:
+    assert main(options(tiny, "fixed", trials=1)) == 0
+    before = results("fixed")
+    assert main(options(tiny, "fixed", trials=2, **change)) == 2
+    assert re.search(named, capsys.readouterr().err)
+    pd.testing.assert_frame_equal(results("fixed"), before)
+
+
+def test_a_study_is_not_resumed_with_other_data(
+    tiny: Path, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(options(tiny, "fixed", trials=1)) == 0
+    other = write_tiny(tmp_path / "other", seed=1)
+    assert main(options(tiny, "fixed", trials=2, data=other)) == 2
+    assert "data: " in capsys.readouterr().err
+
+
+def test_limits_that_nothing_else_meets_end_the_search_and_keep_its_results(
+    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The stem alone takes 3,806,288 MACs, so not even the baseline fits, which is trained all the same."""
+    assert main(options(tiny, "narrow", max_macs=3_000_000)) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "The search ends after 1 trained trials: no new layout within 3,000,000 MACs" in out
+    assert len(results("narrow")) == 1
+    assert not results("narrow")["front"].any()
+
+
+def test_a_search_never_touches_the_test_split(tiny: Path, here: Path, tmp_path: Path) -> None:
+    """Nothing changes where the test split and its audio do not exist."""
+    assert main(options(tiny, "with", trials=2)) == 0
+    without = write_tiny(tmp_path / "without")
+    test = pd.read_csv(without / "split_setup/test.csv", sep="\t")
+    for name in test["filename"]:
+        (without / name).unlink()
+    (without / "split_setup/test.csv").unlink()
+    assert main(options(tiny, "without", trials=2, data=without)) == 0
+    pd.testing.assert_frame_equal(results("with")[SCORES], results("without")[SCORES])
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"data": "nowhere"}, "nowhere/meta.csv does not exist"),
+        ({"study": "a/b"}, "`--study` must be a plain folder name"),
+        ({"mn": "missing.pt"}, "missing.pt"),
+        ({"storage": "nosuchdb://x"}, "the storage nosuchdb://x cannot be used"),
+    ],
+)
+def test_bad_input_ends_with_status_2_and_no_traceback(
+    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], complaint: str
+) -> None:
+    assert main(options(tiny, "bad") + options(tiny, "bad", **change)) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert complaint in err
+
+
+def test_a_file_that_is_no_checkpoint_is_refused_before_anything_is_trained(
+    tiny: Path, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.pt").write_bytes(b"not a checkpoint")
+    assert main(options(tiny, "bad", mn=tmp_path / "broken.pt")) == 2
+    assert "broken.pt" in capsys.readouterr().err
+    assert not (here / "studies/bad/results.csv").exists()
+
+
+def test_the_second_search_on_a_study_is_refused_while_the_first_runs(
+    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from filelock import FileLock
+
+    (here / "studies/busy").mkdir(parents=True)
+    with FileLock(here / "studies/busy/search.lock"):
+        assert main(options(tiny, "busy")) == 2
+    assert "another search is running on study 'busy'" in capsys.readouterr().err
+
+
+def test_the_real_checkpoint_teaches_a_search(tiny: Path, here: Path, shared: Path) -> None:
+    assert main(options(tiny, "real", trials=1, mn=shared / "weights/mn04_as_mAP_432.pt")) == 0
+    assert len(results("real")) == 1
+
+
+def test_what_is_exported_is_the_trial_that_was_trained(
+    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from dynacp.architecture import Architecture
+
+    assert main(options(tiny, "shop")) == 0
+    store = Store.open("shop")
+    for pick in ("best", "knee", "0", str(TRIALS - 1)):
+        capsys.readouterr()
+        assert export_main(["--study", "shop", "--pick", pick, "--out", str(here / pick)]) == 0
+        out = capsys.readouterr().out
+        (file,) = (here / pick).glob("*.json")
+        exported = Architecture.read(file)
+        trial = store.trials[int(re.search(r"Trial (\d+) of", out).group(1))]  # type: ignore[union-attr]
+        assert exported == architecture_of(trial)
+        assert f"{int(trial.values[1]):,} MACs" in out
+        assert "| Input | Operator | Stride | Dilation |" in out
+        ledger = pd.read_csv(next((here / pick).glob("*-ledger.csv")))
+        assert ledger["macs"].sum() == trial.values[1]
+        if pick in ("best", "knee"):
+            assert trial in store.front()
+    assert export_main(["--study", "shop", "--pick", "99"]) == 2
+    assert export_main(["--study", "shop", "--max-macs", "1"]) == 2
+    assert export_main(["--study", "shop", "--pick", "0", "--max-macs", "1e6"]) == 2
+    assert export_main(["--study", "none"]) == 2
+    assert "no study 'none' in studies/ (there: shop)" in capsys.readouterr().err
+
+
+def test_pictures_are_drawn_again_for_a_stored_study(
+    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(options(tiny, "album")) == 0
+    for path in (here / "studies/album").glob("*.png"):
+        path.unlink()
+    assert plot.main(["--study", "album"]) == 0
+    out = capsys.readouterr().out
+    for name in ("pareto.png", "pareto.svg", "hypervolume.png", "hypervolume.svg"):
+        assert (here / "studies/album" / name).stat().st_size > 1_000
+    assert "importance: not drawn, 5 trained trials are too few" in out
+    assert plot.main(["--study", "none"]) == 2
