@@ -68,9 +68,8 @@ def seconds_each(counter: Callable[[Sequence[Architecture]], object], networks: 
 
 
 def main() -> None:
-    view = Table(
-        title="Time to count one network; in brackets, how many times faster than torchinfo", title_justify="left"
-    )
+    title = "Time to count one network, and how many times faster that is than torchinfo"
+    view = Table(title=title, title_justify="left")
     sizes = (4, 6, 8)
     view.add_column("counter")
     for blocks in sizes:
@@ -82,7 +81,7 @@ def main() -> None:
         for blocks in sizes:
             sample = networks[blocks] if name in EXACT else networks[blocks][:BUILT]
             took = yardstick[blocks] if name == "torchinfo" else seconds_each(counter, sample)
-            cells.append(f"{took * 1e6:,.1f} µs [{yardstick[blocks] / took:,.2g}x]".replace("[", "(").replace("]", ")"))
+            cells.append(f"{took * 1e6:,.1f} µs ({yardstick[blocks] / took:,.1f} x)")
         view.add_row(name, *cells)
     Console().print(view)
 

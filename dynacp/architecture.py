@@ -221,7 +221,8 @@ def network_layers(frame: Architecture, blocks: Iterable[BlockLike]) -> Iterator
         yield BatchNorm2d(f"stem.norm{number}", shape, True)
     for number, block in enumerate(blocks, start=1):
         yield from _block_layers(frame, f"blocks.{number}", block, shape)
-        shape = (block.out, *((size + step - 1) // step for size, step in zip(shape[1:], block.stride, strict=True)))
+        (_, frequency, time), (down, along) = shape, block.stride
+        shape = (block.out, (frequency + down - 1) // down, (time + along - 1) // along)
     head = Conv2d("head.conv", shape, frame.classes, 1, (1, 1), 0, 1, 1, False, True)
     yield head
     yield BatchNorm2d("head.norm", head.output, True)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from optuna.trial import FrozenTrial
 from rich.console import Console, Group
 from rich.live import Live
@@ -52,10 +53,7 @@ class Screen:
         for family in ("mn", "dymn"):
             self.note(f"Teachers {family}: four from {teachers.start(family)}.")
 
-    def _clips(self, name: str, table: object) -> None:
-        import pandas as pd
-
-        assert isinstance(table, pd.DataFrame)
+    def _clips(self, name: str, table: pd.DataFrame) -> None:
         view = Table(title=f"{name} clips", title_justify="left", box=None)
         view.add_column("class")
         for device in table.columns:

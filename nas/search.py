@@ -163,14 +163,14 @@ class Search:
 
     def run(self) -> None:
         device = _device(self.options.device)
-        material = self._material(device)
+        material = self.material(device)
         frame = with_classes(TABLE1, len(material.classes))
         self.space = Space(frame)
         self.store = Store.create_or_resume(self.options.study, self.options.storage, self._settings(material))
         self.proposer = Proposer(self.space, self.limits, self.options.dtype, self.options.sampler, self.options.seed)
         self.screen.introduce(self.options, self.space, self.limits, material, self.teachers)
         if self._unfinished():
-            self.scorer = self._scorer(material)
+            self.scorer = self.scorer_for(material)
             self._train_trials(frame)
             self._rescore()
         self.store.write_tables()
@@ -180,7 +180,8 @@ class Search:
     def _unfinished(self) -> bool:
         return len(self.store.trials) < self.options.trials or any(self._missing_rescores())
 
-    def _material(self, device: torch.device) -> Material:
+    def material(self, device: torch.device) -> Material:
+        """The clips that the options name; raises `DataError`."""
         options = self.options
         if options.data == BUILT_IN:
             self.screen.note("Built-in scenes: writing them, if they are not there yet ...")
@@ -211,7 +212,8 @@ class Search:
             "versions": {name: version(name) for name in VERSIONED},
         }
 
-    def _scorer(self, material: Material) -> Scorer:
+    def scorer_for(self, material: Material) -> Scorer:
+        """The teachers, fine-tuned where they are not cached yet, as a scorer of candidates."""
         with self.screen.teaching() as on_step:
             ensemble = material.ensemble(
                 self.teachers, seed=self.options.seed, folder=self.options.cache, on_step=on_step

@@ -68,7 +68,7 @@ def test_a_norm_after_the_sum_of_two_branches_cannot_be_folded() -> None:
 def test_convolutions_alone_leave_out_bias_and_norm() -> None:
     """The depthwise biases cost one MAC an output position and channel, the norms two a channel."""
     rows = ledger(TABLE1.layers()).rows
-    bias = sum(row.output[0] * row.output[1] * row.output[2] for row in rows if row.name.endswith(".depthwise"))  # type: ignore[operator]
+    bias = sum(row.output[0] * row.output[1] * row.output[2] for row in rows if row.name.endswith(".depthwise"))
     norm = sum(row.macs for row in rows if row.kind == "BatchNorm2d")
     assert count(TABLE1, CONVOLUTIONS) == (61_644, 28_938_900 - bias - norm) == (61_644, 28_699_648)
 
