@@ -24,10 +24,6 @@ from dynacp.train import Augmentation, Features, Recipe, macro_accuracy, one_hot
 
 ON = Augmentation(roll_frames=8, mask_bands=48, mask_frames=17, mixstyle_probability=0.0)
 
-FINE_TUNING_MOMENTUM = 0.1
-"""Of batch norm. EfficientAT's 0.01 needs hundreds of steps to follow features that are not those it was trained on;
-with the few steps of a small data set its statistics lag, and evaluation suffers."""
-
 
 @dataclass(frozen=True)
 class TeacherSettings:
@@ -181,9 +177,6 @@ def _fine_tuned(
 ) -> MN | DyMN:
     torch.manual_seed(seed)
     teacher = settings.build(member.family, classes)
-    for module in teacher.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = FINE_TUNING_MOMENTUM
     features, labels = training
     train(
         teacher,

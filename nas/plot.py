@@ -5,6 +5,7 @@ python -m nas.plot --study NAME
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -130,8 +131,10 @@ def _hypervolume(store: Store, axes: Axes) -> None:
 
 
 def _importance(store: Store, axes: Axes) -> None:
-    """Optuna's importances rank for low values, hence the minus."""
-    ranked = optuna.importance.get_param_importances(store.study, target=lambda trial: -trial.values[0])
+    """Optuna's importances rank for low values, hence the minus, and it warns of that each time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        ranked = optuna.importance.get_param_importances(store.study, target=lambda trial: -trial.values[0])
     space = store.settings["identity"]["space"]
     grid = pd.DataFrame(
         [

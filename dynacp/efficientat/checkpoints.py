@@ -133,8 +133,8 @@ def _read(path: Path) -> State:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
-    except OSError as error:
-        raise _refusal(path, f"it cannot be read ({error.strerror or error})") from error
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise _refusal(path, f"it cannot be read ({error.strerror})") from error
     except UnpicklingError as error:
         raise _refusal(path, "it holds more than tensors (pickled code, which was not run)") from error
     except Exception as error:  # a broken file can fail in any way that its readers know

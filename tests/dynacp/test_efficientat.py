@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -61,9 +61,16 @@ def awake(build: type[MN] | type[DyMN], width: float = 0.1, classes: int = 10) -
         norm.momentum = 1.0
     with torch.no_grad():
         network(log_mels(16, seed=1))
-    for number in (2, 5):
-        nn.init.normal_(network.classifier[number].weight, std=0.3)
+    for module in network.classifier:
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.3)
     return network.eval()
+
+
+def linear_of(layer: DynamicConv) -> nn.Linear:
+    linear = layer.residuals[0]
+    assert isinstance(linear, nn.Linear)
+    return linear
 
 
 def saved(state: object, folder: Path, name: str = "file.pt") -> Path:
@@ -142,7 +149,7 @@ def test_rounding_gives_a_near_multiple_of_eight_and_loses_at_most_a_tenth(chann
 
 @pytest.mark.parametrize("width", [0, -0.1, 0.33, float("nan"), float("inf")])
 @pytest.mark.parametrize("build", [mn, dymn])
-def test_a_width_that_no_checkpoint_could_show_is_refused(build: type[MN], width: float) -> None:
+def test_a_width_that_no_checkpoint_could_show_is_refused(build: Callable[[float], nn.Module], width: float) -> None:
     with pytest.raises(ValueError, match=r"`width` must be a positive multiple of 1/160.*but got"):
         build(width)
 
@@ -184,7 +191,7 @@ def test_memory_format_does_not_change_the_logits(build: type[MN]) -> None:
     with torch.inference_mode():
         plain = network(x)[0]
         assert plain.abs().max() > 0.1
-        network.to(memory_format=torch.channels_last)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         assert torch.allclose(network(x.to(memory_format=torch.channels_last))[0], plain, atol=1e-9)
 
 
@@ -236,8 +243,8 @@ def test_the_dynamic_relu_is_the_larger_of_two_lines() -> None:
     a1, a2, b1, b2 = theta.reshape(2, 3, 4).permute(2, 0, 1)[..., None, None]
     expected = torch.maximum((a1 + 1) * x + b1 / 2, a2 * x + b2 / 2)
     assert torch.allclose(layer(x, context), expected, atol=1e-12)
-    nn.init.zeros_(layer.coef_net[0].weight)
-    nn.init.zeros_(layer.coef_net[0].bias)
+    for parameter in layer.coef_net.parameters():
+        nn.init.zeros_(parameter)
     assert torch.equal(layer(x, context), x.relu())  # at rest it is a plain ReLU
 
 
@@ -267,7 +274,7 @@ def test_loading_sets_the_temperature_and_it_matters(tmp_path: Path) -> None:
     assert network.temperature == 1.0
     for layer in network.modules():
         if isinstance(layer, DynamicConv):
-            nn.init.normal_(layer.residuals[0].weight)  # trained attention is not near zero
+            nn.init.normal_(linear_of(layer).weight)  # trained attention is not near zero
     with torch.inference_mode():
         at_one = network(log_mels(2))[0]
         network.temperature = 30.0
@@ -437,9 +444,8 @@ def test_dynamic_convolutions_of_an_mn_initialised_dymn_compute_what_the_mn_does
     assert len(static) == len(dynamic) > 1
     for plain, mixed in zip(static, dynamic, strict=True):
         assert mixed.weight[0, 0].std(dim=0).min() > 0  # the noise: attention has something to choose from
-        nn.init.normal_(mixed.residuals[0].weight)
-        inputs = plain.in_channels
-        x, context = torch.randn(4, inputs, 16, 9), 10 * torch.randn(4, mixed.residuals[0].in_features)
+        nn.init.normal_(linear_of(mixed).weight)
+        x, context = torch.randn(4, plain.in_channels, 16, 9), 10 * torch.randn(4, linear_of(mixed).in_features)
         with torch.inference_mode():
             expected, got = plain(x), mixed(x, context, 1.0)
         assert (got - expected).std() < 2 * KERNEL_NOISE * expected.std()
@@ -454,7 +460,7 @@ def test_an_mn_initialised_dymn_repeats_with_the_seed_and_takes_other_classes() 
         states.append(mn_initialised_dymn(source, 7).state_dict())
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     assert states[0]["classifier.5.bias"].shape == (7,)
-    assert torch.equal(states[0]["classifier.2.weight"], source.classifier[2].weight)
+    assert torch.equal(states[0]["classifier.2.weight"], source.state_dict()["classifier.2.weight"])
 
 
 # Fetching
@@ -629,4 +635,7 @@ def test_the_real_checkpoint_separates_real_sounds_as_random_weights_do_not(shar
         "native, 5 s": (probe(real, native, labels, folds), probe(random, native, labels, folds)),
         "students', 1 s": (probe(real, students, labels, folds), probe(random, students, labels, folds)),
     }
-    print(measured)
+    # measured: (0.975, 0.65) and (0.70, 0.40) of 40 clips
+    for front_end, (trained, untrained) in measured.items():
+        assert trained - untrained > 0.15, (front_end, trained, untrained)
+    assert measured["native, 5 s"][0] > 0.9
