@@ -18,11 +18,17 @@ SAMPLES = 2_048
 """Training samples of a short distillation."""
 
 
+GENTLE = Augmentation(mixstyle_probability=0.1, mixup_alpha=0.1)
+"""What a short training bears of the augmentations that work on cached log-mels. On the pocket set Table 1 reaches
+62 % in 3,072 samples with roll and masks alone, 45 % with Freq-MixStyle and mixup at full training's strength as well:
+scores that low tell layouts apart badly."""
+
+
 @dataclass(frozen=True)
 class ScoreSettings:
-    """The short distillation. Its augmentations are those that work on cached log-mels."""
+    """The short distillation."""
 
-    recipe: Recipe = field(default_factory=lambda: Recipe(samples=SAMPLES, augmentation=Augmentation()))
+    recipe: Recipe = field(default_factory=lambda: Recipe(samples=SAMPLES, augmentation=GENTLE))
     distillation: Distillation = field(default_factory=Distillation)
 
 
