@@ -22,6 +22,8 @@ from dynacp.efficientat import MN, CheckpointError, DyMN, dymn, load_checkpoint,
 from dynacp.files import written_whole
 from dynacp.train import Augmentation, Features, Recipe, macro_accuracy, one_hot, predict, train
 
+FAMILIES = ("mn", "dymn")
+
 ON = Augmentation(roll_frames=8, mask_bands=48, mask_frames=17, mixstyle_probability=0.0)
 
 
@@ -102,7 +104,7 @@ class Member:
         return Recipe(settings.epochs * clips, settings.batch, rate, augmentation=augmentation)
 
 
-MEMBERS = tuple(Member(*choice) for choice in product(("mn", "dymn"), (False, True), (False, True)))
+MEMBERS = tuple(Member(*choice) for choice in product(FAMILIES, (False, True), (False, True)))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from budget.limits import Limits
-from dynacp.teachers import Ensemble, TeacherSettings
+from dynacp.teachers import FAMILIES, Ensemble, TeacherSettings
 from nas.feasible import share_that_fits
 from nas.material import Material
 from nas.pareto import Rescored
@@ -32,7 +32,7 @@ class Screen:
         self.console = Console(highlight=False)
 
     def note(self, text: str) -> None:
-        self.console.print(text, markup=False)
+        self.console.print(text, markup=False, soft_wrap=not self.console.is_terminal)
 
     def error(self, text: str) -> None:
         Console(stderr=True, highlight=False).print(f"error: {text}", markup=False, style="red", soft_wrap=True)
@@ -50,7 +50,7 @@ class Screen:
             f"of random choices fit {limits.max_macs / 1e6:g} MMACs and {limits.max_bytes:,} bytes in {options.dtype} "
             f"({', '.join(f'{blocks} blocks {fit / max(drawn, 1):.0%}' for blocks, (fit, drawn) in fits.items())})."
         )
-        for family in ("mn", "dymn"):
+        for family in FAMILIES:
             self.note(f"Teachers {family}: four from {teachers.start(family)}.")
 
     def _clips(self, name: str, table: pd.DataFrame) -> None:

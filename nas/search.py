@@ -25,9 +25,8 @@ from budget.ledger import BYTES_PER_PARAMETER, DEFAULT_DTYPE
 from budget.limits import Limits
 from dynacp.architecture import TABLE1, Architecture, with_classes
 from dynacp.data import DataError
-from dynacp.efficientat import CheckpointError
 from dynacp.scenes import write_scenes
-from dynacp.teachers import TeacherSettings
+from dynacp.teachers import FAMILIES, TeacherSettings
 from nas.material import Material, load_material
 from nas.pareto import rescored
 from nas.plot import draw_pareto
@@ -38,7 +37,7 @@ from nas.space import Space
 from nas.store import Store, StudyError, study_folder
 
 BUILT_IN = "built-in"
-REDRAW_EVERY = 10
+REDRAW_EVERY = 4
 """Trained trials between two drawings of the front while the search runs."""
 
 _RESCORING = 1_000_000
@@ -136,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "search.lock", timeout=0):
             Search(options, screen).run()
-    except (DataError, CheckpointError, StudyError) as error:
+    except (DataError, StudyError) as error:
         screen.error(str(error))
         return 2
     except Timeout:
@@ -164,6 +163,7 @@ class Search:
     def run(self) -> None:
         device = _device(self.options.device)
         material = self.material(device)
+        self._try_teachers(len(material.classes))
         frame = with_classes(TABLE1, len(material.classes))
         self.space = Space(frame)
         self.store = Store.create_or_resume(self.options.study, self.options.storage, self._settings(material))
@@ -176,6 +176,14 @@ class Search:
         self.store.write_tables()
         pictures = draw_pareto(self.store)
         self.screen.conclude(self.store, rescored(self.store), pictures)
+
+    def _try_teachers(self, classes: int) -> None:
+        """Refuse what no teacher can be built from before a study is made with it."""
+        try:
+            for family in FAMILIES:
+                self.teachers.build(family, classes)
+        except ValueError as error:
+            raise StudyError(str(error)) from None
 
     def _unfinished(self) -> bool:
         return len(self.store.trials) < self.options.trials or any(self._missing_rescores())

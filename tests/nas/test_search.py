@@ -164,16 +164,17 @@ def test_a_search_never_touches_the_test_split(tiny: Path, here: Path, tmp_path:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"data": "nowhere"}, "nowhere/meta.csv does not exist"),
-        ({"study": "a/b"}, "`--study` must be a plain folder name"),
-        ({"mn": "missing.pt"}, "missing.pt"),
-        ({"storage": "nosuchdb://x"}, "the storage nosuchdb://x cannot be used"),
+        (["--data", "nowhere"], "nowhere/meta.csv does not exist"),
+        (["--study", "a/b"], "`--study` must be a plain folder name"),
+        (["--mn", "missing.pt"], "missing.pt"),
+        (["--mn-width", "-1"], "width"),
+        (["--storage", "nosuchdb://x"], "the storage nosuchdb://x cannot be used"),
     ],
 )
 def test_bad_input_ends_with_status_2_and_no_traceback(
-    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], complaint: str
+    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str], change: list[str], complaint: str
 ) -> None:
-    assert main(options(tiny, "bad") + options(tiny, "bad", **change)) == 2
+    assert main([*options(tiny, "bad"), *change]) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: ")
     assert complaint in err
