@@ -42,7 +42,7 @@ class TeacherSettings:
     epochs: int = 4
     batch: int = 32
     checkpoint_rate: float = 1e-3  # peak; EfficientAT fine-tunes MN at 8e-4
-    scratch_rate: float = 4e-3
+    scratch_rate: float = 1e-2
     augmentation: Augmentation = ON
 
     def checkpoint(self, family: str) -> Path | None:
@@ -71,13 +71,26 @@ class TeacherSettings:
         return mn_initialised_dymn(network, classes) if family == "dymn" and isinstance(network, MN) else network
 
     def identity(self) -> dict[str, object]:
-        """All that the teachers depend on; checkpoints by content."""
-        return {**asdict(self), "mn": _content(self.mn), "dymn": _content(self.dymn)}
+        """All that the teachers depend on, and nothing that they do not; checkpoints by content."""
+        return {
+            **{family: self._origin(family) for family in FAMILIES},
+            "epochs": self.epochs,
+            "batch": self.batch,
+            "augmentation": asdict(self.augmentation),
+        }
+
+    def rate(self, family: str) -> float:
+        """Peak learning rate."""
+        return self.checkpoint_rate if self.checkpoint(family) else self.scratch_rate
+
+    def _origin(self, family: str) -> dict[str, object]:
+        path = self.checkpoint(family)
+        width = self.mn_width if family == "mn" else self.dymn_width
+        start = {"width": width} if path is None else {"checkpoint": _content(path)}
+        return {**start, "rate": self.rate(family)}
 
 
-def _content(path: Path | None) -> str | None:
-    if path is None:
-        return None
+def _content(path: Path) -> str:
     with path.open("rb") as file:
         return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
 
@@ -100,8 +113,8 @@ class Member:
             augmentation = replace(augmentation, mask_bands=0, mask_frames=0)
         if not self.roll:
             augmentation = replace(augmentation, roll_frames=0)
-        rate = settings.checkpoint_rate if settings.checkpoint(self.family) else settings.scratch_rate
-        return Recipe(settings.epochs * clips, settings.batch, rate, augmentation=augmentation)
+        samples, rate = settings.epochs * clips, settings.rate(self.family)
+        return Recipe(samples, settings.batch, rate, augmentation=augmentation)
 
 
 MEMBERS = tuple(Member(*choice) for choice in product(FAMILIES, (False, True), (False, True)))
@@ -134,7 +147,7 @@ def prepare_teachers(
     and its logits are stored at once, so an interrupted run goes on with the next teacher. `on_step(name, step, steps)`
     reports progress over all teachers.
     """
-    identity = json.dumps({"data": data_key, "seed": seed, **settings.identity()}, sort_keys=True, default=str)
+    identity = json.dumps({"data": data_key, "seed": seed, **settings.identity()}, sort_keys=True)
     key = blake2b(identity.encode(), digest_size=8).hexdigest()
     home = folder / f"teachers-{key}"
     home.mkdir(parents=True, exist_ok=True)

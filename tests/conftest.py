@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
-# One thread for each of the processes that share the tests: torch's threads wait for each other by spinning, and more of
-# them than cores make everything ten times slower. Set before anything imports torch, and inherited by what tests start.
+# One thread for each of the processes that share the tests: torch's threads wait for each other by spinning, and more
+# of them than cores make everything ten times slower. Set before torch is imported, and inherited by what tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import pytest  # noqa: E402
+import pytest
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,7 @@ def test_seven_of_ten_training_clips_are_device_a_and_the_test_split_hears_each_
 ) -> None:
     training, test = training_clips(root), data.test_clips(root)
     counts = class_by_device(training).loc["total", :].to_numpy()[:-1]
-    # Binomial with p = 0.7 and n = 1,440: sd 17.4; with p = 0.06: sd 9.0. Four sd either way.
+    # Binomial with p = 0.7 and n = 2,400: sd 22.4; with p = 0.06: sd 11.6. Four sd either way.
     assert abs(counts[0] - 0.7 * TRAINING_CLIPS) < 4 * (TRAINING_CLIPS * 0.7 * 0.3) ** 0.5
     for count in counts[1 : len(TRAINING_DEVICES)]:
         assert abs(count - 0.06 * TRAINING_CLIPS) < 4 * (TRAINING_CLIPS * 0.06 * 0.94) ** 0.5

@@ -1,0 +1,104 @@
+"""The ensemble of teachers: what it is made of, and that it survives a stop."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dynacp.efficientat import MN, CheckpointError, DyMN, mn
+from dynacp.teachers import MEMBERS, Ensemble, Member, TeacherSettings, prepare_teachers
+from dynacp.train import Features, predict
+
+CLASSES = 3
+ONE_EPOCH = TeacherSettings(epochs=1, batch=8)
+
+
+def material(clips: int = 24) -> tuple[Features, np.ndarray]:
+    """Small log-mels, [clips, 64, 24]."""
+    rng = np.random.default_rng(0)
+    return Features(rng.normal(size=(clips, 64, 24)).astype(np.float16), np.arange(clips), torch.device("cpu")), (
+        np.arange(clips) % CLASSES
+    )
+
+
+def prepare(
+    folder: Path, on_step: Callable[[str, int, int], None] = lambda *_: None, *, seed: int = 0, data_key: str = "d"
+) -> Ensemble:
+    return prepare_teachers(
+        material(), material(6), CLASSES, ONE_EPOCH, data_key=data_key, seed=seed, folder=folder, on_step=on_step
+    )
+
+
+def test_there_are_four_mn_and_four_dymn_one_for_each_setting_of_the_two_switches() -> None:
+    assert len({member.name for member in MEMBERS}) == 8
+    assert [member.family for member in MEMBERS] == ["mn"] * 4 + ["dymn"] * 4
+    for member in MEMBERS:
+        augmentation = member.recipe(TeacherSettings(), 100).augmentation
+        assert bool(augmentation.mask_bands and augmentation.mask_frames) == member.masking
+        assert bool(augmentation.roll_frames) == member.roll
+
+
+def test_an_epoch_of_a_teacher_is_as_many_samples_as_there_are_clips() -> None:
+    assert Member("mn", True, True).recipe(TeacherSettings(epochs=3), 1_552).samples == 3 * 1_552
+
+
+def test_the_ensemble_s_logits_are_the_sum_of_what_its_stored_teachers_say(tmp_path: Path) -> None:
+    ensemble = prepare(tmp_path)
+    (home,) = tmp_path.glob("teachers-*")
+    summed = torch.zeros(24, CLASSES)
+    for member in MEMBERS:
+        stored = torch.load(home / f"{member.name}.pt", weights_only=True)
+        teacher = ONE_EPOCH.build(member.family, CLASSES)
+        teacher.load_state_dict(stored["state"])
+        if isinstance(teacher, DyMN):
+            teacher.temperature = stored["temperature"]
+        summed += predict(teacher, material()[0])
+    torch.testing.assert_close(ensemble.summed_logits, summed, rtol=1e-4, atol=1e-4)
+    assert set(ensemble.accuracies) == {member.name for member in MEMBERS}
+
+
+def test_an_interrupted_preparation_goes_on_with_the_next_teacher_and_ends_alike(tmp_path: Path) -> None:
+    def stop_in_the_third(name: str, step: int, steps: int) -> None:
+        if step == 8:  # three steps a teacher
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tmp_path / "stopped", stop_in_the_third)
+    finished = {file: file.stat().st_mtime_ns for file in (tmp_path / "stopped").glob("*/*.npy")}
+    assert len(finished) == 2
+    steps: list[int] = []
+    resumed = prepare(tmp_path / "stopped", lambda _name, step, _total: steps.append(step))
+    assert {file: file.stat().st_mtime_ns for file in finished} == finished, "finished teachers are not trained again"
+    assert steps == sorted(steps)
+    assert steps[-1] == 24
+    assert torch.equal(resumed.summed_logits, prepare(tmp_path / "calm").summed_logits)
+
+
+def test_other_seeds_and_other_data_have_teachers_of_their_own(tmp_path: Path) -> None:
+    keys = {prepare(tmp_path, seed=seed, data_key=key).key for seed, key in ((0, "d"), (1, "d"), (0, "e"), (0, "d"))}
+    assert len(keys) == 3
+
+
+def test_a_checkpoint_of_the_wrong_family_is_refused_and_the_right_one_starts_both(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    file = tmp_path / "mn02.pt"
+    torch.save(mn(0.2, 527).state_dict(), file)
+    with pytest.raises(CheckpointError, match=r"mn02.pt: holds a MN, but was given as the DyMN checkpoint"):
+        TeacherSettings(dymn=file).build("dymn", CLASSES)
+    settings = TeacherSettings(mn=file)
+    assert isinstance(settings.build("mn", CLASSES), MN)
+    assert isinstance(settings.build("dymn", CLASSES), DyMN)
+    assert settings.start("mn") == "checkpoint mn02.pt"
+    assert settings.start("dymn") == "MN-initialised from mn02.pt"
+    assert replace(settings, mn=None).start("dymn") == "random weights, width 0.1"
+
+
+def test_settings_name_a_checkpoint_by_its_content_not_by_its_path(tmp_path: Path) -> None:
+    for name in ("one.pt", "two.pt"):
+        (tmp_path / name).write_bytes(b"same")
+    (tmp_path / "other.pt").write_bytes(b"other")
+    identities = [TeacherSettings(mn=tmp_path / name).identity() for name in ("one.pt", "two.pt", "other.pt")]
+    assert identities[0] == identities[1] != identities[2]
