@@ -24,7 +24,8 @@ class Cost(NamedTuple):
 
 
 FREE = Cost(0, 0)
-Rule = Callable[[Any], Cost]
+Rule = Callable[[Any, Shape], Cost]
+"""(layer, what leaves it) -> cost."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,16 @@ class Convention:
 
     def cost(self, layer: Layer) -> Cost:
         """The layer's parameters and MACs; raises `UnknownLayerError` for a type without a rule."""
+        return self.rule(layer)(layer, layer.output)
+
+    def rule(self, layer: Layer) -> Rule:
         rule = self.rules.get(type(layer))
         if rule is None:
             raise UnknownLayerError(
                 f"convention `{self.name}` has no rule for a layer of type {type(layer).__name__} ({layer!r}); "
                 f"it knows {', '.join(kind.__name__ for kind in self.rules)}"
             )
-        return rule(layer)
+        return rule
 
 
 def _positions(shape: Shape) -> Count:
@@ -54,52 +58,49 @@ def _elements(shape: Shape) -> Count:
     return shape[0] * shape[1] * shape[2]
 
 
-def _free(_layer: Layer) -> Cost:
+def _free(_layer: Layer, _output: Shape) -> Cost:
     return FREE
 
 
-def _conv_with_bias(layer: Conv2d) -> Cost:
-    output = layer.output
+def _conv_with_bias(layer: Conv2d, output: Shape) -> Cost:
     parameters = layer.weights + layer.bias * output[0]
     return Cost(parameters, parameters * _positions(output))
 
 
-def _conv_weights_alone(layer: Conv2d) -> Cost:
-    output = layer.output
+def _conv_weights_alone(layer: Conv2d, output: Shape) -> Cost:
     return Cost(layer.weights + layer.bias * output[0], layer.weights * _positions(output))
 
 
-def _conv_after_folding(layer: Conv2d) -> Cost:
-    output = layer.output
+def _conv_after_folding(layer: Conv2d, output: Shape) -> Cost:
     parameters = layer.weights + (layer.bias or layer.foldable_norm) * output[0]
     return Cost(parameters, parameters * _positions(output))
 
 
-def _norm_per_channel(layer: BatchNorm2d) -> Cost:
+def _norm_per_channel(layer: BatchNorm2d, _output: Shape) -> Cost:
     return Cost(2 * layer.input[0], 2 * layer.input[0])
 
 
-def _norm_after_folding(layer: BatchNorm2d) -> Cost:
-    return FREE if layer.foldable else _norm_per_channel(layer)
+def _norm_after_folding(layer: BatchNorm2d, output: Shape) -> Cost:
+    return FREE if layer.foldable else _norm_per_channel(layer, output)
 
 
-def _norm_without_macs(layer: BatchNorm2d) -> Cost:
+def _norm_without_macs(layer: BatchNorm2d, _output: Shape) -> Cost:
     return Cost(2 * layer.input[0], 0)
 
 
 def _norm_per_element(macs_per_element: int) -> Rule:
-    return lambda layer: Cost(2 * layer.input[0], macs_per_element * _elements(layer.input))
+    return lambda layer, _output: Cost(2 * layer.input[0], macs_per_element * _elements(layer.input))
 
 
-def _average_pool_output(layer: Pool2d) -> Cost:
-    return Cost(0, layer.present * _elements(layer.output)) if layer.average else FREE
+def _average_pool_output(layer: Pool2d, output: Shape) -> Cost:
+    return Cost(0, layer.present * _elements(output)) if layer.average else FREE
 
 
-def _global_pool_input(layer: GlobalAveragePool) -> Cost:
+def _global_pool_input(layer: GlobalAveragePool, _output: Shape) -> Cost:
     return Cost(0, _elements(layer.input))
 
 
-def _global_pool_sum_and_division(layer: GlobalAveragePool) -> Cost:
+def _global_pool_sum_and_division(layer: GlobalAveragePool, _output: Shape) -> Cost:
     return Cost(0, (_positions(layer.input) + 1) * layer.input[0])
 
 

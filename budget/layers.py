@@ -15,11 +15,6 @@ Count: TypeAlias = int | npt.NDArray[np.int64]
 Shape: TypeAlias = tuple[Count, Count, Count]
 
 
-def output_size(size: Count, *, kernel: int, stride: Count, padding: Count, dilation: Count = 1) -> Count:
-    """Positions along one axis after a window slides over `size` of them (PyTorch's `Conv2d` formula)."""
-    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-
-
 class Conv2d(NamedTuple):
     """A square-kernel convolution. `foldable_norm`: the batch norm right behind it can be merged into it."""
 
@@ -36,13 +31,10 @@ class Conv2d(NamedTuple):
 
     @property
     def output(self) -> Shape:
+        """PyTorch's formula: along each axis, the positions at which the window fits into the padded input."""
         _, frequency, time = self.input
-        kernel, padding, dilation = self.kernel, self.padding, self.dilation
-        return (
-            self.out_channels,
-            output_size(frequency, kernel=kernel, stride=self.stride[0], padding=padding, dilation=dilation),
-            output_size(time, kernel=kernel, stride=self.stride[1], padding=padding, dilation=dilation),
-        )
+        reach = 2 * self.padding - self.dilation * (self.kernel - 1) - 1
+        return self.out_channels, (frequency + reach) // self.stride[0] + 1, (time + reach) // self.stride[1] + 1
 
     @property
     def weights(self) -> Count:
@@ -74,11 +66,7 @@ class Pool2d(NamedTuple):
     @property
     def output(self) -> Shape:
         channels, frequency, time = self.input
-        return (
-            channels,
-            output_size(frequency, kernel=3, stride=self.stride[0], padding=1),
-            output_size(time, kernel=3, stride=self.stride[1], padding=1),
-        )
+        return channels, (frequency - 1) // self.stride[0] + 1, (time - 1) // self.stride[1] + 1
 
 
 class GlobalAveragePool(NamedTuple):

@@ -56,8 +56,9 @@ def ledger(layers: Iterable[Layer], *, convention: Convention = DCASE, dtype: st
     size = bytes_per_parameter(dtype)
     rows = []
     for layer in layers:
-        parameters, macs = convention.cost(layer)
-        rows.append(Row(layer.name, type(layer).__name__, layer.output, parameters, macs, parameters * size))  # type: ignore[arg-type]
+        output = layer.output
+        parameters, macs = convention.rule(layer)(layer, output)
+        rows.append(Row(layer.name, type(layer).__name__, output, parameters, macs, parameters * size))  # type: ignore[arg-type]
     return Ledger(tuple(rows), convention.name, dtype)
 
 
