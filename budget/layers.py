@@ -34,7 +34,7 @@ class Conv2d(NamedTuple):
         """PyTorch's formula: along each axis, the positions at which the window fits into the padded input."""
         _, frequency, time = self.input
         reach = 2 * self.padding - self.dilation * (self.kernel - 1) - 1
-        return self.out_channels, (frequency + reach) // self.stride[0] + 1, (time + reach) // self.stride[1] + 1
+        return self.out_channels, (frequency + reach) // self.stride[0] + 1, (time + reach) // self.stride[1] + 1  # type: ignore[return-value]  # numpy widens
 
     @property
     def weights(self) -> Count:
