@@ -28,7 +28,7 @@ Drawing = Callable[[Store, Axes], None]
 
 def draw_pareto(store: Store) -> list[Path]:
     """pareto.png and pareto.svg in the study's folder."""
-    return _draw(store, "pareto", (8.6, 5.6), _pareto)
+    return _draw(store, "pareto", (8.6, 6.0), _pareto)
 
 
 def draw_hypervolume(store: Store) -> list[Path]:
@@ -70,14 +70,14 @@ def _pareto(store: Store, axes: Axes) -> None:
     axes.axvline(limits["max_macs"] / 1e6, color=LIMIT, ls="--", lw=1)
     axes.annotate(
         f"limit {limits['max_macs'] / 1e6:g} MMACs",
-        (limits["max_macs"] / 1e6, 0.02),
+        (limits["max_macs"] / 1e6, 0.98),
         xycoords=("data", "axes fraction"),
         xytext=(-2, 0),
         textcoords="offset points",
         rotation=90,
         ha="right",
-        va="bottom",
-        fontsize=8.5,
+        va="top",
+        fontsize=9,
         color=LIMIT,
     )
     entries = rescored(store)
@@ -88,7 +88,7 @@ def _pareto(store: Store, axes: Axes) -> None:
     axes.set_title(f"{store.folder.name}: {len(results)} trained layouts", loc="left", weight="bold")
     axes.set_xlim(left=0)
     axes.grid(alpha=0.25)
-    axes.legend(loc="lower right", fontsize=8.5, framealpha=0.9)
+    axes.figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     sns.despine(ax=axes)
 
 

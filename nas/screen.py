@@ -51,7 +51,7 @@ class Screen:
             f"({', '.join(f'{blocks} blocks {fit / max(drawn, 1):.0%}' for blocks, (fit, drawn) in fits.items())})."
         )
         for family in FAMILIES:
-            self.note(f"Teachers {family}: four from {teachers.start(family)}.")
+            self.note(f"Teachers {family}: four, {teachers.start(family)}.")
 
     def _clips(self, name: str, table: pd.DataFrame) -> None:
         view = Table(title=f"{name} clips", title_justify="left", box=None)

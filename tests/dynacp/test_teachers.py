@@ -91,9 +91,9 @@ def test_a_checkpoint_of_the_wrong_family_is_refused_and_the_right_one_starts_bo
     settings = TeacherSettings(mn=file)
     assert isinstance(settings.build("mn", CLASSES), MN)
     assert isinstance(settings.build("dymn", CLASSES), DyMN)
-    assert settings.start("mn") == "checkpoint mn02.pt"
+    assert settings.start("mn") == "from checkpoint mn02.pt"
     assert settings.start("dymn") == "MN-initialised from mn02.pt"
-    assert replace(settings, mn=None).start("dymn") == "random weights, width 0.1"
+    assert replace(settings, mn=None).start("dymn") == "from random weights, width 0.1"
 
 
 def test_settings_name_a_checkpoint_by_its_content_not_by_its_path(tmp_path: Path) -> None:
