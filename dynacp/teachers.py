@@ -54,7 +54,9 @@ class TeacherSettings:
         path = self.checkpoint(family)
         if path is None:
             return f"from random weights, width {self.mn_width if family == 'mn' else self.dymn_width}"
-        return f"MN-initialised from {path.name}" if family == "dymn" and not self.dymn else f"from checkpoint {path.name}"
+        return (
+            f"MN-initialised from {path.name}" if family == "dymn" and not self.dymn else f"from checkpoint {path.name}"
+        )
 
     def build(self, family: str, classes: int) -> MN | DyMN:
         """A teacher before fine-tuning; random parts come from torch's global generator. Raises `CheckpointError`."""

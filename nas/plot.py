@@ -72,10 +72,10 @@ def _pareto(store: Store, axes: Axes) -> None:
         f"limit {limits['max_macs'] / 1e6:g} MMACs",
         (limits["max_macs"] / 1e6, 0.98),
         xycoords=("data", "axes fraction"),
-        xytext=(-2, 0),
+        xytext=(3, 0),
         textcoords="offset points",
         rotation=90,
-        ha="right",
+        ha="left",
         va="top",
         fontsize=9,
         color=LIMIT,
@@ -86,7 +86,7 @@ def _pareto(store: Store, axes: Axes) -> None:
     axes.figure.colorbar(dots, ax=axes, label=f"parameters, kB in {store.settings['identity']['dtype']}", pad=0.01)
     axes.set(xlabel="MACs for one second of audio, millions", ylabel="validation macro accuracy, %")
     axes.set_title(f"{store.folder.name}: {len(results)} trained layouts", loc="left", weight="bold")
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, 1.06 * max(limits["max_macs"] / 1e6, results["MMACs"].max()))
     axes.grid(alpha=0.25)
     axes.figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     sns.despine(ax=axes)

@@ -46,72 +46,46 @@ _RESCORING = 1_000_000
 VERSIONED = ("torch", "torchaudio", "optuna", "numpy", "scikit-learn")
 
 
+class Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """The description as it is written, and every default."""
+
+
 def parser() -> argparse.ArgumentParser:
-    form = argparse.ArgumentParser(
-        prog="python -m nas.search", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = form.add_argument
-    limits = Limits()
-    add("--data", default=BUILT_IN, metavar="PATH", help="a data set in TAU's layout (default: the built-in scenes)")
-    add("--study", default="search", metavar="NAME", help="kept under studies/NAME (default: %(default)s)")
-    add("--storage", metavar="URL", help="an Optuna storage (default: SQLite in studies/NAME)")
-    add(
-        "--trials",
-        type=_at_least(1),
-        default=200,
-        help="trained trials in all, Table 1 among them (default: %(default)s)",
-    )
-    add("--sampler", choices=sorted(SAMPLERS), default="tpe", help="what proposes (default: %(default)s)")
-    add("--seed", type=_at_least(0), default=0, help="of everything random (default: %(default)s)")
-    add(
-        "--mn",
-        type=Path,
-        metavar="FILE",
-        help="an EfficientAT MN checkpoint; without one MN starts from random weights",
-    )
-    add(
-        "--dymn",
-        type=Path,
-        metavar="FILE",
-        help="the same for DyMN; without one it starts from the MN checkpoint, if any",
-    )
-    add(
-        "--mn-width",
-        type=float,
-        default=TeacherSettings.mn_width,
-        help="of an MN without checkpoint (default: %(default)s)",
-    )
-    add("--dymn-width", type=float, default=TeacherSettings.dymn_width, help="the same for DyMN (default: %(default)s)")
-    add(
-        "--teacher-epochs",
-        type=_at_least(1),
-        default=TeacherSettings.epochs,
-        help="of fine-tuning (default: %(default)s)",
-    )
-    add("--samples", type=_at_least(32), default=SAMPLES, help="training samples of one trial (default: %(default)s)")
-    add(
-        "--rescore-seeds",
-        type=_at_least(3),
-        default=3,
-        help="fresh trainings of each layout on the front (default: %(default)s)",
-    )
-    add("--max-macs", type=_at_least(1), default=limits.max_macs, help="for one second of audio (default: %(default)s)")
-    add("--max-bytes", type=_at_least(1), default=limits.max_bytes, help="of parameters (default: %(default)s)")
-    add(
-        "--dtype",
-        choices=sorted(BYTES_PER_PARAMETER),
-        default=DEFAULT_DTYPE,
-        help="at inference (default: %(default)s)",
-    )
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="to train on (default: %(default)s)")
-    add(
-        "--cache",
-        type=Path,
-        default=user_cache_path("dynacp"),
-        metavar="DIR",
-        help="for log-mels and teachers (default: %(default)s)",
-    )
+    form = argparse.ArgumentParser(prog="python -m nas.search", description=__doc__, formatter_class=Help)
+    _add_study(form.add_argument_group("the study"))
+    _add_trial(form.add_argument_group("a trial and its limits"))
+    _add_teachers(form.add_argument_group("the teachers"))
     return form
+
+
+def _add_study(group: argparse._ArgumentGroup) -> None:
+    add, one = group.add_argument, _at_least(1)
+    add("--data", default=BUILT_IN, metavar="PATH", help="a data set in TAU's layout")
+    add("--study", default="search", metavar="NAME", help="kept under studies/NAME")
+    add("--storage", metavar="URL", help="an Optuna storage, in place of SQLite in studies/NAME")
+    add("--trials", type=one, default=200, metavar="N", help="trained trials in all, Table 1 among them")
+    add("--sampler", choices=sorted(SAMPLERS), default="tpe", help="what proposes; gp takes seconds a candidate")
+    add("--seed", type=_at_least(0), default=0, metavar="N", help="of everything random")
+    add("--rescore-seeds", type=_at_least(3), default=3, metavar="N", help="fresh trainings of the front's layouts")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="to train on")
+    add("--cache", type=Path, default=user_cache_path("dynacp"), metavar="DIR", help="for log-mels and teachers")
+
+
+def _add_trial(group: argparse._ArgumentGroup) -> None:
+    add, one, limits = group.add_argument, _at_least(1), Limits()
+    add("--samples", type=_at_least(32), default=SAMPLES, metavar="N", help="training samples of one trial")
+    add("--max-macs", type=one, default=limits.max_macs, metavar="N", help="for one second of audio")
+    add("--max-bytes", type=one, default=limits.max_bytes, metavar="N", help="of parameters")
+    add("--dtype", choices=sorted(BYTES_PER_PARAMETER), default=DEFAULT_DTYPE, help="of parameters at inference")
+
+
+def _add_teachers(group: argparse._ArgumentGroup) -> None:
+    add, default = group.add_argument, TeacherSettings()
+    add("--mn", type=Path, metavar="FILE", help="an EfficientAT MN checkpoint; without, MN starts from random weights")
+    add("--dymn", type=Path, metavar="FILE", help="the same for DyMN; without, it starts from MN's, if there is one")
+    add("--mn-width", type=float, default=default.mn_width, metavar="W", help="of an MN without checkpoint")
+    add("--dymn-width", type=float, default=default.dymn_width, metavar="W", help="of a DyMN without any")
+    add("--teacher-epochs", type=_at_least(1), default=default.epochs, metavar="N", help="of fine-tuning")
 
 
 def _at_least(lowest: int) -> Any:
