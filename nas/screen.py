@@ -66,9 +66,15 @@ class Screen:
     def teaching(self) -> Iterator[Callable[[str, int, int], None]]:
         with self._progress("batches") as progress:
             task = progress.add_task("teachers", total=None)
-            yield lambda name, step, steps: progress.update(
-                task, description=f"teacher {name}", completed=step, total=steps
-            )
+            begun = set[str]()
+
+            def stepped(name: str, step: int, steps: int) -> None:
+                progress.update(task, description=f"teacher {name}", completed=step, total=steps)
+                if name not in begun and not self.console.is_terminal:  # a log has no bar to read this from
+                    self.note(f"teacher {name}: batch {step} of {steps} in all")
+                begun.add(name)
+
+            yield stepped
 
     def teachers(self, ensemble: Ensemble) -> None:
         """How well each teacher does on the validation split."""
@@ -95,10 +101,15 @@ class Screen:
             yield progressed
 
     @contextmanager
-    def rescoring(self, total: int) -> Iterator[Callable[[], None]]:
+    def rescoring(self, total: int) -> Iterator[Callable[[FrozenTrial, float], None]]:
         with self._progress("trainings") as progress:
             task = progress.add_task("front and Table 1 with fresh seeds", total=total)
-            yield lambda: progress.advance(task)
+
+            def progressed(trial: FrozenTrial, accuracy: float) -> None:
+                progress.advance(task)
+                self.note(f"{_named(trial):>8}  {accuracy:6.1%} with a fresh seed")
+
+            yield progressed
 
     def conclude(self, store: Store, entries: Sequence[Rescored], pictures: Sequence[Path]) -> None:
         """The front with its fresh scores, and where everything is."""

@@ -244,7 +244,7 @@ class Search:
                 score = self.scorer(architectures[trial.number], seed=seed)
                 self.store.add_rescore(trial, seed, score.accuracy)
                 self.store.write_tables()
-                progressed()
+                progressed(trial, score.accuracy)
 
 
 def _device(name: str) -> torch.device:
