@@ -28,7 +28,6 @@ class Material:
     training_labels: np.ndarray
     validation: Features
     validation_labels: np.ndarray
-    validation_groups: np.ndarray
     classes: tuple[str, ...]
     front_end: FrontEnd
     key: str
@@ -67,7 +66,6 @@ def load_material(root: Path, *, seed: int, cache: Path, device: torch.device) -
         training_labels=training.labels,
         validation=Features(array, rows["v"], device),
         validation_labels=validation.labels,
-        validation_groups=validation.groups,
         classes=clips.classes,
         front_end=front_end,
         key=blake2b(json.dumps(identity).encode(), digest_size=8).hexdigest(),

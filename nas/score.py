@@ -3,7 +3,6 @@
 import time
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,8 +74,3 @@ class Scorer:
             seed=seed,
         )
         return network, loss
-
-
-def spread(accuracies: list[float]) -> tuple[float, float]:
-    """Mean and standard deviation between seeds (with n - 1) of at least two scores."""
-    return float(np.mean(accuracies)), float(np.std(accuracies, ddof=1))
