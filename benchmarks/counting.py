@@ -32,10 +32,7 @@ LAYOUTS, BUILT = 4_000, 40
 
 def layouts(number: int, *, blocks: int, seed: int) -> list[Architecture]:
     """Random layouts of so many blocks."""
-    space = Space(min_blocks=blocks, max_blocks=blocks)
-    columns = space.sample(number, np.random.default_rng(seed))
-    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-    return [space.decode(dict(zip(columns, row, strict=True))) for row in rows]
+    return Space(min_blocks=blocks, max_blocks=blocks).networks(number, np.random.default_rng(seed))
 
 
 def on_the_network(counter: Callable[[nn.Module, InputShape], object]) -> Callable[[Sequence[Architecture]], object]:

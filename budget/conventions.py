@@ -121,7 +121,7 @@ CONVOLUTIONS = Convention(
 )
 FVCORE = Convention(
     "fvcore",
-    "fvcore: no bias, batch norm 2 MACs an element, the global pool its input",
+    "no bias, batch norm 2 MACs an element, the global pool its input",
     {
         Conv2d: _conv_weights_alone,
         BatchNorm2d: _norm_per_element(2),
@@ -131,7 +131,7 @@ FVCORE = Convention(
 )
 THOP = Convention(
     "thop",
-    "thop: no bias, batch norm 4 MACs an element, average pools one an output element",
+    "no bias, batch norm 4 MACs an element, average pools one an output element",
     {
         Conv2d: _conv_weights_alone,
         BatchNorm2d: _norm_per_element(4),

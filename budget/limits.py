@@ -1,7 +1,9 @@
 """The limits a network must keep, and the verdict on one that does or does not."""
 
 from dataclasses import dataclass
+from typing import Any
 
+from budget.layers import Count
 from budget.ledger import Ledger, Row
 
 
@@ -21,9 +23,9 @@ class Limits:
         """How far each limit is overstepped, as a share of the limit: at most 0 where it is kept."""
         return {"bytes": bytes / self.max_bytes - 1, "macs": macs / self.max_macs - 1}
 
-    def allow(self, *, bytes: int, macs: int) -> bool:
-        """Whether both limits are kept; a network exactly at a limit fits."""
-        return bytes <= self.max_bytes and macs <= self.max_macs
+    def allow(self, *, bytes: Count, macs: Count) -> Any:
+        """Whether both limits are kept, for one network or for arrays of them; exactly at a limit is kept."""
+        return (bytes <= self.max_bytes) & (macs <= self.max_macs)
 
     def verdict(self, account: Ledger) -> "Verdict":
         return Verdict(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
+from budget.conventions import CONVENTIONS
 from budget.ledger import Ledger
 from budget.limits import Limits
 
@@ -50,6 +51,8 @@ def convention_table(accounts: Mapping[str, Ledger], limits: Limits, witnesses: 
     view = Table(title="The same network under every convention", title_justify="left")
     for name in ("convention", "parameters", "MACs", "bytes", "verdict"):
         view.add_column(name, justify="left" if name in ("convention", "verdict") else "right")
+    view.caption = "\n".join(f"{name}: {CONVENTIONS[name].summary}" for name in accounts)
+    view.caption_justify = "left"
     if witnesses:
         view.add_column("counted on the built network by")
     for name, account in accounts.items():

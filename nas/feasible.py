@@ -11,7 +11,7 @@ from budget.conventions import DCASE, Convention
 from budget.ledger import bytes_per_parameter, totals
 from budget.limits import Limits
 from dynacp.architecture import Architecture, network_layers
-from nas.space import BlockColumns, IntArray, Space
+from nas.space import BlockColumns, IntArray, Space, encodings
 
 BATCH = 20_000
 """Networks counted at once: enough to make numpy's overhead vanish, few enough to stay in a few megabytes."""
@@ -54,13 +54,12 @@ def sample_fitting(
     """The encodings among `proposals` uniform ones whose networks fit."""
     choices = space.sample(proposals, rng)
     fits = _fits(space, limits, dtype, choices)
-    rows = zip(*(column[fits].tolist() for column in choices.values()), strict=True)
-    return [dict(zip(choices, row, strict=True)) for row in rows]
+    return list(encodings({name: column[fits] for name, column in choices.items()}))
 
 
 def _fits(space: Space, limits: Limits, dtype: str, choices: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
     parameters, macs = count_choices(space, choices).T
-    return (parameters * bytes_per_parameter(dtype) <= limits.max_bytes) & (macs <= limits.max_macs)
+    return limits.allow(bytes=parameters * bytes_per_parameter(dtype), macs=macs)
 
 
 def share_that_fits(

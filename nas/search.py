@@ -47,7 +47,10 @@ VERSIONED = ("torch", "torchaudio", "optuna", "numpy", "scikit-learn")
 
 
 class Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """The description as it is written, and every default."""
+    """The description as it is written, and every default but "none"."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
 
 
 def parser() -> argparse.ArgumentParser:

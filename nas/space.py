@@ -127,6 +127,10 @@ class Space:
             columns[f"width_{number}"] = rng.choice(self.widths, size)
         return columns
 
+    def networks(self, size: int, rng: np.random.Generator) -> list[Architecture]:
+        """`size` random networks, from uniform encodings; whether they fit is not asked."""
+        return [self.decode(choices) for choices in encodings(self.sample(size, rng))]
+
     def columns(self, choices: Mapping[str, npt.NDArray[Any]], blocks: int) -> Iterator[BlockColumns]:
         """The first `blocks` blocks of many encodings at once: `decode`, for arrays."""
         form_index = {form: index for index, form in enumerate(FORMS)}
@@ -147,6 +151,12 @@ class Space:
         plain = sum(residual == PLAIN for residual, _ in FORMS.values())
         per_block = (len(FORMS) - plain + plain * len(self.widths)) * len(self.dilations) * len(self.expansions)
         return sum(per_block**blocks for blocks in range(self.min_blocks, self.max_blocks + 1))
+
+
+def encodings(columns: Mapping[str, npt.NDArray[Any]]) -> Iterator[dict[str, Any]]:
+    """Columns, as `Space.sample` gives them, one encoding at a time."""
+    for row in zip(*(column.tolist() for column in columns.values()), strict=True):
+        yield dict(zip(columns, row, strict=True))
 
 
 def _range(values: tuple[int, ...]) -> tuple[int, int]:

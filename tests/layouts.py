@@ -8,7 +8,4 @@ from nas.space import Space
 
 def random_layouts(number: int, *, seed: int, space: Space | None = None) -> list[Architecture]:
     """Uniform choices from the search space, not filtered by any limit."""
-    space = space or Space()
-    columns = space.sample(number, np.random.default_rng(seed))
-    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-    return [space.decode(dict(zip(columns, row, strict=True))) for row in rows]
+    return (space or Space()).networks(number, np.random.default_rng(seed))

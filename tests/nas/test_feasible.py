@@ -11,7 +11,7 @@ from budget.ledger import totals
 from budget.limits import Limits
 from dynacp.architecture import BASELINE, TABLE1
 from nas.feasible import count, count_choices, sample_fitting, share_that_fits
-from nas.space import Space
+from nas.space import Space, encodings
 
 SPACE = Space()
 
@@ -30,8 +30,7 @@ def test_many_at_once_count_as_one_by_one_under_every_convention(convention: Con
 
 def test_encodings_count_as_the_networks_they_decode_to() -> None:
     columns = SPACE.sample(500, np.random.default_rng(8))
-    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-    networks = [SPACE.decode(dict(zip(columns, row, strict=True))) for row in rows]
+    networks = [SPACE.decode(choices) for choices in encodings(columns)]
     assert (count_choices(SPACE, columns) == count(networks)).all()
 
 

@@ -16,7 +16,7 @@ from nas.pareto import hypervolume, hypervolume_history, rescored
 from nas.plot import draw_importance
 from nas.propose import DIRECTIONS, Proposal, Proposer
 from nas.score import Score
-from nas.space import Space
+from nas.space import Space, encodings
 from nas.store import Store
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -103,9 +103,7 @@ def test_importance_waits_for_enough_trials_and_then_finds_what_the_score_depend
     assert draw_importance(stored(tmp_path, [0.5] * 5)) == []
     study = optuna.create_study(directions=DIRECTIONS)
     space, rng = Space(), np.random.default_rng(0)
-    columns = space.sample(80, rng)
-    for row in zip(*(column.tolist() for column in columns.values()), strict=True):
-        choices = dict(zip(columns, row, strict=True))
+    for choices in encodings(space.sample(80, rng)):
         values = (choices["blocks"] / 10, 1e6)
         study.add_trial(create_trial(values=values, params=choices, distributions=space.distributions()))
     ranked = optuna.importance.get_param_importances(study, target=lambda trial: -trial.values[0])
