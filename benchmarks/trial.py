@@ -15,6 +15,7 @@ nothing. More threads than free cores cost a factor of ten: torch's threads spin
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,9 @@ from dynacp.distill import Distillation
 from dynacp.features import FrontEnd, LogMel
 from dynacp.model import DynaCP
 from dynacp.scenes import write_scenes
-from dynacp.teachers import MEMBERS, TeacherSettings
+from dynacp.teachers import MEMBERS
 from dynacp.train import Augmentation, Features, Recipe, one_hot, train
+from nas.score import TEACHERS
 
 PLAIN_SAMPLES, SHORT_SAMPLES = 256, 1_024
 
@@ -66,7 +68,7 @@ def main() -> None:
     options = form.parse_args()
     cache = user_cache_path("dynacp")
     clips, _ = split_validation(training_clips(options.data or write_scenes(cache / "scenes")), seed=0)
-    classes, settings = len(clips.classes), TeacherSettings(mn=options.mn)
+    classes, settings = len(clips.classes), replace(TEACHERS, mn=options.mn)
     torch.manual_seed(0)
     teachers = [settings.build(member.family, classes).eval() for member in MEMBERS]
     front_end, distillation = FrontEnd(), Distillation()

@@ -1,8 +1,8 @@
-"""Log-mels, decoded once and kept as memory-mapped arrays that are either whole or absent.
+"""Log-mels and waves, decoded once and kept as memory-mapped arrays that are either whole or absent.
 
 A stored array is written under a temporary name, behind a lock, and renamed when it is complete, so that processes may
-share a folder and be killed at any moment. The name of a log-mel array is a hash over the front end's settings and the
-content of every audio file: whatever changes, an old array is never taken for the new one.
+share a folder and be killed at any moment. Its name is a hash over the settings that made it and the content of every
+audio file: whatever changes, an old array is never taken for the new one.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import soundfile as sf
@@ -35,6 +35,9 @@ FORMAT = 1
 
 BATCH_CLIPS = 16
 
+WAVE_SCALE = 2**15
+"""What 1.0 is in an array of waves."""
+
 _REMEDY = "fetch them again, or drop their rows from the split file"
 
 
@@ -45,8 +48,30 @@ def log_mels(clips: Clips, settings: FrontEnd, folder: Path) -> np.ndarray:
     Raises `DataError` if audio files cannot be used, once for all of them; see `read_wave`.
     """
     shape = (len(clips), settings.mels, settings.frames(settings.sample_rate))
-    file = folder / f"log-mel-{_key(clips.files, settings)}.npy"
-    return stored_array(file, shape, np.float16, partial(_fill, files=clips.files, settings=settings))
+    file = folder / f"log-mel-{_key(clips.files, asdict(settings))}.npy"
+    front_end = LogMel(settings)
+
+    def transformed(waves: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return front_end(torch.from_numpy(waves))[:, 0].half().numpy()
+
+    fill = partial(_fill, files=clips.files, sample_rate=settings.sample_rate, transformed=transformed, what="log-mels")
+    return stored_array(file, shape, np.float16, fill)
+
+
+def waves(clips: Clips, sample_rate: int, folder: Path) -> np.ndarray:
+    """The clips' samples, int16 [clips, samples] of one second each, read-only and memory-mapped from `folder`.
+
+    Rounding 24 bits to 16 adds noise of -98 dB, a hundredth of what the front end adds before its logarithm. Built on
+    the first call, 88 kB a clip; raises `DataError` as `log_mels` does.
+    """
+    file = folder / f"waves-{_key(clips.files, {'sample_rate': sample_rate})}.npy"
+
+    def transformed(samples: np.ndarray) -> np.ndarray:
+        return np.clip(np.rint(samples * WAVE_SCALE), -WAVE_SCALE, WAVE_SCALE - 1)
+
+    fill = partial(_fill, files=clips.files, sample_rate=sample_rate, transformed=transformed, what="waves")
+    return stored_array(file, (len(clips), sample_rate), np.int16, fill)
 
 
 def stored_array(
@@ -111,9 +136,9 @@ def _build(file: Path, shape: tuple[int, ...], dtype: DTypeLike, fill: Callable[
         unfinished.unlink(missing_ok=True)
 
 
-def _key(files: tuple[Path, ...], settings: FrontEnd) -> str:
+def _key(files: tuple[Path, ...], settings: dict[str, Any]) -> str:
     """Twenty hexadecimal digits from the format, the settings, and the content of every file in order."""
-    key = hashlib.blake2b(json.dumps([FORMAT, asdict(settings)]).encode(), digest_size=10)
+    key = hashlib.blake2b(json.dumps([FORMAT, settings]).encode(), digest_size=10)
     missing = []
     with ThreadPoolExecutor() as pool:
         for file, digest in zip(files, _shown(pool.map(_digest, files), "hashing audio", len(files)), strict=True):
@@ -134,23 +159,26 @@ def _digest(file: Path) -> bytes | None:
         return None
 
 
-def _fill(array: np.ndarray, *, files: tuple[Path, ...], settings: FrontEnd) -> None:
-    front_end = LogMel(settings)
+def _fill(
+    array: np.ndarray,
+    *,
+    files: tuple[Path, ...],
+    sample_rate: int,
+    transformed: Callable[[np.ndarray], np.ndarray],
+    what: str,
+) -> None:
+    """Decode one second of every file into `array`, `transformed` in batches [clips, samples]."""
 
     def fill_batch(start: int) -> list[str]:
-        decoded = [
-            _decode(file, settings.sample_rate, settings.sample_rate) for file in files[start : start + BATCH_CLIPS]
-        ]
+        decoded = [_decode(file, sample_rate, sample_rate) for file in files[start : start + BATCH_CLIPS]]
         faults = [wave for wave in decoded if isinstance(wave, str)]
         if not faults:
-            with torch.inference_mode():
-                mels = front_end(torch.from_numpy(np.stack(decoded)))
-            array[start : start + len(decoded)] = mels[:, 0].half().numpy()
+            array[start : start + len(decoded)] = transformed(np.stack(decoded))
         return faults
 
     starts = range(0, len(files), BATCH_CLIPS)
     with _one_core_an_operation() as threads, ThreadPoolExecutor(threads) as pool:
-        found = list(_shown(pool.map(fill_batch, starts), "log-mels", len(starts)))
+        found = list(_shown(pool.map(fill_batch, starts), what, len(starts)))
     faults = [fault for batch in found for fault in batch]
     if faults:
         raise _faulty(faults)

@@ -15,13 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dynacp.settings import sourced
+
 
 @dataclass(frozen=True)
 class Distillation:
     """Weight of the labels (the rest is the teachers'), and the temperature on the mean of the teachers' logits."""
 
-    label_weight: float = 0.17
-    temperature: float = 2.0
+    label_weight: float = sourced(0.17, "the report gives none: CP-JKU's, as above")
+    temperature: float = sourced(2.0, "the report gives none: CP-JKU's")
 
     def soft_labels(self, summed_logits: Tensor, teachers: int) -> Tensor:
         """Summed logits of that many teachers [..., classes] -> probabilities [..., classes]."""

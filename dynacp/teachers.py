@@ -20,11 +20,13 @@ from torch.nn import functional
 from dynacp.cache import stored_array
 from dynacp.efficientat import MN, CheckpointError, DyMN, dymn, load_checkpoint, mn, mn_initialised_dymn
 from dynacp.files import written_whole
-from dynacp.train import Augmentation, Features, Recipe, macro_accuracy, one_hot, predict, train
+from dynacp.settings import sourced
+from dynacp.train import Augmentation, ClipSource, Features, Recipe, macro_accuracy, one_hot, predict, train
 
 FAMILIES = ("mn", "dymn")
 
-ON = Augmentation(roll_frames=8, mask_bands=48, mask_frames=17, mixstyle_probability=0.0)
+MASKING_AND_ROLL = Augmentation(mask_frames=17, mixstyle_probability=0.0)
+"""Both switches on; the widths are derived above."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,14 @@ class TeacherSettings:
 
     mn: Path | None = None
     dymn: Path | None = None
-    mn_width: float = 0.1
-    dymn_width: float = 0.1
-    epochs: int = 4
-    batch: int = 32
-    checkpoint_rate: float = 1e-3  # peak; EfficientAT fine-tunes MN at 8e-4
-    scratch_rate: float = 1e-2
-    augmentation: Augmentation = ON
+    mn_width: float = sourced(0.1, "without checkpoints: the smallest that teaches at all")
+    dymn_width: float = sourced(0.1, "without checkpoints: the smallest that teaches at all")
+    epochs: int = sourced(80, "the report gives none: EfficientAT's on DCASE 2020")
+    batch: int = sourced(64, "the report gives none: EfficientAT's on DCASE 2020")
+    mn_rate: float = sourced(8e-4, "peak, from a checkpoint: EfficientAT's on DCASE 2020")
+    dymn_rate: float = sourced(3e-4, "peak, from a checkpoint: EfficientAT's on DCASE 2020")
+    scratch_rate: float = sourced(1e-2, "peak, from random weights: the best of a few short runs")
+    augmentation: Augmentation = MASKING_AND_ROLL
 
     def checkpoint(self, family: str) -> Path | None:
         """The file that a family's weights come from: for a DyMN without one of its own, the MN's."""
@@ -83,7 +86,9 @@ class TeacherSettings:
 
     def rate(self, family: str) -> float:
         """Peak learning rate."""
-        return self.checkpoint_rate if self.checkpoint(family) else self.scratch_rate
+        if self.checkpoint(family) is None:
+            return self.scratch_rate
+        return self.mn_rate if family == "mn" else self.dymn_rate
 
     def _origin(self, family: str) -> dict[str, object]:
         path = self.checkpoint(family)
@@ -93,8 +98,11 @@ class TeacherSettings:
 
 
 def _content(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
+    try:
+        with path.open("rb") as file:
+            return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}); give a checkpoint file.") from None
 
 
 @dataclass(frozen=True)
@@ -162,13 +170,15 @@ def prepare_teachers(
 
         def fill(out: np.ndarray, *, member: Member = member, done: int = done) -> None:
             count = iter(range(done + 1, total + 1))
-            teacher = _fine_tuned(
-                member,
-                settings,
-                training,
+            torch.manual_seed(seed + MEMBERS.index(member))
+            teacher = settings.build(member.family, classes)
+            fine_tune(
+                teacher,
+                *training,
                 classes,
-                seed + MEMBERS.index(member),
-                lambda: on_step(member.name, next(count), total),
+                member.recipe(settings, clips[0]),
+                seed=seed + MEMBERS.index(member),
+                after_step=lambda: on_step(member.name, next(count), total),
             )
             with written_whole(home / f"{member.name}.pt") as partial:
                 temperature = getattr(teacher, "temperature", None)  # a DyMN's is no part of its state
@@ -184,25 +194,24 @@ def prepare_teachers(
     return Ensemble(torch.from_numpy(summed[: clips[0]]), accuracies, accuracy, key)
 
 
-def _fine_tuned(
-    member: Member,
-    settings: TeacherSettings,
-    training: tuple[Features, np.ndarray],
+def fine_tune(
+    teacher: MN | DyMN,
+    clips: ClipSource,
+    labels: np.ndarray,
     classes: int,
+    recipe: Recipe,
+    *,
     seed: int,
     after_step: Callable[[], None],
-) -> MN | DyMN:
-    torch.manual_seed(seed)
-    teacher = settings.build(member.family, classes)
-    features, labels = training
-    train(
+) -> float:
+    """Train a teacher in place on labels [clips]; returns the last loss, as `train` does."""
+    return train(
         teacher,
-        features,
+        clips,
         (one_hot(labels, classes),),
-        lambda output, target: functional.cross_entropy(output[0], target),
-        member.recipe(settings, len(features)),
+        functional.cross_entropy,
+        recipe,
         seed=seed,
         after_step=after_step,
         after_epoch=teacher.epoch_ends,
     )
-    return teacher

@@ -6,12 +6,28 @@ Shapes: log-mels [batch, 1, mels, frames]; targets are probabilities [clips, cla
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dynacp.augment import freq_mixstyle, mask_frequency, mask_time, mixup, roll_frames
+from dynacp.settings import sourced
+
+PREDICTED_AT_ONCE = 64
+"""Clips of one batch of predictions."""
+
+
+class ClipSource(Protocol):
+    """What training draws its batches from."""
+
+    device: torch.device
+
+    def __len__(self) -> int: ...
+
+    def batch(self, clips: Tensor, generator: torch.Generator) -> Tensor:
+        """The clips at these indices (a CPU tensor), [batch, 1, mels, frames], as training is to see them."""
 
 
 class Features:
@@ -35,17 +51,21 @@ class Features:
             batch = torch.from_numpy(self._log_mels[self._rows[clips.numpy()]])
         return batch.float().unsqueeze(1)
 
+    def batch(self, clips: Tensor, _generator: torch.Generator) -> Tensor:
+        """The same, for training: log-mels are not augmented before `Augmentation` is."""
+        return self[clips]
+
 
 @dataclass(frozen=True)
 class Augmentation:
     """What is done to a batch of log-mels in training. Zero turns a part off."""
 
-    roll_frames: int = 8  # +-0.1 s at 88 frames a second (the report's time roll; width: CP-JKU)
-    mask_bands: int = 48  # report, section 2.2
-    mask_frames: int = 0  # report, section 2.2
-    mixstyle_probability: float = 0.8  # report, section 2.2
-    mixstyle_alpha: float = 0.4  # report, section 2.2
-    mixup_alpha: float = 0.3  # the report gives none: EfficientAT's
+    roll_frames: int = sourced(8, "the report rolls in time but not how far: CP-JKU's 0.1 s")
+    mask_bands: int = sourced(48, "report, section 2.2")
+    mask_frames: int = sourced(0, "report, section 2.2")
+    mixstyle_probability: float = sourced(0.8, "report, section 2.2")
+    mixstyle_alpha: float = sourced(0.4, "report, section 2.2")
+    mixup_alpha: float = sourced(0.3, "the report gives none: EfficientAT's")
 
     def __call__(
         self, log_mels: Tensor, targets: tuple[Tensor, ...], generator: torch.Generator
@@ -88,7 +108,7 @@ def one_hot(labels: np.ndarray, classes: int) -> Tensor:
 
 def train(
     model: nn.Module,
-    features: Features,
+    features: ClipSource,
     targets: tuple[Tensor, ...],
     loss: Callable[..., Tensor],
     recipe: Recipe,
@@ -97,10 +117,10 @@ def train(
     after_step: Callable[[], None] = lambda: None,
     after_epoch: Callable[[], None] = lambda: None,
 ) -> float:
-    """Train `model` in place by `loss(model(log_mels), *targets)`; returns the last batch's loss.
+    """Train `model` in place by `loss(logits, *targets)`; returns the last batch's loss.
 
     `seed` decides the order of the clips and the augmentation; the weights are the caller's. A loss that is not finite
-    ends the training there, and is returned.
+    ends the training there, and is returned. On a GPU the network computes in bfloat16 where that is safe.
     """
     generator = torch.Generator().manual_seed(seed)
     device = features.device
@@ -118,8 +138,11 @@ def train(
             epochs += 1
             order = torch.cat([order, torch.randperm(len(features), generator=generator)])
         clips, order = order[: recipe.batch], order[recipe.batch :]
-        batch, mixed = recipe.augmentation(features[clips], tuple(t[clips.to(device)] for t in targets), generator)
-        batch_loss = loss(model(batch.contiguous(memory_format=torch.channels_last)), *mixed)
+        mixed_targets = tuple(target[clips.to(device)] for target in targets)
+        batch, mixed_targets = recipe.augmentation(features.batch(clips, generator), mixed_targets, generator)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type != "cpu"):
+            output = model(batch.contiguous(memory_format=torch.channels_last))
+        batch_loss = loss(_logits(output), *mixed_targets)
         value = batch_loss.item()
         if not math.isfinite(value):
             break
@@ -132,14 +155,26 @@ def train(
 
 
 @torch.no_grad()
-def predict(model: nn.Module, features: Features, *, batch: int = 64) -> Tensor:
-    """Logits [clips, classes] on the CPU, in evaluation mode and without augmentation."""
-    model.to(device=features.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+def predict(
+    model: nn.Module,
+    features: Features,
+    *,
+    dtype: torch.dtype = torch.float32,
+    after_batch: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """Logits [clips, classes] on the CPU, in evaluation mode and without augmentation, computed in `dtype`."""
+    model.to(device=features.device, dtype=dtype, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     logits = []
-    for clips in torch.arange(len(features)).split(batch):
-        output = model(features[clips].contiguous(memory_format=torch.channels_last))
-        logits.append((output[0] if isinstance(output, tuple) else output).float().cpu())
+    for clips in torch.arange(len(features)).split(PREDICTED_AT_ONCE):
+        output = model(features[clips].to(dtype).contiguous(memory_format=torch.channels_last))
+        logits.append(_logits(output).cpu())
+        after_batch()
     return torch.cat(logits)
+
+
+def _logits(output: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """Of a student, or of a teacher, which gives its embedding as well."""
+    return (output[0] if isinstance(output, tuple) else output).float()
 
 
 def macro_accuracy(logits: Tensor, labels: np.ndarray) -> float:

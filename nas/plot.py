@@ -6,6 +6,7 @@ python -m nas.plot --study NAME
 import argparse
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,11 +18,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nas.pareto import Rescored, hypervolume_history, rescored
+from nas.space import Space
 from nas.store import Store, StudyError
 
 FRONT, BASELINE, LIMIT = "#c1272d", "#1f3a93", "#555555"
 IMPORTANCE_TRIALS = 30
-"""Trained trials below which an importance would be noise."""
+"""Trained layouts that read a choice, below which its importance would be noise."""
 
 Drawing = Callable[[Store, Axes], None]
 
@@ -110,11 +112,12 @@ def _fresh(entries: list[Rescored], axes: Axes) -> None:
             yerr=[entry.deviation * 100 for entry in entries], fmt="D", ms=5.5, color=FRONT, mec="white", capsize=3,
             zorder=4, label=f"front, mean ± sd of {len(entries[0].accuracies)} fresh seeds",
         )  # fmt: skip
-    for entry in entries:
-        axes.annotate(
-            f"#{entry.trial.number}", (entry.trial.values[1] / 1e6, entry.mean * 100), xytext=(6, 4),
-            textcoords="offset points", fontsize=8, color=FRONT,
-        )  # fmt: skip
+        for place, entry in enumerate(entries):
+            side = 1 if place % 2 else -1  # neighbours on the front are close: label them on either side
+            axes.annotate(
+                f"#{entry.trial.number}", (entry.trial.values[1] / 1e6, entry.mean * 100), xytext=(7 * side, 4),
+                textcoords="offset points", ha="left" if side > 0 else "right", fontsize=8.5, color=FRONT,
+            )  # fmt: skip
 
 
 def _hypervolume(store: Store, axes: Axes) -> None:
@@ -130,12 +133,21 @@ def _hypervolume(store: Store, axes: Axes) -> None:
     sns.despine(ax=axes)
 
 
-def _importance(store: Store, axes: Axes) -> None:
-    """Optuna's importances rank for low values, hence the minus, and it warns of that each time."""
+def importances(store: Store) -> dict[str, float]:
+    """The share of the accuracy's variance that Optuna ascribes to each choice.
+
+    Optuna ranks for low values, hence the minus, and it warns of that each time.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        ranked = optuna.importance.get_param_importances(store.study, target=lambda trial: -trial.values[0])
+        return optuna.importance.get_param_importances(store.study, target=lambda trial: -trial.values[0])
+
+
+def _importance(store: Store, axes: Axes) -> None:
+    """What few layouts read is left blank: whatever share it has is noise, and says how much noise there is."""
     space = store.settings["identity"]["space"]
+    readers = Counter(name for trial in store.trials for name in Space().read(trial.params))
+    ranked = {name: share for name, share in importances(store).items() if readers[name] >= IMPORTANCE_TRIALS}
     grid = pd.DataFrame(
         [
             [ranked.get(f"{choice}_{number}", np.nan) for number in range(1, space["max_blocks"] + 1)]
@@ -149,7 +161,12 @@ def _importance(store: Store, axes: Axes) -> None:
         cbar_kws={"label": "importance for accuracy, %"},
     )  # fmt: skip
     axes.tick_params(axis="both", rotation=0, labelsize=9)
-    axes.set_title(f"number of blocks: {ranked.get('blocks', 0):.0%}", loc="left", weight="bold")
+    axes.set_title(
+        f"number of blocks: {ranked.get('blocks', 0):.0%}; choices that few layouts read, so noise: "
+        f"{1 - sum(ranked.values()):.0%}",
+        loc="left",
+        weight="bold",
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:

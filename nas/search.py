@@ -26,12 +26,12 @@ from budget.limits import Limits
 from dynacp.architecture import TABLE1, Architecture, with_classes
 from dynacp.data import DataError
 from dynacp.scenes import write_scenes
-from dynacp.teachers import FAMILIES, TeacherSettings
+from dynacp.teachers import FAMILIES
 from nas.material import Material, load_material
 from nas.pareto import rescored
 from nas.plot import draw_pareto
 from nas.propose import SAMPLERS, Proposal, Proposer, SpaceExhaustedError, derived_seed
-from nas.score import SAMPLES, Scorer, ScoreSettings
+from nas.score import SAMPLES, TEACHERS, Scorer, ScoreSettings
 from nas.screen import Screen
 from nas.space import Space
 from nas.store import Store, StudyError, study_folder
@@ -83,7 +83,7 @@ def _add_trial(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_teachers(group: argparse._ArgumentGroup) -> None:
-    add, default = group.add_argument, TeacherSettings()
+    add, default = group.add_argument, TEACHERS
     add("--mn", type=Path, metavar="FILE", help="an EfficientAT MN checkpoint; without, MN starts from random weights")
     add("--dymn", type=Path, metavar="FILE", help="the same for DyMN; without, it starts from MN's, if there is one")
     add("--mn-width", type=float, default=default.mn_width, metavar="W", help="of an MN without checkpoint")
@@ -133,8 +133,13 @@ class Search:
         self.score_settings = ScoreSettings()
         recipe = replace(self.score_settings.recipe, samples=options.samples)
         self.score_settings = replace(self.score_settings, recipe=recipe)
-        self.teachers = TeacherSettings(
-            options.mn, options.dymn, options.mn_width, options.dymn_width, options.teacher_epochs
+        self.teachers = replace(
+            TEACHERS,
+            mn=options.mn,
+            dymn=options.dymn,
+            mn_width=options.mn_width,
+            dymn_width=options.dymn_width,
+            epochs=options.teacher_epochs,
         )
 
     def run(self) -> None:

@@ -87,6 +87,13 @@ class Space:
             channels = out
         return replace(self.frame, blocks=tuple(blocks))
 
+    def read(self, choices: Mapping[str, Any]) -> set[str]:
+        """The names of those choices that `decode` reads: not those of blocks beyond the number, nor idle widths."""
+        blocks = range(1, choices["blocks"] + 1)
+        plain = {number for number in blocks if FORMS[choices[f"form_{number}"]][0] == PLAIN}
+        names = {f"{choice}_{number}" for choice in ("dilation", "form", "expansion") for number in blocks}
+        return {"blocks"} | names | {f"width_{number}" for number in plain}
+
     def encode(self, architecture: Architecture) -> dict[str, Any]:
         """Choices that `decode` turns into this network; those left unread repeat the last block's.
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from layouts import random_layouts
 
 from dynacp.architecture import BASELINE, TABLE1, Block
-from nas.space import FORMS, Space, expanded_channels
+from nas.space import FORMS, Space, encodings, expanded_channels
 
 SPACE = Space()
 SMALL = Space(min_blocks=1, max_blocks=2, dilations=(1, 2), expansions=(1.5, 2.1), widths=(16, 24))
@@ -88,3 +88,14 @@ def test_sampling_is_uniform_over_each_choice_and_follows_the_seed() -> None:
         assert np.abs(counts - expected).max() < 5 * np.sqrt(expected), name
     again = SPACE.sample(20_000, np.random.default_rng(0))
     assert all((columns[name] == again[name]).all() for name in columns)
+
+
+def test_what_is_not_read_does_not_change_the_network_and_all_else_can() -> None:
+    rng = np.random.default_rng(3)
+    one, other = (list(encodings(SPACE.sample(300, rng))) for _ in range(2))
+    for choices, others in zip(one, other, strict=True):
+        read, network = SPACE.read(choices), SPACE.decode(choices)
+        assert SPACE.decode({name: (choices if name in read else others)[name] for name in choices}) == network
+        for name in read - {"blocks"}:
+            if others[name] != choices[name]:
+                assert SPACE.decode(choices | {name: others[name]}) != network, name

@@ -1,0 +1,227 @@
+"""Train a layout's seven models, and predict with them.
+
+python -m dynacp train table1                                        the built-in scenes, in minutes
+python -m dynacp train ARCH --data TAU --mn mn10_as_mAP_471.pt --dymn dymn10_as.pt --device cuda
+python -m dynacp predict RUN recordings/ --device-id a
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from platformdirs import user_cache_path
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from budget.ledger import ledger
+from dynacp.architecture import resolve
+from dynacp.data import DataError
+from dynacp.efficientat import CheckpointError
+from dynacp.files import written_whole
+from dynacp.pipeline import Pipeline
+from dynacp.plan import PRESETS, Plan, TrainingSettings, claim_run
+from dynacp.predict import AudioError, Predictor, wavs
+from dynacp.report import Report
+from dynacp.run import make_in_turn, make_side_by_side, stage_groups
+from dynacp.scenes import write_scenes
+from dynacp.settings import SettingError, changed, settings_table
+from dynacp.stages import Stage, StageError, in_order
+from dynacp.teachers import FAMILIES
+
+BUILT_IN = "built-in"
+ONLY = ("teachers", "base", "device-teachers", "device-students", "evaluation")
+
+ERRORS = (AudioError, CheckpointError, DataError, SettingError, StageError)
+
+
+def parser() -> argparse.ArgumentParser:
+    form = argparse.ArgumentParser(
+        prog="python -m dynacp", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = form.add_subparsers(dest="command", required=True)
+    _add_train(commands.add_parser("train", help="teachers, base student and device students, resumable"))
+    _add_predict(commands.add_parser("predict", help="class probabilities of wavs"))
+    return form
+
+
+def _add_train(form: argparse.ArgumentParser) -> None:
+    add = form.add_argument
+    add("layout", metavar="ARCH", help="table1, baseline, or a JSON file such as `python -m nas.export` writes")
+    add("--data", default=BUILT_IN, metavar="PATH", help="a data set in TAU's layout (default: built-in scenes)")
+    add("--out", type=Path, metavar="RUN", help="the run's folder (default: runs/ARCH); the same one resumes")
+    add(
+        "--preset",
+        choices=sorted(PRESETS),
+        help="paper: the report's training where it speaks, for a GPU; quick: minutes on two cores "
+        "(default: quick on the built-in scenes, else paper)",
+    )
+    add("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings by the names that the run prints")
+    add("--seed", type=int, default=0, metavar="N", help="of the students (default: 0)")
+    add("--mn", type=Path, metavar="FILE", help="an EfficientAT MN checkpoint; without, MN starts from random weights")
+    add("--dymn", type=Path, metavar="FILE", help="the same for DyMN; without, it starts from MN's, if there is one")
+    add("--irs", type=Path, metavar="DIR", help="wavs of microphone impulse responses, for clips of device a")
+    add("--teachers", type=Path, metavar="DIR", help="their folder, to share them among runs (default: RUN/teachers)")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="to train on (default: auto)")
+    add("--jobs", type=int, default=1, metavar="N", help="stages made side by side on the CPU (default: 1)")
+    add("--only", choices=ONLY, help="make this group of stages alone")
+    add("--shard", metavar="K/N", help="with --only: of its stages every Nth, from the Kth; for a cluster's array jobs")
+    add("--cache", type=Path, default=user_cache_path("dynacp"), metavar="DIR", help="for decoded audio")
+
+
+def _add_predict(form: argparse.ArgumentParser) -> None:
+    add = form.add_argument
+    add("run", type=Path, metavar="RUN", help="a folder that `train` wrote")
+    add("wavs", type=Path, nargs="+", metavar="WAV", help="audio files, or folders of wavs")
+    add("--device-id", metavar="ID", help="the recording device; its student predicts, the base for an unknown one")
+    add("--csv", type=Path, metavar="FILE", help="write all probabilities there in place of a table")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0 done, 2 bad input or a stage that failed, 130 stopped by ^C."""
+    options = parser().parse_args(arguments)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    try:
+        {"train": _train, "predict": _predict}[options.command](options, console)
+    except ERRORS as error:
+        Console(stderr=True, highlight=False).print(f"error: {error}", markup=False, style="red", soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        console.print("Stopped. Finished stages are kept; the same command goes on from there.")
+        return 130
+    return 0
+
+
+def _train(options: argparse.Namespace, console: Console) -> None:
+    plan, preset = _plan(options, console)
+    claim_run(plan)
+    console.print(settings_table(plan.settings, preset, f"Settings of {plan.run}"))
+    pipeline = Pipeline(plan)
+    _introduce(pipeline, console)
+    groups = stage_groups(pipeline)
+    stages = _chosen(options, groups)
+    missing = [stage for stage in stages if pipeline.shelf.checksum(stage) is None]
+    console.print(f"{len(stages) - len(missing)} of {len(stages)} stages are finished already.")
+    with _progress(console, missing) as progressed:
+        if options.jobs == 1:
+            make_in_turn(pipeline, missing, progressed)
+        else:
+            make_side_by_side(plan, missing, options.jobs, progressed)
+    if all(pipeline.shelf.checksum(stage) for stage in groups["evaluation"]):
+        for path in Report(pipeline).write():
+            console.print(str(path), soft_wrap=True)
+
+
+def _plan(options: argparse.Namespace, console: Console) -> tuple[Plan, TrainingSettings]:
+    """What the options ask for, and the preset that it started from."""
+    try:
+        architecture = resolve(options.layout)
+    except ValueError as error:
+        raise SettingError(str(error)) from None
+    built_in = options.data == BUILT_IN
+    preset = PRESETS[options.preset or ("quick" if built_in else "paper")]
+    settings = replace(preset, seed=options.seed, teachers=replace(preset.teachers, mn=options.mn, dymn=options.dymn))
+    if built_in:
+        console.print("Built-in scenes: writing them, if they are not there yet ...")
+    run = options.out or Path("runs") / Path(options.layout).stem
+    if options.jobs < 1:
+        raise SettingError(f"`--jobs` must be at least 1, but got {options.jobs}.")
+    return (
+        Plan(
+            architecture,
+            changed(settings, options.set),
+            write_scenes(options.cache / "scenes") if built_in else Path(options.data),
+            run,
+            options.teachers or run / "teachers",
+            options.cache,
+            options.irs,
+            _device(options),
+        ),
+        preset,
+    )
+
+
+def _device(options: argparse.Namespace) -> str:
+    available = torch.cuda.is_available()
+    if options.device == "cuda" and not available:
+        raise SettingError("`--device cuda`: torch sees no CUDA device here; take `--device cpu`.")
+    device = "cuda" if available and options.device != "cpu" else "cpu"
+    if device == "cuda" and options.jobs > 1:
+        raise SettingError("`--jobs` is for the CPU; on GPUs run `--only ... --shard K/N`, one invocation a GPU.")
+    return device
+
+
+def _introduce(pipeline: Pipeline, console: Console) -> None:
+    """The data, what the teachers start from, and whether the layout fits, before anything is trained."""
+    clips, settings = pipeline.corpus.training, pipeline.settings
+    pipeline.corpus.decode()
+    counts = ", ".join(f"{device} {len(pipeline.corpus.rows(device)):,}" for device in pipeline.corpus.devices)
+    console.print(f"{len(clips):,} training clips of {len(clips.classes)} classes; by device: {counts}.")
+    for device in sorted({clips.device_names[number] for number in set(clips.devices)} - {*pipeline.corpus.devices}):
+        console.print(f"Device {device} has a single training clip and gets no models of its own; the base serves it.")
+    for family in FAMILIES:
+        console.print(f"Teachers {family}: four, {settings.teachers.start(family)}.")
+    account = ledger(pipeline.architecture.layers(), dtype=settings.dtype)
+    console.print(f"{pipeline.architecture}: {settings.limits.verdict(account)} ({settings.dtype}).")
+    console.print("Every training takes its last state; no clip is held out, and the test split steers nothing.")
+
+
+def _chosen(options: argparse.Namespace, groups: dict[str, list[Stage]]) -> list[Stage]:
+    """The stages that the options ask for, in order."""
+    if options.only is None:
+        if options.shard:
+            raise SettingError("`--shard` divides the stages of one group: add `--only`.")
+        return in_order([stage for group in groups.values() for stage in group])
+    stages = groups[options.only]
+    if options.shard is None:
+        return stages
+    shard, _, shards = options.shard.partition("/")
+    if not (shard.isdecimal() and shards.isdecimal() and 1 <= int(shard) <= int(shards)):
+        raise SettingError(f"`--shard` must be K/N with 1 <= K <= N, such as 3/8, but got {options.shard!r}.")
+    return stages[int(shard) - 1 :: int(shards)]
+
+
+@contextmanager
+def _progress(console: Console, stages: list[Stage]) -> Iterator[Callable[[str, int], None]]:
+    """All stages as one bar, by their work; in a log a line as each begins."""
+    work = {stage.name: stage.work / stage.steps for stage in stages}
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(elapsed_when_finished=True), console=console, transient=True) as bar:
+        task = bar.add_task("training", total=sum(stage.work for stage in stages))
+        begun = set[str]()
+
+        def progressed(name: str, steps: int) -> None:
+            if name not in begun and not console.is_terminal:
+                console.print(f"{name} ({len(begun) + 1} of {len(stages)})", soft_wrap=True)
+            begun.add(name)
+            bar.update(task, description=name, advance=steps * work[name])
+
+        yield progressed
+
+
+def _predict(options: argparse.Namespace, console: Console) -> None:
+    predictor = Predictor(options.run)
+    table = predictor.table(wavs(options.wavs), options.device_id)
+    for note in predictor.notes:
+        print(note, file=sys.stderr)
+    if options.csv:
+        with written_whole(options.csv) as partial:
+            table.to_csv(partial, index=False, float_format="%.6f")
+        print(options.csv)
+        return
+    view = Table()
+    for name in ("file", "class", "probability", "then"):
+        view.add_column(name, justify="right" if name == "probability" else "left")
+    for _, row in table.iterrows():
+        likeliest = row[2:].astype(float).nlargest(2)
+        (first, share), (second, next_share) = zip(likeliest.index.astype(str), likeliest, strict=True)
+        view.add_row(row["file"], first, f"{share:.3f}", f"{second} {next_share:.3f}")
+    console.print(view)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

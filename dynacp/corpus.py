@@ -1,0 +1,127 @@
+"""A data set as training sees it: its clips decoded, and given out whole or by device."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dynacp.augment import load_impulse_responses
+from dynacp.cache import log_mels, waves
+from dynacp.data import Clips, DataError, test_clips, training_clips
+from dynacp.features import FrontEnd
+from dynacp.train import Features
+from dynacp.waves import WaveAugmentation, Waves
+
+GENERAL = "general"
+"""In the place of a device: all clips, whatever the device."""
+
+MIN_CLIPS = 2
+"""A device with fewer training clips has no models of its own: batch norm learns nothing from one clip."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The data set in `root`, decoded into `cache` when first asked for. Raises `DataError` for what it cannot use."""
+
+    root: Path
+    cache: Path
+    front_end: FrontEnd
+    device: torch.device
+    responses_folder: Path | None = None
+
+    @cached_property
+    def training(self) -> Clips:
+        return training_clips(self.root)
+
+    @cached_property
+    def test(self) -> Clips:
+        return test_clips(self.root)
+
+    @cached_property
+    def devices(self) -> tuple[str, ...]:
+        """The devices with training clips enough for models of their own."""
+        counts = np.bincount(self.training.devices, minlength=len(self.training.device_names))
+        return tuple(name for name, count in zip(self.training.device_names, counts, strict=True) if count >= MIN_CLIPS)
+
+    def decode(self) -> None:
+        """Fill the cache now: later calls, in whatever process, find it filled."""
+        self._waves, self._log_mels  # noqa: B018
+
+    @cached_property
+    def key(self) -> dict[str, Any]:
+        """The training clips by content, and what augments them."""
+        assert isinstance(self._waves, np.memmap)
+        clips = self.training
+        return {
+            "waves": Path(str(self._waves.filename)).stem,
+            "labels": _digest(clips.labels.tobytes() + clips.devices.tobytes()),
+            "classes": list(clips.classes),
+            "responses": None if self._responses is None else _digest(self._responses.numpy().tobytes()),
+        }
+
+    @cached_property
+    def test_key(self) -> str:
+        """The test clips by content."""
+        assert isinstance(self._test_log_mels, np.memmap)
+        return Path(str(self._test_log_mels.filename)).stem
+
+    def rows(self, device: str) -> np.ndarray:
+        """Indices of a device's training clips, or of all."""
+        if device == GENERAL:
+            return np.arange(len(self.training))
+        return np.flatnonzero(self.training.devices == self.training.device_names.index(device))
+
+    def labels(self, device: str) -> np.ndarray:
+        """The class of each of these clips."""
+        return self.training.labels[self.rows(device)]
+
+    def augmented(self, device: str, augmentation: WaveAugmentation) -> Waves:
+        """A device's training clips to train on."""
+        rows = self.rows(device)
+        return Waves(
+            self._waves,
+            rows,
+            self.device,
+            front_end=self.front_end,
+            augmentation=augmentation,
+            responses=self._responses,
+            eligible=np.array(self.training.device_names)[self.training.devices[rows]] == "a",
+        )
+
+    def clean(self, device: str) -> Features:
+        """A device's training clips as evaluation would see them, for a teacher's logits."""
+        return Features(self._log_mels, self.rows(device), self.device)
+
+    def test_features(self, rows: np.ndarray) -> Features:
+        """Test clips at these indices."""
+        return Features(self._test_log_mels, rows, self.device)
+
+    @cached_property
+    def _waves(self) -> np.ndarray:
+        return waves(self.training, self.front_end.sample_rate, self.cache)
+
+    @cached_property
+    def _log_mels(self) -> np.ndarray:
+        return log_mels(self.training, self.front_end, self.cache)
+
+    @cached_property
+    def _test_log_mels(self) -> np.ndarray:
+        return log_mels(self.test, self.front_end, self.cache)
+
+    @cached_property
+    def _responses(self) -> Tensor | None:
+        if self.responses_folder is None:
+            return None
+        try:
+            return load_impulse_responses(self.responses_folder, self.front_end.sample_rate)
+        except ValueError as error:
+            raise DataError(str(error)) from None
+
+
+def _digest(content: bytes) -> str:
+    return blake2b(content, digest_size=8).hexdigest()

@@ -1,0 +1,93 @@
+"""Accuracies on a test split, with intervals that know how few places the clips were recorded in.
+
+The clips of one location are alike, and each is there once for every device, so an interval that treats clips as
+independent is far too narrow. Here locations are drawn again, with replacement and within their class, and all
+accuracies are computed from each draw; two systems are compared on the same draws.
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from dynacp.data import Clips
+
+RESAMPLES, CONFIDENCE = 2_000, 0.95
+
+REAL = ("a", "b", "c")
+"""TAU's real recording devices; its others are simulated."""
+
+OVERALL = "accuracy"
+
+
+class Bootstrap:
+    """Draws of the test split's locations: the first is the split itself, the others resample it."""
+
+    def __init__(self, clips: Clips, trained_devices: tuple[str, ...], *, seed: int = 0) -> None:
+        self.clips = clips
+        self.tested_devices = tuple(clips.device_names[index] for index in np.unique(clips.devices))
+        self.groups = _device_groups(self.tested_devices, trained_devices)
+        rng = np.random.default_rng(seed)
+        places, self._place = np.unique(clips.groups, return_inverse=True)
+        class_of = np.zeros(len(places), dtype=np.int64)
+        class_of[self._place] = clips.labels
+        self._weights = np.ones((RESAMPLES + 1, len(places)))
+        for label in np.unique(class_of):
+            mine = np.flatnonzero(class_of == label)
+            self._weights[1:, mine] = rng.multinomial(len(mine), np.full(len(mine), 1 / len(mine)), RESAMPLES)
+
+    def accuracies(self, logits: Tensor) -> pd.DataFrame:
+        """Of predictions [clips, classes]: a row for each draw, a column for each accuracy, in [0, 1].
+
+        `accuracy` is the mean over classes (the challenge's measure); a class's and a device's is the share of its
+        clips that is recognised; `real`, `seen` and `unseen` are means over these devices.
+        """
+        right = self._counts(logits.argmax(dim=1).numpy() == self.clips.labels)
+        total = self._all
+        of_class = right.sum(axis=2) / total.sum(axis=2)
+        of_device = right.sum(axis=1) / total.sum(axis=1)
+        columns: dict[str, np.ndarray] = {OVERALL: np.nanmean(of_class, axis=1)}
+        device_number = {name: self.clips.device_names.index(name) for name in self.tested_devices}
+        for name, devices in self.groups.items():
+            columns[name] = of_device[:, [device_number[device] for device in devices]].mean(axis=1)
+        columns |= {name: of_class[:, label] for label, name in enumerate(self.clips.classes)}
+        columns |= {name: of_device[:, number] for name, number in device_number.items()}
+        return pd.DataFrame(columns)
+
+    @cached_property
+    def _all(self) -> np.ndarray:
+        return self._counts(np.ones(len(self.clips)))
+
+    def _counts(self, weights: np.ndarray) -> np.ndarray:
+        """Clips by draw, class and device, each counted by its weight."""
+        shape = (self._weights.shape[1], len(self.clips.classes), len(self.clips.device_names))
+        cells = np.zeros(shape)
+        np.add.at(cells, (self._place, self.clips.labels, self.clips.devices), weights)
+        return (self._weights @ cells.reshape(shape[0], -1)).reshape(-1, *shape[1:])
+
+
+def summary(draws: pd.DataFrame) -> pd.DataFrame:
+    """Value, low and high (95 %) of each column, of accuracies or of differences between two systems' draws."""
+    tail = (1 - CONFIDENCE) / 2
+    spread = draws.iloc[1:].quantile([tail, 1 - tail])
+    return pd.DataFrame({"value": draws.iloc[0], "low": spread.iloc[0], "high": spread.iloc[1]}).rename_axis("measure")
+
+
+def confusion(logits: Tensor, labels: np.ndarray) -> np.ndarray:
+    """Share of each class's clips (rows) that is taken for each class (columns)."""
+    classes = logits.shape[1]
+    counts = np.zeros((classes, classes))
+    np.add.at(counts, (labels, logits.argmax(dim=1).numpy()), 1)
+    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+
+def _device_groups(tested: tuple[str, ...], trained: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
+    """Real devices, other devices trained on, and devices not trained on; a group without devices is left out."""
+    groups = {
+        "real": tuple(name for name in tested if name in trained and name in REAL),
+        "seen": tuple(name for name in tested if name in trained and name not in REAL),
+        "unseen": tuple(name for name in tested if name not in trained),
+    }
+    return {name: devices for name, devices in groups.items() if devices}

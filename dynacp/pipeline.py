@@ -1,0 +1,230 @@
+"""From a layout to seven trained models: the report's two-stage distillation, as stages that depend on each other.
+
+    general teachers -> their ensemble -> base student ----------------------+
+        |                                                                    |
+        +-> each device's teachers -> the device's ensemble -> device student
+
+Eight general teachers are fine-tuned on all training clips, and each again on each device's clips. The base student is
+distilled from scratch from the general ensemble, each device student from the base student and its device's ensemble.
+Every training takes its last state: no clip is held out, and the test split is read by the evaluation alone.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from budget.ledger import totals
+from budget.witness import by_torch
+from dynacp.architecture import Architecture, with_classes
+from dynacp.corpus import GENERAL, Corpus
+from dynacp.efficientat import MN, DyMN
+from dynacp.model import DynaCP
+from dynacp.plan import Plan
+from dynacp.settings import SettingError
+from dynacp.stages import OnStep, Shelf, Stage, StageError
+from dynacp.teachers import FAMILIES, MEMBERS, Member, fine_tune
+from dynacp.train import PREDICTED_AT_ONCE, Recipe, one_hot, predict, train
+
+TRAINING_WORK = 3
+"""A training step costs about three forward passes."""
+
+
+class Pipeline:
+    """A plan's stages, and what they make."""
+
+    def __init__(self, plan: Plan) -> None:
+        settings = plan.settings
+        self.plan, self.settings, self.shelf = plan, settings, Shelf()
+        self.corpus = Corpus(plan.data, plan.cache, settings.front_end, torch.device(plan.device), plan.responses)
+        self._stages: dict[str, Stage] = {}
+
+    @cached_property
+    def classes(self) -> int:
+        return len(self.corpus.training.classes)
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """The plan's layout, for as many classes as the data has; raises `SettingError` for another input."""
+        front_end, wanted = self.settings.front_end, self.plan.architecture.input
+        given = (front_end.mels, front_end.frames(front_end.sample_rate))
+        if wanted != given:
+            raise SettingError(
+                f"the layout takes {wanted[0]} x {wanted[1]} inputs, but the front end gives {given[0]} x {given[1]}: "
+                f'write "input": [{given[0]}, {given[1]}] into the layout, or change `front_end` with --set.'
+            )
+        return with_classes(self.plan.architecture, self.classes)
+
+    @cached_property
+    def groups(self) -> dict[str, list[Stage]]:
+        """The trainings, in order, under the names that `--only` takes."""
+        devices = self.corpus.devices
+        return {
+            "teachers": [self.teacher(GENERAL, member) for member in MEMBERS],
+            "base": [self.student(GENERAL)],
+            "device-teachers": [self.teacher(device, member) for device in devices for member in MEMBERS],
+            "device-students": [self.student(device) for device in devices],
+        }
+
+    def _once(self, stage: Stage) -> Stage:
+        return self._stages.setdefault(stage.name, stage)
+
+    def teacher(self, device: str, member: Member) -> Stage:
+        """Fine-tuned on all clips from where the settings say, or on a device's clips from the general one."""
+        settings, clips = self.settings, len(self.corpus.rows(device))
+        recipe = member.recipe(settings.teachers, clips)
+        start: object = self._origins[member.family]
+        needs: tuple[Stage, ...] = ()
+        if device != GENERAL:
+            recipe = settings.device_teachers.recipe(clips, recipe.augmentation)
+            start, needs = "the general teacher", (self.teacher(GENERAL, member),)
+        waves = replace(settings.waves, roll_samples=settings.waves.roll_samples if member.roll else 0)
+        name = f"teachers/{device}/{member.name}"
+        seed = derived_seed(settings.teachers_seed, name)
+
+        def make(on_step: OnStep) -> dict[str, Any]:
+            torch.manual_seed(seed)
+            teacher = self.load_teacher(needs[0]) if needs else settings.teachers.build(member.family, self.classes)
+            labels, source = self.corpus.labels(device), self.corpus.augmented(device, waves)
+            loss = fine_tune(teacher, source, labels, self.classes, recipe, seed=seed, after_step=on_step)
+            _refuse_divergence(name, loss, recipe)
+            logits = predict(teacher, self.corpus.clean(device), after_batch=on_step)
+            return {
+                "family": member.family,
+                "width": teacher.width,
+                "temperature": getattr(teacher, "temperature", None),  # a DyMN's is no part of its state
+                "state": _on_cpu(teacher),
+                "logits": logits,
+                "loss": loss,
+            }
+
+        return self._once(
+            Stage(
+                name,
+                self.plan.teachers / device / member.name,
+                {
+                    **self._common,
+                    "from": start,
+                    "recipe": asdict(recipe),
+                    "waves": asdict(waves),
+                    "seed": seed,
+                },
+                needs,
+                make,
+                recipe.steps + batches(clips),
+                self.teacher_macs[member.family] * (TRAINING_WORK * recipe.samples + clips),
+            )
+        )
+
+    def student(self, device: str) -> Stage:
+        """The base student, from scratch, or a device's student, from the base; with the ensemble's soft labels."""
+        settings, clips = self.settings, len(self.corpus.rows(device))
+        base = device == GENERAL
+        schedule = settings.base if base else settings.devices
+        recipe = schedule.recipe(clips, settings.augmentation if base else settings.device_augmentation)
+        teachers = tuple(self.teacher(device, member) for member in MEMBERS)
+        needs = teachers if base else (*teachers, self.student(GENERAL))
+        name = f"students/{'base' if base else device}"
+        seed = derived_seed(settings.seed, name)
+
+        def make(on_step: OnStep) -> dict[str, Any]:
+            torch.manual_seed(seed)
+            network = DynaCP(self.architecture) if base else self.load_student(GENERAL)
+            soft = settings.distillation.soft_labels(self.summed_logits(teachers), len(teachers))
+            hard = one_hot(self.corpus.labels(device), self.classes)
+            source, loss = self.corpus.augmented(device, settings.waves), settings.distillation.loss
+            last = train(network, source, (soft, hard), loss, recipe, seed=seed, after_step=on_step)
+            _refuse_divergence(name, last, recipe)
+            return {
+                "architecture": self.architecture.to_json(),
+                "classes": list(self.corpus.training.classes),
+                "front_end": asdict(settings.front_end),
+                "state": _on_cpu(network),
+                "loss": last,
+            }
+
+        return self._once(
+            Stage(
+                name,
+                self.plan.run / name,
+                {
+                    **self._common,
+                    "architecture": self.architecture.to_json(),
+                    "recipe": asdict(recipe),
+                    "waves": asdict(settings.waves),
+                    "distillation": asdict(settings.distillation),
+                    "seed": seed,
+                },
+                needs,
+                make,
+                recipe.steps,
+                TRAINING_WORK * recipe.samples * self.student_macs,
+            )
+        )
+
+    def load_teacher(self, stage: Stage) -> MN | DyMN:
+        """A finished teacher."""
+        content = self.shelf.load(stage)
+        teacher = (MN if content["family"] == "mn" else DyMN)(content["width"], self.classes)
+        teacher.load_state_dict(content["state"])
+        if isinstance(teacher, DyMN):
+            teacher.temperature = content["temperature"]
+        return teacher
+
+    def load_student(self, device: str) -> DynaCP:
+        """A finished student: a device's, or the base."""
+        network = DynaCP(self.architecture)
+        network.load_state_dict(self.shelf.load(self.student(device))["state"])
+        return network
+
+    def summed_logits(self, teachers: Sequence[Stage]) -> Tensor:
+        """What an ensemble says of the training clips it was fine-tuned on, [clips, classes]."""
+        logits: Tensor = sum(self.shelf.load(stage)["logits"] for stage in teachers)
+        return logits
+
+    @cached_property
+    def _common(self) -> dict[str, Any]:
+        """What every training depends on."""
+        return {"data": self.corpus.key, "front_end": asdict(self.settings.front_end)}
+
+    @cached_property
+    def _origins(self) -> dict[str, object]:
+        """What the general teachers start from, checkpoints by content."""
+        return self.settings.teachers.identity()
+
+    @cached_property
+    def teacher_macs(self) -> dict[str, int]:
+        """Of one clip, by family: how long a stage takes is told from it."""
+        build, shape = self.settings.teachers.build, (1, 1, *self.architecture.input)
+        return {family: by_torch(build(family, self.classes).eval(), shape) for family in FAMILIES}
+
+    @cached_property
+    def student_macs(self) -> int:
+        return int(totals(self.architecture.layers()).macs)
+
+
+def batches(clips: int) -> int:
+    """Batches of predictions."""
+    return math.ceil(clips / PREDICTED_AT_ONCE)
+
+
+def derived_seed(seed: int, name: str) -> int:
+    """A 31-bit seed for one stage of a run."""
+    return int.from_bytes(blake2b(f"{seed} {name}".encode(), digest_size=4).digest()) >> 1
+
+
+def _on_cpu(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+
+
+def _refuse_divergence(name: str, loss: float, recipe: Recipe) -> None:
+    if not math.isfinite(loss):
+        raise StageError(
+            f"{name}: the training diverged, its loss became {loss}. Lower its peak rate ({recipe.peak_rate:g}) with "
+            "`--set`; finished stages are kept."
+        )

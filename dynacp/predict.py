@@ -1,0 +1,118 @@
+"""Class probabilities of wavs, from a trained run alone: no data set, no teachers."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import soundfile as sf
+import torch
+from torchaudio.functional import resample
+
+from dynacp.architecture import Architecture
+from dynacp.features import FrontEnd, LogMel
+from dynacp.model import DynaCP
+from dynacp.plan import read_run
+from dynacp.stages import read_artifact
+
+BASE = "base"
+
+
+class AudioError(ValueError):
+    """A file that no prediction can be made for; names it and the remedy."""
+
+
+@dataclass(frozen=True)
+class Student:
+    """A trained student and what it needs to know of the audio."""
+
+    network: DynaCP
+    front_end: LogMel
+    classes: tuple[str, ...]
+    dtype: torch.dtype
+
+    @classmethod
+    def load(cls, run: Path, name: str) -> "Student":
+        """`base`, or a device's, in the run's inference dtype. Raises `StageError` if it is not there or damaged."""
+        dtype = getattr(torch, read_run(run)["settings"]["dtype"])
+        content = read_artifact(run / "students" / name)
+        network = DynaCP(Architecture.from_json(content["architecture"]))
+        network.load_state_dict(content["state"])
+        front_end = LogMel(FrontEnd(**content["front_end"]))
+        return cls(network.to(dtype).eval(), front_end, tuple(content["classes"]), dtype)
+
+    @torch.inference_mode()
+    def probabilities(self, seconds: np.ndarray) -> np.ndarray:
+        """Of one recording, from its whole seconds [count, samples]: their logits' mean, softened; [classes]."""
+        logits = self.network(self.front_end(torch.from_numpy(seconds)).to(self.dtype)).float()
+        return torch.softmax(logits.mean(dim=0), dim=0).numpy()
+
+
+@dataclass
+class Predictor:
+    """The students of a run, each loaded when it is first asked for."""
+
+    run: Path
+    notes: list[str] = field(default_factory=list)
+    _students: dict[str, Student] = field(default_factory=dict)
+
+    def student(self, device: str | None) -> Student:
+        """A device's student; the base for a device without one, or none given."""
+        name = device if device and (self.run / "students" / f"{device}.pt").is_file() else BASE
+        if device and name == BASE:
+            self._note(f"device {device!r} has no student of its own: the base student predicts")
+        if name not in self._students:
+            self._students[name] = Student.load(self.run, name)
+        return self._students[name]
+
+    def table(self, files: Iterable[Path], device: str | None) -> pd.DataFrame:
+        """A row per file: the likeliest class and the probability of each. Raises `AudioError` and `StageError`."""
+        student, rows = self.student(device), []
+        rate = student.front_end.settings.sample_rate
+        for file in files:
+            probabilities = student.probabilities(self._seconds(file, rate))
+            best = student.classes[int(probabilities.argmax())]
+            rows.append({"file": str(file), "class": best, **dict(zip(student.classes, probabilities, strict=True))})
+        return pd.DataFrame(rows)
+
+    def _seconds(self, file: Path, rate: int) -> np.ndarray:
+        """The whole seconds of a file, float32 [count, rate]: mixed to mono and resampled where needed."""
+        try:
+            sound, own_rate = sf.read(file, dtype="float32", always_2d=True)
+        except (sf.LibsndfileError, OSError) as error:
+            raise AudioError(f"{file} cannot be read as audio ({error}); give wav, flac or ogg files.") from None
+        wave = sound.mean(axis=1)
+        if not np.isfinite(wave).all():
+            raise AudioError(f"{file} holds samples that are not finite; record or convert it anew.")
+        if sound.shape[1] > 1:
+            self._note(f"{file.name}: {sound.shape[1]} channels, mixed to one")
+        if own_rate != rate:
+            self._note(f"{file.name}: {own_rate} Hz, resampled to {rate} Hz")
+            wave = resample(torch.from_numpy(wave), own_rate, rate).numpy()
+        count = len(wave) // rate
+        if not count:
+            raise AudioError(f"{file} lasts {len(wave) / rate:.2f} s, but a student hears one second; give more.")
+        if len(wave) != rate:
+            self._note(f"{file.name}: {len(wave) / rate:.2f} s, the mean over {count} whole seconds")
+        return np.ascontiguousarray(wave[: count * rate].reshape(count, rate))
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+def wavs(paths: Iterable[Path]) -> list[Path]:
+    """The files given, and the wavs in the folders given. Raises `AudioError` for what is not there."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(path.rglob("*.wav"))
+            if not inside:
+                raise AudioError(f"{path} holds no .wav file.")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise AudioError(f"{path} does not exist.")
+    return found

@@ -1,0 +1,195 @@
+"""What a run reached: the report's tables 2 and 3 for this run, the budget of each model, and two pictures."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from budget.ledger import Ledger, ledger
+from budget.limits import Verdict
+from dynacp import paper
+from dynacp.corpus import GENERAL
+from dynacp.evaluate import OVERALL, RESAMPLES, Bootstrap, confusion, summary
+from dynacp.files import written_whole
+from dynacp.pipeline import Pipeline
+from dynacp.tested import SPECIFIC, SYSTEMS, tested_students, tested_teachers
+
+STUDENT = "student"
+ENSEMBLES = {"DyMN": ("dymn",), "MN": ("mn",), "DyMN + MN": ("dymn", "mn")}
+
+
+class Report:
+    """All figures of a finished run."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline, self.folder = pipeline, pipeline.plan.run
+        self.clips = pipeline.corpus.test
+        self.bootstrap = Bootstrap(self.clips, pipeline.corpus.devices)
+        teachers = pipeline.shelf.load(tested_teachers(pipeline))
+        students = pipeline.shelf.load(tested_students(pipeline))
+        self.logits = {
+            (system, model): sum(teachers[family][system] for family in families)
+            for system in SYSTEMS
+            for model, families in ENSEMBLES.items()
+        } | {(system, STUDENT): students[system] for system in SYSTEMS}
+        self.draws = {key: self.bootstrap.accuracies(logits) for key, logits in self.logits.items()}
+
+    def figures(self) -> pd.DataFrame:
+        """A row per system, model and measure: value, low and high as shares; the report's figure where it is TAU's."""
+        frames = []
+        for (system, model), draws in self.draws.items():
+            frame = summary(draws).reset_index()
+            frame.insert(0, "model", model)
+            frame.insert(0, "system", system)
+            frames.append(frame)
+        figures = pd.concat(frames, ignore_index=True)
+        if self.clips.classes == paper.TAU_CLASSES:
+            keys = figures[["system", "model", "measure"]].itertuples(index=False)
+            figures["report"] = [paper.figure(*key) for key in keys]
+        return figures
+
+    def gain(self) -> "pd.Series[float]":
+        """What device students bring over the base student: value, low, high of the difference in accuracy."""
+        return summary(self.draws[(SPECIFIC, STUDENT)] - self.draws[(GENERAL, STUDENT)]).T[OVERALL]
+
+    def budget(self) -> tuple[Ledger, Verdict]:
+        """Of one model: all seven have one layout."""
+        settings = self.pipeline.settings
+        account = ledger(self.pipeline.architecture.layers(), dtype=settings.dtype)
+        return account, settings.limits.verdict(account)
+
+    def models(self) -> tuple[str, ...]:
+        return ("base", *self.pipeline.corpus.devices)
+
+    def write(self) -> list[Path]:
+        """report.md, figures.csv, table2.csv, table3.csv, budget.csv, confusion.png and devices.png."""
+        figures = self.figures()
+        account, verdict = self.budget()
+        budget = pd.DataFrame(
+            {
+                "model": self.models(),
+                "dtype": account.dtype,
+                "parameters": account.parameters,
+                "bytes": account.bytes,
+                "macs": account.macs,
+                "verdict": str(verdict),
+            }
+        )
+        table2, table3 = self._table2(figures), self._table3(figures)
+        texts = {
+            "report.md": self._markdown(table2, table3, budget),
+            "figures.csv": figures.to_csv(index=False),
+            "table2.csv": table2.to_csv(index=False),
+            "table3.csv": table3.to_csv(index=False),
+            "budget.csv": budget.to_csv(index=False),
+        }
+        for name, text in texts.items():
+            with written_whole(self.folder / name) as partial:
+                partial.write_text(text, encoding="utf-8")
+        return [*(self.folder / name for name in texts), self._draw_confusion(), self._draw_devices(figures)]
+
+    def _table2(self, figures: pd.DataFrame) -> pd.DataFrame:
+        """Real, seen, unseen and accuracy of teachers and students."""
+        measures = [*self.bootstrap.groups, OVERALL]
+        rows = [
+            {
+                "system": system,
+                "model": _student_name(system) if model == STUDENT else model,
+                **_cells(figures, system, model, measures),
+            }
+            for system in SYSTEMS
+            for model in (*ENSEMBLES, STUDENT)
+        ]
+        return pd.DataFrame(rows)
+
+    def _table3(self, figures: pd.DataFrame) -> pd.DataFrame:
+        """Accuracy of the students by class and by device."""
+        measures = [*self.clips.classes, *self.bootstrap.tested_devices]
+        columns = {_student_name(system): _cells(figures, system, STUDENT, measures) for system in SYSTEMS}
+        return pd.DataFrame(columns).rename_axis("class or device").reset_index()
+
+    def _markdown(self, table2: pd.DataFrame, table3: pd.DataFrame, budget: pd.DataFrame) -> str:
+        clips, gain = self.clips, self.gain()
+        places = len(np.unique(clips.groups))
+        beside = " In parentheses: the DynaCP report's figures." if clips.classes == paper.TAU_CLASSES else ""
+        return "\n\n".join(
+            [
+                f"# {self.folder.name}",
+                f"Layout: `{self.pipeline.architecture}`",
+                f"Accuracies on the test split in %: {len(clips):,} clips from {places} locations; `accuracy` is the "
+                f"mean over classes. In brackets 95 % intervals from {RESAMPLES:,} draws of locations: they cover the "
+                "choice of test locations, not the noise between training seeds. Students were evaluated in "
+                f"{budget['dtype'].iloc[0]}. Each training's last state was taken; the test split steered nothing."
+                + beside,
+                "## Teachers and students (the report's Table 2)",
+                table2.to_markdown(index=False),
+                f"Device students against the base: {_points(gain)} points of accuracy.",
+                "## Students by class and device (the report's Table 3)",
+                table3.to_markdown(index=False),
+                "## Budget",
+                budget.map(lambda cell: f"{cell:,}" if isinstance(cell, int) else cell).to_markdown(index=False),
+                "![Confusion of the device-specific students](confusion.png)",
+                "![Accuracy by device](devices.png)",
+                "",
+            ]
+        )
+
+    def _draw_confusion(self) -> Path:
+        shares = confusion(self.logits[(SPECIFIC, STUDENT)], self.clips.labels) * 100
+        names = [name.replace("_", " ") for name in self.clips.classes]
+        figure = _figure((7.6, 6.4))
+        axes = figure.subplots()
+        sns.heatmap(
+            pd.DataFrame(shares, index=names, columns=names), ax=axes, annot=True, fmt=".0f", cmap="Blues", vmin=0,
+            vmax=100, square=True, cbar=False, linewidths=0.5, annot_kws={"fontsize": 9},
+        )  # fmt: skip
+        axes.set(xlabel="taken for", ylabel="scene")
+        axes.set_title("Device-specific students: % of each scene's clips", loc="left", weight="bold")
+        return _saved(figure, self.folder / "confusion.png")
+
+    def _draw_devices(self, figures: pd.DataFrame) -> Path:
+        wanted = figures[figures["measure"].isin(self.bootstrap.tested_devices)]
+        label = wanted["model"].where(wanted["model"] != STUDENT, "student") + ", " + wanted["system"]
+        grid = (wanted.assign(label=label).pivot(index="label", columns="measure", values="value") * 100).loc[
+            list(dict.fromkeys(label)), list(self.bootstrap.tested_devices)
+        ]
+        figure = _figure((1.6 + 0.85 * len(grid.columns), 4.2))
+        axes = figure.subplots()
+        sns.heatmap(
+            grid, ax=axes, annot=True, fmt=".1f", cmap="viridis", linewidths=0.5, annot_kws={"fontsize": 9},
+            cbar_kws={"label": "accuracy, %"},
+        )  # fmt: skip
+        axes.set(xlabel="recording device", ylabel="")
+        axes.set_title("Accuracy by device", loc="left", weight="bold")
+        return _saved(figure, self.folder / "devices.png")
+
+
+def _cells(figures: pd.DataFrame, system: str, model: str, measures: Iterable[str]) -> dict[str, str]:
+    rows = figures[(figures["system"] == system) & (figures["model"] == model)].set_index("measure")
+    return {measure: _cell(rows.T[measure]) for measure in measures}
+
+
+def _cell(row: pd.Series) -> str:
+    text = f"{row['value'] * 100:.2f} [{row['low'] * 100:.1f}, {row['high'] * 100:.1f}]"
+    return text + (f" ({row['report'] * 100:.2f})" if pd.notna(row.get("report")) else "")
+
+
+def _points(row: pd.Series) -> str:
+    return f"{row['value'] * 100:+.2f} [{row['low'] * 100:+.1f}, {row['high'] * 100:+.1f}]"
+
+
+def _student_name(system: str) -> str:
+    return {GENERAL: "General", SPECIFIC: "Device-specific"}[system]
+
+
+def _figure(size: tuple[float, float]) -> Figure:
+    sns.set_theme(context="notebook", style="ticks", rc={"font.size": 10, "axes.titlesize": 11})
+    return Figure(figsize=size, layout="constrained")
+
+
+def _saved(figure: Figure, path: Path) -> Path:
+    figure.savefig(path, dpi=160)
+    return path

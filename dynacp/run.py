@@ -1,0 +1,103 @@
+"""Working off a pipeline's stages: one after the other, side by side, or a share of them in each of many processes."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import active_children, get_context
+from multiprocessing.queues import Queue
+
+import torch
+
+from dynacp.pipeline import Pipeline
+from dynacp.plan import Plan
+from dynacp.stages import Stage, StageError
+from dynacp.tested import tested_students, tested_teachers
+
+Progress = Callable[[str, int], None]
+"""(stage, steps done since the last call)."""
+
+POLL_SECONDS = 0.2
+
+
+def stage_groups(pipeline: Pipeline) -> dict[str, list[Stage]]:
+    """All stages, under the names that `--only` takes."""
+    return pipeline.groups | {"evaluation": [tested_teachers(pipeline), tested_students(pipeline)]}
+
+
+def make_in_turn(pipeline: Pipeline, stages: list[Stage], progress: Progress) -> None:
+    """Make what is not current, in order."""
+    for stage in stages:
+        pipeline.shelf.make(stage, partial(progress, stage.name, 1))
+
+
+def make_side_by_side(plan: Plan, stages: list[Stage], jobs: int, progress: Progress) -> None:
+    """Make what is not current in `jobs` processes, each stage as soon as what it needs is there.
+
+    Raises `StageError` for the first stage that cannot be made, when those that run beside it are finished.
+    """
+    context = get_context("spawn")
+    steps: Queue[str] = context.Queue()
+    threads = max(1, torch.get_num_threads() // jobs)
+    waiting, running = {stage.name: stage for stage in stages}, dict[Future[None], str]()
+    failed: list[StageError] = []
+    with ProcessPoolExecutor(jobs, context, _start_worker, (plan, threads, steps)) as pool, _killed_on_interrupt():
+        while running or (waiting and not failed):
+            unmade = {*waiting, *running.values()}
+            for name, stage in list(waiting.items()):
+                if not failed and not any(need.name in unmade for need in stage.needs):
+                    running[pool.submit(_make, name)] = waiting.pop(name).name
+            finished, _ = wait(running, POLL_SECONDS, FIRST_COMPLETED)
+            while not steps.empty():
+                progress(steps.get(), 1)
+            for future in finished:
+                name = running.pop(future)
+                try:
+                    future.result()
+                except StageError as error:
+                    failed.append(error)
+                except BrokenProcessPool:
+                    raise StageError(
+                        f"a process that made {name} was killed, perhaps for memory: take fewer --jobs. Finished "
+                        "stages are kept."
+                    ) from None
+    if failed:
+        raise failed[0]
+
+
+_pipeline: Pipeline
+_stages: dict[str, Stage]
+_steps: "Queue[str]"
+
+
+def _start_worker(plan: Plan, threads: int, steps: "Queue[str]") -> None:
+    global _pipeline, _stages, _steps
+    torch.set_num_threads(threads)
+    _steps, _pipeline = steps, Pipeline(plan)
+    _stages = {stage.name: stage for group in stage_groups(_pipeline).values() for stage in group}
+    threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _die_with_parent(parent: int) -> None:
+    """A worker whose parent was killed would go on beside the next run."""
+    while os.getppid() == parent:
+        time.sleep(POLL_SECONDS)
+    os._exit(1)
+
+
+def _make(name: str) -> None:
+    _pipeline.shelf.make(_stages[name], lambda: _steps.put(name))
+
+
+@contextmanager
+def _killed_on_interrupt() -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        for worker in active_children():
+            worker.kill()
+        raise

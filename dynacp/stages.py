@@ -1,0 +1,182 @@
+"""Stages: artifacts that are made once, kept with what they were made from, and never used half.
+
+A stage is a file and, beside it, a record: the settings it was made with, the checksums of the stages it was made
+from, and its own checksum. It is current where all three still hold. The file is written first and the record last,
+each whole or not at all, so a process may be killed at any moment; a stage whose record does not fit its file is made
+again. A lock lets several processes share a folder: one makes a stage, the others wait for it.
+"""
+
+import errno
+import io
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import blake2b, file_digest
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from dynacp.files import written_whole
+
+OnStep = Callable[[], None]
+"""Called after each training step, or batch of predictions."""
+
+VERSIONED = ("torch", "torchaudio", "numpy")
+
+
+class StageError(RuntimeError):
+    """A stage that cannot be made here and now; everything finished before it is kept."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """Something to be made, once.
+
+    `path` is the artifact's file, without suffix. `settings` (plain JSON) is all that the artifact depends on besides
+    the artifacts in `needs`. `make(on_step)` returns what is to be stored: tensors, numbers and strings in dicts and
+    lists. `steps` is how often it calls `on_step`, and `work` how long it takes, in any unit that stages share.
+    """
+
+    name: str
+    path: Path
+    settings: Mapping[str, Any]
+    needs: tuple["Stage", ...]
+    make: Callable[[OnStep], dict[str, Any]]
+    steps: int = 1
+    work: float = 1.0
+
+    @property
+    def file(self) -> Path:
+        return self.path.with_suffix(".pt")
+
+    @property
+    def record(self) -> Path:
+        return self.path.with_suffix(".json")
+
+
+@dataclass
+class Shelf:
+    """Where stages are looked up and made. Remembers what it has verified."""
+
+    verified: dict[str, str] = field(default_factory=dict)
+
+    def checksum(self, stage: Stage) -> str | None:
+        """The artifact's checksum if it is there, whole, and made from what its stage says now; None otherwise."""
+        if stage.name not in self.verified:
+            checksum = self._checksum(stage)
+            if checksum is None:
+                return None
+            self.verified[stage.name] = checksum
+        return self.verified[stage.name]
+
+    def _checksum(self, stage: Stage) -> str | None:
+        record = _record(stage.record)
+        needs = {each.name: self.checksum(each) for each in stage.needs}
+        if record is None or None in needs.values():
+            return None
+        if (record["settings"], record["needs"]) != (plain(stage.settings), needs):
+            return None
+        return record["checksum"] if _digest(stage.file) == record["checksum"] else None
+
+    def load(self, stage: Stage) -> dict[str, Any]:
+        """What a stage stored. Raises `StageError` if it is not current."""
+        if self.checksum(stage) is None:
+            raise StageError(f"{stage.name} is needed, but {stage.file} is not there or not made from what it is now.")
+        return torch.load(stage.file, map_location="cpu", weights_only=True)
+
+    def make(self, stage: Stage, on_step: OnStep) -> bool:
+        """Make a stage unless it is current; whether it was made. Raises `StageError` if it cannot be."""
+        stage.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(stage.path.with_suffix(".lock")):
+            if self.checksum(stage) is not None:
+                return False
+            needs = {each.name: self.checksum(each) for each in stage.needs}
+            if missing := [name for name, checksum in needs.items() if checksum is None]:
+                raise StageError(
+                    f"{stage.name} needs {', '.join(missing)}, not made yet: make them first, or leave `--only` out."
+                )
+            started = time.perf_counter()
+            with _clear_errors(stage):
+                content = stage.make(on_step)
+                stored = io.BytesIO()  # torch.save reports a full disk as an error of its own archive
+                torch.save(content, stored)
+                with written_whole(stage.file) as partial:
+                    partial.write_bytes(stored.getbuffer())
+                record = {
+                    "settings": plain(stage.settings),
+                    "needs": needs,
+                    "checksum": _digest(stage.file),
+                    "seconds": round(time.perf_counter() - started, 3),
+                    "versions": {name: version(name) for name in VERSIONED},
+                }
+                with written_whole(stage.record) as partial:
+                    partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+            return self.checksum(stage) is not None
+
+
+def in_order(stages: list[Stage]) -> list[Stage]:
+    """The stages and all they need, each once, needs first."""
+    ordered: dict[str, Stage] = {}
+
+    def visit(stage: Stage) -> None:
+        for need in stage.needs:
+            visit(need)
+        ordered.setdefault(stage.name, stage)
+
+    for stage in stages:
+        visit(stage)
+    return list(ordered.values())
+
+
+def read_artifact(path: Path) -> dict[str, Any]:
+    """What the stage with this path stored, whoever made it and however. Raises `StageError` unless it is whole."""
+    file, record = path.with_suffix(".pt"), _record(path.with_suffix(".json"))
+    if record is None or _digest(file) != record["checksum"]:
+        raise StageError(f"{file} is not there, not finished or damaged; run the training again, which mends it.")
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _record(file: Path) -> dict[str, Any] | None:
+    """A stage's record, or None if there is none that can be read."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and {"settings", "needs", "checksum"} <= record.keys() else None
+
+
+def plain(settings: Mapping[str, Any]) -> Any:
+    """Settings as JSON gives them back: tuples as lists, paths as strings."""
+    return json.loads(json.dumps(settings, default=str))
+
+
+@contextmanager
+def _clear_errors(stage: Stage) -> Iterator[None]:
+    """What hardware runs out of, said so that it helps."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError:
+        raise StageError(
+            f"{stage.name}: the GPU ran out of memory. Lower the batch of this stage with `--set`, or free the GPU; "
+            "finished stages are kept and the same command goes on from there."
+        ) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StageError(
+            f"{stage.name}: the disk of {stage.path.parent} is full. Make room and give the same command again; "
+            "finished stages are kept."
+        ) from None
+
+
+def _digest(file: Path) -> str | None:
+    try:
+        with file.open("rb") as content:
+            return file_digest(content, lambda: blake2b(digest_size=16)).hexdigest()
+    except OSError:
+        return None

@@ -1,0 +1,84 @@
+"""The test split, read once, at the end: what every model says of each of its clips.
+
+A system is `general` (the same models for every clip) or `device-specific` (those of the clip's device; the general
+ones for a device without). Both are logits [test clips, classes].
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dynacp.corpus import GENERAL
+from dynacp.pipeline import Pipeline, batches
+from dynacp.stages import OnStep, Stage
+from dynacp.teachers import FAMILIES, MEMBERS
+from dynacp.train import predict
+
+SPECIFIC = "device-specific"
+SYSTEMS = (GENERAL, SPECIFIC)
+
+
+def tested_teachers(pipeline: Pipeline) -> Stage:
+    """Summed logits by family: `{"mn": {"general": ..., "device-specific": ...}, "dymn": ...}`."""
+    rows = _rows(pipeline)
+    stages = {device: [pipeline.teacher(device, member) for member in MEMBERS] for device in rows}
+
+    def make(on_step: OnStep) -> dict[str, Any]:
+        summed = {family: dict.fromkeys(rows, torch.zeros(())) for family in FAMILIES}
+        for device, part in rows.items():
+            for stage, member in zip(stages[device], MEMBERS, strict=True):
+                features = pipeline.corpus.test_features(part)
+                logits = predict(pipeline.load_teacher(stage), features, after_batch=on_step)
+                summed[member.family][device] = summed[member.family][device] + logits
+        return {family: _systems(logits, rows) for family, logits in summed.items()}
+
+    macs = sum(pipeline.teacher_macs[member.family] for member in MEMBERS)
+    return _stage(pipeline, "teachers", stages, make, len(MEMBERS), macs)
+
+
+def tested_students(pipeline: Pipeline) -> Stage:
+    """Logits, computed in the inference dtype: `{"general": ..., "device-specific": ...}`."""
+    rows = _rows(pipeline)
+
+    def make(on_step: OnStep) -> dict[str, Any]:
+        dtype = getattr(torch, pipeline.settings.dtype)
+        logits = {}
+        for device, part in rows.items():
+            student, features = pipeline.load_student(device), pipeline.corpus.test_features(part)
+            logits[device] = predict(student, features, dtype=dtype, after_batch=on_step)
+        return _systems(logits, rows)
+
+    stages = {device: [pipeline.student(device)] for device in rows}
+    return _stage(pipeline, "students", stages, make, 1, pipeline.student_macs)
+
+
+def _rows(pipeline: Pipeline) -> dict[str, np.ndarray]:
+    """Test clips by the models that predict them: all for the general ones, and each device's."""
+    test = pipeline.corpus.test
+    own = {
+        device: np.flatnonzero(test.devices == test.device_names.index(device)) for device in pipeline.corpus.devices
+    }
+    return {GENERAL: np.arange(len(test)), **{device: rows for device, rows in own.items() if len(rows)}}
+
+
+def _systems(logits: dict[str, Tensor], rows: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    specific = logits[GENERAL].clone()
+    for device in rows.keys() - {GENERAL}:
+        specific[rows[device]] = logits[device]
+    return {GENERAL: logits[GENERAL], SPECIFIC: specific}
+
+
+def _stage(pipeline: Pipeline, name: str, stages: dict[str, list[Stage]], make: Any, models: int, macs: int) -> Stage:
+    """A stage that needs all the models; `macs` is what those of one device take for one clip."""
+    rows = _rows(pipeline)
+    return Stage(
+        f"test/{name}",
+        pipeline.plan.run / "test" / name,
+        {"clips": pipeline.corpus.test_key, "dtype": pipeline.settings.dtype},
+        tuple(stage for of_device in stages.values() for stage in of_device),
+        make,
+        models * sum(batches(len(part)) for part in rows.values()),
+        macs * sum(len(part) for part in rows.values()),
+    )

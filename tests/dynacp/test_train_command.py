@@ -1,0 +1,265 @@
+"""`python -m dynacp`, whole: on a tiny data set of real wavs, with small teachers from random weights."""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import soundfile as sf
+import tiny
+
+from dynacp.__main__ import main
+from dynacp.stages import read_artifact
+
+STUDENTS = ("base", *tiny.TRAINING_DEVICES)
+SHORT = (
+    "teachers.epochs=1", "teachers.batch=16", "device_teachers.epochs=1", "device_teachers.batch=8",
+    "base.epochs=1", "base.batch=16", "devices.epochs=1", "devices.batch=8",
+)  # fmt: skip
+KILLS = int(os.environ.get("DYNACP_KILLS", "4"))
+"""How often the training is killed before it may finish; DYNACP_KILLS=20 is the full soak."""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_tiny(tmp_path_factory.mktemp("tiny") / "data")
+
+
+def train(data: Path, run: Path, *more: str, short: tuple[str, ...] = SHORT) -> list[str]:
+    """The command's arguments; decoded audio is kept beside the data, for all tests."""
+    cache = str(data.parent / "cache")
+    return [
+        "train", "table1", "--data", str(data), "--out", str(run), "--cache", cache, "--device", "cpu",
+        "--preset", "quick", *more, "--set", *short,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def calm(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run that nothing disturbed."""
+    run = tmp_path_factory.mktemp("runs") / "calm"
+    assert main(train(data, run)) == 0
+    return run
+
+
+@pytest.fixture
+def copy(calm: Path, tmp_path: Path) -> Path:
+    """The finished run, to be changed."""
+    return shutil.copytree(calm, tmp_path / "run")
+
+
+def checksums(run: Path) -> dict[str, str]:
+    """Every artifact of a run, by content."""
+    return {str(file.relative_to(run)): json.loads(file.read_text())["checksum"] for file in run.glob("*/**/*.json")}
+
+
+def seconds(run: Path) -> dict[str, float]:
+    """When every artifact was made."""
+    return {str(file.relative_to(run)): file.stat().st_mtime_ns for file in run.glob("*/**/*.pt")}
+
+
+def test_a_run_leaves_teachers_students_and_a_report(calm: Path) -> None:
+    names = set(checksums(calm))
+    assert {f"students/{name}.json" for name in STUDENTS} < names
+    assert len([name for name in names if name.startswith("teachers/")]) == 8 * (1 + len(tiny.TRAINING_DEVICES))
+    assert {"test/teachers.json", "test/students.json"} < names
+    report = (calm / "report.md").read_text()
+    macs = 28_938_900 - 7 * (104 * 16 * 12 + 2)  # three classes in place of ten: 1x1 convolution and its batch norm
+    for text in ("DyMN + MN", "Device-specific", "unseen", f"{macs:,}", "fits, with"):
+        assert text in report
+    for name in ("confusion.png", "devices.png"):
+        assert (calm / name).stat().st_size > 5_000
+    assert list(pd.read_csv(calm / "budget.csv")["model"]) == list(STUDENTS)
+    figures = pd.read_csv(calm / "figures.csv")
+    assert figures["value"].between(0, 1).all()
+    assert (figures["low"] <= figures["high"]).all()
+    assert "report" not in figures, "only TAU stands beside the report's figures"
+
+
+def test_an_unseen_device_is_served_by_the_base(calm: Path) -> None:
+    figures = pd.read_csv(calm / "figures.csv").set_index(["system", "model", "measure"])["value"]
+    for model in ("MN", "DyMN", "student"):
+        assert figures[("general", model, "s4")] == figures[("device-specific", model, "s4")]
+        assert figures[("general", model, "unseen")] == figures[("device-specific", model, "unseen")]
+
+
+def test_the_same_command_again_makes_nothing_again(data: Path, copy: Path) -> None:
+    before = seconds(copy)
+    assert main(train(data, copy)) == 0
+    assert seconds(copy) == before
+
+
+def test_changed_settings_redo_what_depends_on_them_and_nothing_else(data: Path, copy: Path) -> None:
+    before = seconds(copy)
+    assert main(train(data, copy, short=(*SHORT, "devices.peak_rate=1e-4"))) == 0
+    after = seconds(copy)
+    redone = {name for name in after if after[name] != before[name]}
+    assert redone == {f"students/{device}.pt" for device in tiny.TRAINING_DEVICES} | {"test/students.pt"}
+
+
+def test_a_damaged_artifact_is_made_again_as_it_was(data: Path, copy: Path) -> None:
+    wanted = checksums(copy)
+    for name in ("students/a.pt", "teachers/general/mn-plain-still.pt"):
+        (copy / name).write_bytes((copy / name).read_bytes()[:-100])
+    assert main(train(data, copy)) == 0
+    assert checksums(copy) == wanted
+
+
+def test_killed_at_random_moments_it_comes_to_the_same_models(data: Path, calm: Path, tmp_path: Path) -> None:
+    run, rng = tmp_path / "stormy", random.Random(0)
+    command = [sys.executable, "-m", "dynacp", *train(data, run)]
+    kills = 0
+    while kills < KILLS:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        began = len(list(run.glob("*/**/*.pt")))
+        deadline, more = time.monotonic() + 120, rng.randrange(1, max(2, 40 // KILLS))
+        while time.monotonic() < deadline and len(list(run.glob("*/**/*.pt"))) < began + more:
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait(timeout=60) == -signal.SIGKILL, "it ended before it could be killed"
+        kills += 1
+    assert main(train(data, run)) == 0
+    assert checksums(run) == checksums(calm)
+
+
+def test_side_by_side_it_makes_the_same_models(data: Path, calm: Path, tmp_path: Path) -> None:
+    assert main(train(data, tmp_path / "run", "--jobs", "2")) == 0
+    assert checksums(tmp_path / "run") == checksums(calm)
+
+
+def test_shards_share_a_folder_and_need_what_comes_before(
+    data: Path, calm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(train(data, run, "--only", "base")) == 2
+    assert re.search(r"students/base needs teachers/general/mn-plain-still, .*not made yet", capsys.readouterr().err)
+    for shard in ("1/3", "2/3", "3/3"):
+        assert main(train(data, run, "--only", "teachers", "--shard", shard)) == 0
+    wanted = checksums(calm)
+    assert checksums(run) == {name: wanted[name] for name in wanted if name.startswith("teachers/general/")}
+
+
+def test_runs_share_teachers(data: Path, calm: Path, tmp_path: Path) -> None:
+    before = seconds(calm)
+    run = tmp_path / "other"
+    assert main(train(data, run, "--teachers", str(calm / "teachers"), "--seed", "1", "--only", "base")) == 0
+    assert seconds(calm) == before
+    assert not (run / "teachers").exists()
+    assert checksums(run)["students/base.json"] != checksums(calm)["students/base.json"]
+
+
+def test_a_run_of_another_layout_is_refused(data: Path, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layout = copy / "layout.json"
+    layout.write_text('{"blocks": [{"expanded": 64, "out": 32, "residual": 2}]}')
+    arguments = train(data, copy)
+    arguments[1] = str(layout)
+    assert main(arguments) == 2
+    assert "is the run of another layout" in capsys.readouterr().err
+
+
+def test_a_training_that_diverges_says_so_and_keeps_what_is_finished(
+    data: Path, copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = seconds(copy)
+    assert main(train(data, copy, short=(*SHORT, "base.peak_rate=1e30", "base.epochs=4"))) == 2
+    assert "students/base: the training diverged" in capsys.readouterr().err
+    assert seconds(copy) == before
+
+
+def test_a_device_with_a_single_clip_is_served_by_the_base(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lonely = shutil.copytree(data, tmp_path / "data")
+    file = lonely / "split_setup" / "split25.csv"
+    rows = file.read_text().splitlines()
+    of_b = [row for row in rows if "-b.wav" in row]
+    file.write_text("\n".join(row for row in rows if row not in of_b[1:]) + "\n")
+    assert main([*train(lonely, tmp_path / "run", "--only", "teachers", "--shard", "1/8")]) == 0
+    assert "Device b has a single training clip" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [
+        (("--shard", "1/2"), r"add `--only`"),
+        (("--only", "base", "--shard", "3/2"), r"`--shard` must be K/N with 1 <= K <= N, such as 3/8, but got '3/2'"),
+        (("--jobs", "0"), r"`--jobs` must be at least 1"),
+        (("--mn", "nowhere.pt"), r"nowhere\.pt cannot be read \(No such file or directory\); give a checkpoint file"),
+        (("--irs", "nowhere"), r"nowhere holds no \.wav files"),
+        (("--data", "nowhere"), r"nowhere/meta\.csv does not exist"),
+    ],
+)
+def test_bad_input_is_named_with_its_remedy(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], complaint: str
+) -> None:
+    assert main(train(data, tmp_path / "run", *more)) == 2
+    assert re.search(complaint, capsys.readouterr().err)
+
+
+def test_predictions_come_from_the_device_s_student_or_the_base(
+    calm: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.csv"
+    some = sorted((data / "audio").glob("*-a.wav"))[:3]
+
+    def predicted(device: str | None) -> tuple[pd.DataFrame, str]:
+        chosen = ["--device-id", device] if device else []
+        assert main(["predict", str(calm), *map(str, some), "--csv", str(out), *chosen]) == 0
+        return pd.read_csv(out), capsys.readouterr().err
+
+    of_a, of_base, (of_unknown, note) = predicted("a")[0], predicted(None)[0], predicted("s9")
+    assert list(of_a.columns) == ["file", "class", *tiny.CLASSES]
+    assert of_a[list(tiny.CLASSES)].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-4)
+    assert not of_a.equals(of_base)
+    assert of_unknown.equals(of_base)
+    assert "device 's9' has no student of its own" in note
+
+
+def test_a_prediction_is_what_the_evaluation_found(calm: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    assert main(["predict", str(calm), str(data / "audio"), "--csv", str(out)]) == 0
+    table = pd.read_csv(out).set_index("file")
+    listed = pd.read_csv(data / "split_setup" / "test.csv", sep="\t")["filename"]
+    logits = read_artifact(calm / "test" / "students")["general"]
+    named = [sorted(tiny.CLASSES)[index] for index in logits.argmax(dim=1).tolist()]
+    probabilities = table.loc[[str(data / name) for name in listed], sorted(tiny.CLASSES)].to_numpy()
+    assert probabilities == pytest.approx(logits.softmax(dim=1).numpy(), abs=2e-2)  # float16, cached log-mels
+    assert (table.loc[[str(data / name) for name in listed], "class"] == named).mean() > 0.9
+
+
+def test_other_rates_lengths_and_channels_are_handled_and_said(
+    calm: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sound, rate = sf.read(next((data / "audio").glob("*.wav")))
+    sf.write(tmp_path / "long.wav", [[value, value] for value in [*sound, *sound, *sound[:100]]], rate)
+    sf.write(tmp_path / "slow.wav", sound, 22_050)
+    assert main(["predict", str(calm), str(tmp_path / "long.wav"), str(tmp_path / "slow.wav")]) == 0
+    captured = capsys.readouterr()
+    assert "long.wav: 2 channels, mixed to one" in captured.err
+    assert "long.wav: 2.00 s, the mean over 2 whole seconds" in captured.err
+    assert "slow.wav: 22050 Hz, resampled to 44100 Hz" in captured.err
+
+
+def test_what_cannot_be_predicted_is_refused(calm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short, text = tmp_path / "short.wav", tmp_path / "text.wav"
+    sf.write(short, [0.1, 0.2] * 100, tiny.RATE)
+    text.write_text("no audio")
+    for path, complaint in (
+        (short, "lasts 0.00 s, but a student hears one second"),
+        (text, "cannot be read as audio"),
+        (tmp_path / "none.wav", "does not exist"),
+        (calm, "holds no .wav file"),
+    ):
+        assert main(["predict", str(calm), str(path)]) == 2
+        assert complaint in capsys.readouterr().err
+    assert main(["predict", str(tmp_path), str(short)]) == 2
+    assert "is no run" in capsys.readouterr().err
