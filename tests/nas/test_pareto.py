@@ -13,7 +13,7 @@ from budget.limits import Limits
 from dynacp.architecture import TABLE1
 from nas.export import _knee
 from nas.pareto import hypervolume, hypervolume_history, rescored
-from nas.plot import draw_importance
+from nas.plot import draw_importance, importances
 from nas.propose import DIRECTIONS, Proposal, Proposer
 from nas.score import Score
 from nas.space import Space, encodings
@@ -106,7 +106,7 @@ def test_importance_waits_for_enough_trials_and_then_finds_what_the_score_depend
     for choices in encodings(space.sample(80, rng)):
         values = (choices["blocks"] / 10, 1e6)
         study.add_trial(create_trial(values=values, params=choices, distributions=space.distributions()))
-    ranked = optuna.importance.get_param_importances(study, target=lambda trial: -trial.values[0])
+    ranked = importances(Store(study, tmp_path))
     assert max(ranked, key=lambda name: ranked[name]) == "blocks"
 
 
