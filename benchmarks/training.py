@@ -7,6 +7,11 @@ does for every batch what the baseline's data loader and module do: read each wa
 the mel spectrogram (torchaudio's, with a hop that gives 89 frames). Ours takes the waves decoded before from one
 memory-mapped array (on a GPU: from its memory), rolls them, perturbs the mel bank's edges and computes the log-mels.
 The time to fill that array is shown as well: a run pays it once, not once an epoch.
+
+Notes, of two CPU cores. Ours is 1.3 times as fast (152 against 116 samples/s on the pocket set), and could be at most
+1.5 times: the student's own forward and backward pass are 68 % of the plain loop, and nothing about the data changes
+them. Of that pass, batch norm takes 29 % and convolutions 34 %, at the pace of memory: batches of 16 to 64 are alike,
+torch.compile gains 6 % (and takes a minute), NCHW in place of channels-last loses 37 %.
 """
 
 import argparse

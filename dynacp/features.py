@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchaudio.compliance.kaldi import get_mel_banks
 
+from dynacp.settings import sourced
+
 LOG_FLOOR = 1e-5
 """Added to the mel power before the logarithm, so that digital silence is finite (CP-JKU)."""
 
@@ -34,15 +36,17 @@ class FrontEnd:
     no perturbation.
     """
 
-    sample_rate: int = 44_100  # section 2.1: the clips' own rate, in Hz
-    mel_rate: int = 32_000  # section 2.1, "effective sampling rate": the mel bank is built as if for this rate, in Hz
-    n_fft: int = 4096  # section 2.1 (which calls it the window length of the STFT)
-    window_samples: int = 3072  # section 2.1; a symmetric Hann window, as CP-JKU's
-    hop_samples: int = 500  # section 2.1
-    mels: int = 256  # section 2.1
-    f_min_range: int = 1  # section 2.2 perturbs both edges but gives no ranges: CP-JKU's 1 and 1000 Hz
-    f_max_range: int = 1000
-    pre_emphasis: float = 0.97  # section 2.2 gives no coefficient: CP-JKU's; takes one sample; 0 means none
+    sample_rate: int = sourced(44_100, "report, section 2.1: the clips' own rate, in Hz")
+    mel_rate: int = sourced(
+        32_000, 'report, section 2.1, "effective sampling rate": the mel bank's'
+    )
+    n_fft: int = sourced(4096, "report, section 2.1 (which calls it the window length of the STFT)")
+    window_samples: int = sourced(3072, "report, section 2.1; a symmetric Hann window, as CP-JKU's")
+    hop_samples: int = sourced(500, "report, section 2.1")
+    mels: int = sourced(256, "report, section 2.1")
+    f_min_range: int = sourced(1, "report, section 2.2 gives no range: CP-JKU's, in Hz; 1 means none")
+    f_max_range: int = sourced(1000, "report, section 2.2 gives no range: CP-JKU's, in Hz")
+    pre_emphasis: float = sourced(0.97, "report, section 2.2 gives no coefficient: CP-JKU's; takes one sample")
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -38,6 +38,8 @@ TRAINING_WORK = 3
 class Pipeline:
     """A plan's stages, and what they make."""
 
+    members = MEMBERS
+
     def __init__(self, plan: Plan) -> None:
         settings = plan.settings
         self.plan, self.settings, self.shelf = plan, settings, Shelf()
@@ -65,9 +67,9 @@ class Pipeline:
         """The trainings, in order, under the names that `--only` takes."""
         devices = self.corpus.devices
         return {
-            "teachers": [self.teacher(GENERAL, member) for member in MEMBERS],
+            "teachers": [self.teacher(GENERAL, member) for member in self.members],
             "base": [self.student(GENERAL)],
-            "device-teachers": [self.teacher(device, member) for device in devices for member in MEMBERS],
+            "device-teachers": [self.teacher(device, member) for device in devices for member in self.members],
             "device-students": [self.student(device) for device in devices],
         }
 
@@ -127,7 +129,7 @@ class Pipeline:
         base = device == GENERAL
         schedule = settings.base if base else settings.devices
         recipe = schedule.recipe(clips, settings.augmentation if base else settings.device_augmentation)
-        teachers = tuple(self.teacher(device, member) for member in MEMBERS)
+        teachers = tuple(self.teacher(device, member) for member in self.members)
         needs = teachers if base else (*teachers, self.student(GENERAL))
         name = f"students/{'base' if base else device}"
         seed = derived_seed(settings.seed, name)

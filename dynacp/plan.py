@@ -45,11 +45,12 @@ class TrainingSettings:
 
     seed: int = sourced(0, "of the students; teachers have one of their own, so that runs can share them")
     dtype: str = sourced(DEFAULT_DTYPE, "of the students at inference, as the budget counts them")
-    front_end: FrontEnd = sourced(FrontEnd(), "report, section 2.1; where it gives none, CP-JKU's")
+    front_end: FrontEnd = FrontEnd()
     waves: WaveAugmentation = WaveAugmentation()
     teachers_seed: int = sourced(0, "of the teachers")
     teachers: TeacherSettings = sourced(
-        TeacherSettings(augmentation=replace(MASKING_AND_ROLL, roll_frames=0)), f"{_ON_WAVES}; masks: EfficientAT's"
+        TeacherSettings(augmentation=replace(MASKING_AND_ROLL, roll_frames=0)),
+        f"{_ON_WAVES}; otherwise EfficientAT's",
     )
     device_teachers: Schedule = sourced(Schedule(20, 32, 1e-4), "the report gives none: a fraction of the general")
     base: Schedule = sourced(Schedule(150, 256, 5e-3), _BASELINE)

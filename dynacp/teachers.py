@@ -37,8 +37,8 @@ class TeacherSettings:
     ("MN-initialised"); without either, both start from random weights at the widths given here.
     """
 
-    mn: Path | None = None
-    dymn: Path | None = None
+    mn: Path | None = sourced(None, "given with --mn")
+    dymn: Path | None = sourced(None, "given with --dymn")
     mn_width: float = sourced(0.1, "without checkpoints: the smallest that teaches at all")
     dymn_width: float = sourced(0.1, "without checkpoints: the smallest that teaches at all")
     epochs: int = sourced(80, "the report gives none: EfficientAT's on DCASE 2020")

@@ -13,7 +13,7 @@ from torch import Tensor
 from dynacp.corpus import GENERAL
 from dynacp.pipeline import Pipeline, batches
 from dynacp.stages import OnStep, Stage
-from dynacp.teachers import FAMILIES, MEMBERS
+from dynacp.teachers import FAMILIES
 from dynacp.train import predict
 
 SPECIFIC = "device-specific"
@@ -23,19 +23,19 @@ SYSTEMS = (GENERAL, SPECIFIC)
 def tested_teachers(pipeline: Pipeline) -> Stage:
     """Summed logits by family: `{"mn": {"general": ..., "device-specific": ...}, "dymn": ...}`."""
     rows = _rows(pipeline)
-    stages = {device: [pipeline.teacher(device, member) for member in MEMBERS] for device in rows}
+    stages = {device: [pipeline.teacher(device, member) for member in pipeline.members] for device in rows}
 
     def make(on_step: OnStep) -> dict[str, Any]:
         summed = {family: dict.fromkeys(rows, torch.zeros(())) for family in FAMILIES}
         for device, part in rows.items():
-            for stage, member in zip(stages[device], MEMBERS, strict=True):
+            for stage, member in zip(stages[device], pipeline.members, strict=True):
                 features = pipeline.corpus.test_features(part)
                 logits = predict(pipeline.load_teacher(stage), features, after_batch=on_step)
                 summed[member.family][device] = summed[member.family][device] + logits
         return {family: _systems(logits, rows) for family, logits in summed.items()}
 
-    macs = sum(pipeline.teacher_macs[member.family] for member in MEMBERS)
-    return _stage(pipeline, "teachers", stages, make, len(MEMBERS), macs)
+    macs = sum(pipeline.teacher_macs[member.family] for member in pipeline.members)
+    return _stage(pipeline, "teachers", stages, make, len(pipeline.members), macs)
 
 
 def tested_students(pipeline: Pipeline) -> Stage:
