@@ -27,15 +27,13 @@ from dynacp.pipeline import Pipeline
 from dynacp.plan import PRESETS, Plan, TrainingSettings, claim_run
 from dynacp.predict import AudioError, Predictor, wavs
 from dynacp.report import Report
-from dynacp.run import make_in_turn, make_side_by_side, stage_groups
+from dynacp.run import GROUPS, make_in_turn, make_side_by_side, stages_of
 from dynacp.scenes import write_scenes
 from dynacp.settings import SettingError, changed, settings_table
 from dynacp.stages import Stage, StageError, in_order
 from dynacp.teachers import FAMILIES
 
 BUILT_IN = "built-in"
-ONLY = ("teachers", "base", "device-teachers", "device-students", "evaluation")
-
 ERRORS = (AudioError, CheckpointError, DataError, SettingError, StageError)
 
 
@@ -51,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_train(form: argparse.ArgumentParser) -> None:
     add = form.add_argument
-    add("layout", metavar="ARCH", help="table1, baseline, or a JSON file such as `python -m nas.export` writes")
+    add("layout", metavar="ARCH", help="table1, or a JSON file such as `python -m nas.export` writes")
     add("--data", default=BUILT_IN, metavar="PATH", help="a data set in TAU's layout (default: built-in scenes)")
     add("--out", type=Path, metavar="RUN", help="the run's folder (default: runs/ARCH); the same one resumes")
     add(
@@ -68,7 +66,7 @@ def _add_train(form: argparse.ArgumentParser) -> None:
     add("--teachers", type=Path, metavar="DIR", help="their folder, to share them among runs (default: RUN/teachers)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="to train on (default: auto)")
     add("--jobs", type=int, default=1, metavar="N", help="stages made side by side on the CPU (default: 1)")
-    add("--only", choices=ONLY, help="make this group of stages alone")
+    add("--only", choices=GROUPS, help="make this group of stages alone")
     add("--shard", metavar="K/N", help="with --only: of its stages every Nth, from the Kth; for a cluster's array jobs")
     add("--cache", type=Path, default=user_cache_path("dynacp"), metavar="DIR", help="for decoded audio")
 
@@ -84,34 +82,47 @@ def _add_predict(form: argparse.ArgumentParser) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 2 bad input or a stage that failed, 130 stopped by ^C."""
     options = parser().parse_args(arguments)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 140)
     try:
         {"train": _train, "predict": _predict}[options.command](options, console)
     except ERRORS as error:
-        Console(stderr=True, highlight=False).print(f"error: {error}", markup=False, style="red", soft_wrap=True)
+        _complain(str(error))
+        return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _complain(f"{where}{error.strerror or error}; what is finished is kept, mend this and give the command again.")
         return 2
     except KeyboardInterrupt:
-        console.print("Stopped. Finished stages are kept; the same command goes on from there.")
+        console.print("Stopped. What is finished is kept; the same command goes on from there.")
         return 130
     return 0
 
 
+def _complain(text: str) -> None:
+    Console(stderr=True, highlight=False).print(f"error: {text}", markup=False, style="red", soft_wrap=True)
+
+
 def _train(options: argparse.Namespace, console: Console) -> None:
     plan, preset = _plan(options, console)
+    shard = _shard(options)
+    pipeline = Pipeline(plan)
+    pipeline.check()
     claim_run(plan)
     console.print(settings_table(plan.settings, preset, f"Settings of {plan.run}"))
-    pipeline = Pipeline(plan)
     _introduce(pipeline, console)
-    groups = stage_groups(pipeline)
-    stages = _chosen(options, groups)
+    groups = GROUPS if options.only is None else (options.only,)
+    if options.only:
+        stages = stages_of(pipeline, options.only)[shard]
+    else:
+        stages = in_order([stage for group in GROUPS for stage in stages_of(pipeline, group)])
     missing = [stage for stage in stages if pipeline.shelf.checksum(stage) is None]
     console.print(f"{len(stages) - len(missing)} of {len(stages)} stages are finished already.")
     with _progress(console, missing) as progressed:
         if options.jobs == 1:
             make_in_turn(pipeline, missing, progressed)
         else:
-            make_side_by_side(plan, missing, options.jobs, progressed)
-    if all(pipeline.shelf.checksum(stage) for stage in groups["evaluation"]):
+            make_side_by_side(plan, groups, missing, options.jobs, progressed)
+    if "evaluation" in groups and all(pipeline.shelf.checksum(stage) for stage in stages_of(pipeline, "evaluation")):
         for path in Report(pipeline).write():
             console.print(str(path), soft_wrap=True)
 
@@ -151,7 +162,10 @@ def _device(options: argparse.Namespace) -> str:
         raise SettingError("`--device cuda`: torch sees no CUDA device here; take `--device cpu`.")
     device = "cuda" if available and options.device != "cpu" else "cpu"
     if device == "cuda" and options.jobs > 1:
-        raise SettingError("`--jobs` is for the CPU; on GPUs run `--only ... --shard K/N`, one invocation a GPU.")
+        raise SettingError(
+            "`--jobs` is for the CPU: take `--device cpu`, or on GPUs `--only ... --shard K/N`, one invocation with "
+            "CUDA_VISIBLE_DEVICES for each."
+        )
     return device
 
 
@@ -170,19 +184,16 @@ def _introduce(pipeline: Pipeline, console: Console) -> None:
     console.print("Every training takes its last state; no clip is held out, and the test split steers nothing.")
 
 
-def _chosen(options: argparse.Namespace, groups: dict[str, list[Stage]]) -> list[Stage]:
-    """The stages that the options ask for, in order."""
-    if options.only is None:
-        if options.shard:
-            raise SettingError("`--shard` divides the stages of one group: add `--only`.")
-        return in_order([stage for group in groups.values() for stage in group])
-    stages = groups[options.only]
+def _shard(options: argparse.Namespace) -> slice:
+    """Which stages of the group that `--only` names are this invocation's."""
     if options.shard is None:
-        return stages
+        return slice(None)
+    if options.only is None:
+        raise SettingError("`--shard` divides the stages of one group: add `--only`.")
     shard, _, shards = options.shard.partition("/")
     if not (shard.isdecimal() and shards.isdecimal() and 1 <= int(shard) <= int(shards)):
         raise SettingError(f"`--shard` must be K/N with 1 <= K <= N, such as 3/8, but got {options.shard!r}.")
-    return stages[int(shard) - 1 :: int(shards)]
+    return slice(int(shard) - 1, None, int(shards))
 
 
 @contextmanager
@@ -204,6 +215,8 @@ def _progress(console: Console, stages: list[Stage]) -> Iterator[Callable[[str, 
 
 
 def _predict(options: argparse.Namespace, console: Console) -> None:
+    if options.csv and not options.csv.parent.is_dir():
+        raise AudioError(f"`--csv {options.csv}`: the folder {options.csv.parent} does not exist.")
     predictor = Predictor(options.run)
     table = predictor.table(wavs(options.wavs), options.device_id)
     for note in predictor.notes:
@@ -217,9 +230,8 @@ def _predict(options: argparse.Namespace, console: Console) -> None:
     for name in ("file", "class", "probability", "then"):
         view.add_column(name, justify="right" if name == "probability" else "left")
     for _, row in table.iterrows():
-        likeliest = row[2:].astype(float).nlargest(2)
-        (first, share), (second, next_share) = zip(likeliest.index.astype(str), likeliest, strict=True)
-        view.add_row(row["file"], first, f"{share:.3f}", f"{second} {next_share:.3f}")
+        first, *others = row[2:].astype(float).nlargest(2).items()
+        view.add_row(row["file"], str(first[0]), f"{first[1]:.3f}", *(f"{name} {share:.3f}" for name, share in others))
     console.print(view)
 
 

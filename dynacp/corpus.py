@@ -20,6 +20,9 @@ from dynacp.waves import WaveAugmentation, Waves
 GENERAL = "general"
 """In the place of a device: all clips, whatever the device."""
 
+BASE = "base"
+"""The student that is no device's."""
+
 MIN_CLIPS = 2
 """A device with fewer training clips has no models of its own: batch norm learns nothing from one clip."""
 
@@ -40,7 +43,19 @@ class Corpus:
 
     @cached_property
     def test(self) -> Clips:
-        return test_clips(self.root)
+        clips = test_clips(self.root)
+        if both := sorted(set(self.training.files) & set(clips.files)):
+            raise DataError(
+                f"{self.root}: {len(both):,} clips are in split25.csv and in test.csv, {both[0].name} among them; a "
+                "clip trained on cannot test: take them out of one of the two."
+            )
+        return clips
+
+    def check(self) -> None:
+        """Raise `DataError` for what is wrong with the layout's files, device names, or impulse responses."""
+        if taken := {GENERAL, BASE} & set(self.training.device_names):
+            raise DataError(f"{self.root / 'meta.csv'}: no device may be named {taken.pop()!r}; rename it.")
+        self._responses  # noqa: B018
 
     @cached_property
     def devices(self) -> tuple[str, ...]:
@@ -65,10 +80,14 @@ class Corpus:
         }
 
     @cached_property
-    def test_key(self) -> str:
-        """The test clips by content."""
+    def test_key(self) -> dict[str, str]:
+        """The test clips by content and device."""
         assert isinstance(self._test_log_mels, np.memmap)
-        return Path(str(self._test_log_mels.filename)).stem
+        devices = [self.test.device_names[number] for number in self.test.devices]
+        return {
+            "log_mels": Path(str(self._test_log_mels.filename)).stem,
+            "devices": _digest("\0".join(devices).encode()),
+        }
 
     def rows(self, device: str) -> np.ndarray:
         """Indices of a device's training clips, or of all."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dynacp.settings import sourced
+from dynacp.settings import require, sourced
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,10 @@ class Distillation:
 
     label_weight: float = sourced(0.17, "the report gives none: CP-JKU's, as above")
     temperature: float = sourced(2.0, "the report gives none: CP-JKU's")
+
+    def __post_init__(self) -> None:
+        require(0 <= self.label_weight <= 1, "label_weight", self.label_weight, "in [0, 1]")
+        require(self.temperature > 0, "temperature", self.temperature, "positive")
 
     def soft_labels(self, summed_logits: Tensor, teachers: int) -> Tensor:
         """Summed logits of that many teachers [..., classes] -> probabilities [..., classes]."""

@@ -23,20 +23,27 @@ OVERALL = "accuracy"
 
 
 class Bootstrap:
-    """Draws of the test split's locations: the first is the split itself, the others resample it."""
+    """Draws of the test split's locations: the first is the split itself, the others resample it.
+
+    `trained_devices` are those with training clips. A class recorded in one place alone cannot be resampled, and adds
+    nothing to any interval: see `fewest_places`.
+    """
 
     def __init__(self, clips: Clips, trained_devices: tuple[str, ...], *, seed: int = 0) -> None:
         self.clips = clips
         self.tested_devices = tuple(clips.device_names[index] for index in np.unique(clips.devices))
         self.groups = _device_groups(self.tested_devices, trained_devices)
         rng = np.random.default_rng(seed)
-        places, self._place = np.unique(clips.groups, return_inverse=True)
-        class_of = np.zeros(len(places), dtype=np.int64)
-        class_of[self._place] = clips.labels
-        self._weights = np.ones((RESAMPLES + 1, len(places)))
+        table = pd.DataFrame({"label": clips.labels, "group": clips.groups})
+        self._place = table.groupby(["label", "group"]).ngroup().to_numpy()
+        class_of = table["label"].groupby(self._place).first().to_numpy()
+        self._weights = np.ones((RESAMPLES + 1, len(class_of)))
+        self.fewest_places = int(np.unique(class_of, return_counts=True)[1].min())
         for label in np.unique(class_of):
             mine = np.flatnonzero(class_of == label)
-            self._weights[1:, mine] = rng.multinomial(len(mine), np.full(len(mine), 1 / len(mine)), RESAMPLES)
+            if (count := len(mine)) > 1:  # Rao and Wu 1988: n - 1 of n, scaled up, or the variance comes out too small
+                drawn = rng.multinomial(count - 1, np.full(count, 1 / count), RESAMPLES)
+                self._weights[1:, mine] = drawn * count / (count - 1)
 
     def accuracies(self, logits: Tensor) -> pd.DataFrame:
         """Of predictions [clips, classes]: a row for each draw, a column for each accuracy, in [0, 1].
@@ -46,15 +53,24 @@ class Bootstrap:
         """
         right = self._counts(logits.argmax(dim=1).numpy() == self.clips.labels)
         total = self._all
-        of_class = right.sum(axis=2) / total.sum(axis=2)
-        of_device = right.sum(axis=1) / total.sum(axis=1)
-        columns: dict[str, np.ndarray] = {OVERALL: np.nanmean(of_class, axis=1)}
+        with np.errstate(invalid="ignore"):  # classes and devices without test clips
+            of_class = right.sum(axis=2) / total.sum(axis=2)
+            of_device = right.sum(axis=1) / total.sum(axis=1)
+        columns: dict[str, np.ndarray] = {OVERALL: of_class[:, self._tested_classes].mean(axis=1)}
         device_number = {name: self.clips.device_names.index(name) for name in self.tested_devices}
         for name, devices in self.groups.items():
             columns[name] = of_device[:, [device_number[device] for device in devices]].mean(axis=1)
-        columns |= {name: of_class[:, label] for label, name in enumerate(self.clips.classes)}
+        columns |= {self.clips.classes[label]: of_class[:, label] for label in self._tested_classes}
         columns |= {name: of_device[:, number] for name, number in device_number.items()}
         return pd.DataFrame(columns)
+
+    @cached_property
+    def tested_classes(self) -> tuple[str, ...]:
+        return tuple(self.clips.classes[label] for label in self._tested_classes)
+
+    @cached_property
+    def _tested_classes(self) -> np.ndarray:
+        return np.unique(self.clips.labels)
 
     @cached_property
     def _all(self) -> np.ndarray:

@@ -37,9 +37,7 @@ class FrontEnd:
     """
 
     sample_rate: int = sourced(44_100, "report, section 2.1: the clips' own rate, in Hz")
-    mel_rate: int = sourced(
-        32_000, 'report, section 2.1, "effective sampling rate": the mel bank's'
-    )
+    mel_rate: int = sourced(32_000, "report, section 2.1, the effective rate: what the mel bank is told")
     n_fft: int = sourced(4096, "report, section 2.1 (which calls it the window length of the STFT)")
     window_samples: int = sourced(3072, "report, section 2.1; a symmetric Hann window, as CP-JKU's")
     hop_samples: int = sourced(500, "report, section 2.1")

@@ -9,6 +9,7 @@ distilled from scratch from the general ensemble, each device student from the b
 Every training takes its last state: no clip is held out, and the test split is read by the evaluation alone.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -22,14 +23,17 @@ from torch import Tensor, nn
 from budget.ledger import totals
 from budget.witness import by_torch
 from dynacp.architecture import Architecture, with_classes
-from dynacp.corpus import GENERAL, Corpus
-from dynacp.efficientat import MN, DyMN
+from dynacp.corpus import BASE, GENERAL, Corpus
+from dynacp.efficientat import MN, CheckpointError, DyMN
 from dynacp.model import DynaCP
 from dynacp.plan import Plan
 from dynacp.settings import SettingError
 from dynacp.stages import OnStep, Shelf, Stage, StageError
 from dynacp.teachers import FAMILIES, MEMBERS, Member, fine_tune
 from dynacp.train import PREDICTED_AT_ONCE, Recipe, one_hot, predict, train
+
+FORMAT = 1
+"""Part of what every stage was made with: raise it when the same settings come to train or predict something else."""
 
 TRAINING_WORK = 3
 """A training step costs about three forward passes."""
@@ -50,28 +54,28 @@ class Pipeline:
     def classes(self) -> int:
         return len(self.corpus.training.classes)
 
-    @cached_property
-    def architecture(self) -> Architecture:
-        """The plan's layout, for as many classes as the data has; raises `SettingError` for another input."""
+    def check(self) -> None:
+        """Raise `SettingError`, `CheckpointError` or `DataError` for what can be known to fail without decoding."""
         front_end, wanted = self.settings.front_end, self.plan.architecture.input
         given = (front_end.mels, front_end.frames(front_end.sample_rate))
         if wanted != given:
             raise SettingError(
                 f"the layout takes {wanted[0]} x {wanted[1]} inputs, but the front end gives {given[0]} x {given[1]}: "
-                f'write "input": [{given[0]}, {given[1]}] into the layout, or change `front_end` with --set.'
+                f'give a layout with "input": [{given[0]}, {given[1]}], or change `front_end` with --set.'
             )
-        return with_classes(self.plan.architecture, self.classes)
+        try:
+            for family in FAMILIES:
+                self.settings.teachers.build(family, self.classes)
+        except CheckpointError:
+            raise
+        except ValueError as error:
+            raise SettingError(str(error)) from None
+        self.corpus.check()
 
     @cached_property
-    def groups(self) -> dict[str, list[Stage]]:
-        """The trainings, in order, under the names that `--only` takes."""
-        devices = self.corpus.devices
-        return {
-            "teachers": [self.teacher(GENERAL, member) for member in self.members],
-            "base": [self.student(GENERAL)],
-            "device-teachers": [self.teacher(device, member) for device in devices for member in self.members],
-            "device-students": [self.student(device) for device in devices],
-        }
+    def architecture(self) -> Architecture:
+        """The plan's layout, for as many classes as the data has."""
+        return with_classes(self.plan.architecture, self.classes)
 
     def _once(self, stage: Stage) -> Stage:
         return self._stages.setdefault(stage.name, stage)
@@ -88,6 +92,15 @@ class Pipeline:
         waves = replace(settings.waves, roll_samples=settings.waves.roll_samples if member.roll else 0)
         name = f"teachers/{device}/{member.name}"
         seed = derived_seed(settings.teachers_seed, name)
+        made_with = {
+            **self._common,
+            "from": start,
+            "recipe": asdict(recipe),
+            "waves": asdict(waves),
+            "seed": seed,
+        }
+        # Teachers of other settings may share the folder; the name tells them apart.
+        key = blake2b(json.dumps([made_with, [need.path.name for need in needs]]).encode(), digest_size=4).hexdigest()
 
         def make(on_step: OnStep) -> dict[str, Any]:
             torch.manual_seed(seed)
@@ -108,14 +121,8 @@ class Pipeline:
         return self._once(
             Stage(
                 name,
-                self.plan.teachers / device / member.name,
-                {
-                    **self._common,
-                    "from": start,
-                    "recipe": asdict(recipe),
-                    "waves": asdict(waves),
-                    "seed": seed,
-                },
+                self.plan.teachers / device / f"{member.name}-{key}",
+                made_with,
                 needs,
                 make,
                 recipe.steps + batches(clips),
@@ -131,7 +138,7 @@ class Pipeline:
         recipe = schedule.recipe(clips, settings.augmentation if base else settings.device_augmentation)
         teachers = tuple(self.teacher(device, member) for member in self.members)
         needs = teachers if base else (*teachers, self.student(GENERAL))
-        name = f"students/{'base' if base else device}"
+        name = f"students/{BASE if base else device}"
         seed = derived_seed(settings.seed, name)
 
         def make(on_step: OnStep) -> dict[str, Any]:
@@ -192,7 +199,7 @@ class Pipeline:
     @cached_property
     def _common(self) -> dict[str, Any]:
         """What every training depends on."""
-        return {"data": self.corpus.key, "front_end": asdict(self.settings.front_end)}
+        return {"format": FORMAT, "data": self.corpus.key, "front_end": asdict(self.settings.front_end)}
 
     @cached_property
     def _origins(self) -> dict[str, object]:

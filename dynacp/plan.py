@@ -5,17 +5,21 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from budget.ledger import DEFAULT_DTYPE
 from budget.limits import Limits
 from dynacp.architecture import Architecture
 from dynacp.distill import Distillation
 from dynacp.features import FrontEnd
 from dynacp.files import written_whole
-from dynacp.settings import SettingError, sourced
+from dynacp.settings import require, sourced
 from dynacp.stages import StageError, plain
 from dynacp.teachers import MASKING_AND_ROLL, TeacherSettings
 from dynacp.train import Augmentation, Recipe
 from dynacp.waves import WaveAugmentation
+
+RUN_FILE = "run.json"
 
 _BASELINE = "the report gives none: the DCASE 2025 baseline's"
 _ON_WAVES = "the roll is done on the waves"
@@ -31,6 +35,13 @@ class Schedule:
     weight_decay: float = 1e-4
     warm_up: float = 0.1
 
+    def __post_init__(self) -> None:
+        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require(self.batch >= 2, "batch", self.batch, "at least 2, for batch norm")
+        require(self.peak_rate > 0, "peak_rate", self.peak_rate, "positive")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        require(0 < self.warm_up < 1, "warm_up", self.warm_up, "a share between 0 and 1")
+
     def recipe(self, clips: int, augmentation: Augmentation) -> Recipe:
         """For so many clips."""
         return Recipe(self.epochs * clips, self.batch, self.peak_rate, self.weight_decay, self.warm_up, augmentation)
@@ -40,7 +51,7 @@ class Schedule:
 class TrainingSettings:
     """All that a run depends on besides the layout, the data and the files it is given; `paper` is the default.
 
-    Raises `SettingError` for a dtype that no student is trained and evaluated in here.
+    Raises `ValueError` for settings that do not go together, and for a dtype that no student runs in here.
     """
 
     seed: int = sourced(0, "of the students; teachers have one of their own, so that runs can share them")
@@ -63,8 +74,14 @@ class TrainingSettings:
     limits: Limits = sourced(Limits(), "DCASE 2025 Task 1")
 
     def __post_init__(self) -> None:
-        if self.dtype not in ("float16", "float32"):
-            raise SettingError(f"`dtype` must be float16 or float32, which students run in, but got {self.dtype!r}.")
+        require(self.dtype in ("float16", "float32"), "dtype", self.dtype, "float16 or float32, which students run in")
+        rate, mels = self.front_end.sample_rate, self.front_end.mels
+        frames = self.front_end.frames(rate)
+        require(self.waves.roll_samples <= rate, "waves.roll_samples", self.waves.roll_samples, f"at most {rate}")
+        for each in (self.teachers.augmentation, self.augmentation, self.device_augmentation):
+            require(each.mask_bands <= mels, "mask_bands", each.mask_bands, f"at most {mels}")
+            require(each.mask_frames <= frames, "mask_frames", each.mask_frames, f"at most {frames}")
+            require(each.roll_frames <= frames, "roll_frames", each.roll_frames, f"at most {frames}")
 
 
 PRESETS = {
@@ -99,29 +116,34 @@ class Plan:
 def claim_run(plan: Plan) -> None:
     """Keep what the plan asks for in RUN/run.json. Raises `StageError` for the run of another layout."""
     content = plain({"architecture": plan.architecture.to_json(), "settings": asdict(plan.settings)})
-    file = run_file(plan.run)
-    if file.exists() and (stored := read_run(plan.run)["architecture"]) != content["architecture"]:
-        raise StageError(
-            f"{plan.run} is the run of another layout:\n  {stored}\nin place of\n  {content['architecture']}\n"
-            "Take another --out."
-        )
     plan.run.mkdir(parents=True, exist_ok=True)
-    with written_whole(file) as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    with FileLock(plan.run / "run.lock"):
+        stored = _stored(plan.run)
+        if stored is not None and stored["architecture"] != content["architecture"]:
+            raise StageError(
+                f"{plan.run} is the run of another layout, {Architecture.from_json(stored['architecture'])}; this one "
+                f"is {plan.architecture}. Take another --out."
+            )
+        if stored != content:
+            with written_whole(plan.run / RUN_FILE) as partial:
+                partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def read_run(folder: Path) -> dict[str, Any]:
     """Layout and settings of a run. Raises `StageError` for a folder that is none."""
-    try:
-        content = json.loads(run_file(folder).read_text(encoding="utf-8"))
-        content["architecture"], content["settings"]["dtype"]
-    except (OSError, ValueError, KeyError, TypeError):
+    content = _stored(folder)
+    if content is None:
         raise StageError(
-            f"{folder} is no run: {run_file(folder)} is not there or not whole; `python -m dynacp train ARCH --out "
-            f"{folder}` makes one."
-        ) from None
+            f"{folder} is no run: it has no {RUN_FILE}, or a damaged one; `python -m dynacp train ARCH --out {folder}` "
+            "makes or mends it."
+        )
     return content
 
 
-def run_file(folder: Path) -> Path:
-    return folder / "run.json"
+def _stored(folder: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        Architecture.from_json(content["architecture"]), content["settings"]["dtype"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return content

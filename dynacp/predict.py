@@ -11,12 +11,12 @@ import torch
 from torchaudio.functional import resample
 
 from dynacp.architecture import Architecture
+from dynacp.corpus import BASE
 from dynacp.features import FrontEnd, LogMel
 from dynacp.model import DynaCP
 from dynacp.plan import read_run
 from dynacp.stages import read_artifact
-
-BASE = "base"
+from dynacp.train import PREDICTED_AT_ONCE
 
 
 class AudioError(ValueError):
@@ -45,26 +45,24 @@ class Student:
     @torch.inference_mode()
     def probabilities(self, seconds: np.ndarray) -> np.ndarray:
         """Of one recording, from its whole seconds [count, samples]: their logits' mean, softened; [classes]."""
-        logits = self.network(self.front_end(torch.from_numpy(seconds)).to(self.dtype)).float()
+        parts = torch.from_numpy(seconds).split(PREDICTED_AT_ONCE)
+        logits = torch.cat([self.network(self.front_end(part).to(self.dtype)).float() for part in parts])
         return torch.softmax(logits.mean(dim=0), dim=0).numpy()
 
 
 @dataclass
 class Predictor:
-    """The students of a run, each loaded when it is first asked for."""
+    """The students of a run; `notes` collects what was done to a file, or in place of what was asked."""
 
     run: Path
     notes: list[str] = field(default_factory=list)
-    _students: dict[str, Student] = field(default_factory=dict)
 
     def student(self, device: str | None) -> Student:
         """A device's student; the base for a device without one, or none given."""
         name = device if device and (self.run / "students" / f"{device}.pt").is_file() else BASE
         if device and name == BASE:
-            self._note(f"device {device!r} has no student of its own: the base student predicts")
-        if name not in self._students:
-            self._students[name] = Student.load(self.run, name)
-        return self._students[name]
+            self._note(f"device {device!r} has no student of its own here: the base student predicts")
+        return Student.load(self.run, name)
 
     def table(self, files: Iterable[Path], device: str | None) -> pd.DataFrame:
         """A row per file: the likeliest class and the probability of each. Raises `AudioError` and `StageError`."""

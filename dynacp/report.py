@@ -27,7 +27,10 @@ class Report:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline, self.folder = pipeline, pipeline.plan.run
         self.clips = pipeline.corpus.test
-        self.bootstrap = Bootstrap(self.clips, pipeline.corpus.devices)
+        training = pipeline.corpus.training
+        trained = {training.device_names[number] for number in training.devices}
+        self.shared_places = len(set(training.groups) & set(self.clips.groups))
+        self.bootstrap = Bootstrap(self.clips, tuple(sorted(trained)))
         teachers = pipeline.shelf.load(tested_teachers(pipeline))
         students = pipeline.shelf.load(tested_students(pipeline))
         self.logits = {
@@ -107,7 +110,7 @@ class Report:
 
     def _table3(self, figures: pd.DataFrame) -> pd.DataFrame:
         """Accuracy of the students by class and by device."""
-        measures = [*self.clips.classes, *self.bootstrap.tested_devices]
+        measures = [*self.bootstrap.tested_classes, *self.bootstrap.tested_devices]
         columns = {_student_name(system): _cells(figures, system, STUDENT, measures) for system in SYSTEMS}
         return pd.DataFrame(columns).rename_axis("class or device").reset_index()
 
@@ -120,8 +123,11 @@ class Report:
                 f"# {self.folder.name}",
                 f"Layout: `{self.pipeline.architecture}`",
                 f"Accuracies on the test split in %: {len(clips):,} clips from {places} locations; `accuracy` is the "
-                f"mean over classes. In brackets 95 % intervals from {RESAMPLES:,} draws of locations: they cover the "
-                "choice of test locations, not the noise between training seeds. Students were evaluated in "
+                f"mean over classes. In brackets 95 % intervals from {RESAMPLES:,} draws of locations (the fewest of a "
+                f"class: {self.bootstrap.fewest_places}): they cover the choice of test locations, not the noise "
+                "between training seeds. "
+                + (f"{self.shared_places} locations are in the training split as well. " if self.shared_places else "")
+                + "Students were evaluated in "
                 f"{budget['dtype'].iloc[0]}. Each training's last state was taken; the test split steered nothing."
                 + beside,
                 "## Teachers and students (the report's Table 2)",

@@ -1,6 +1,7 @@
 """Working off a pipeline's stages: one after the other, side by side, or a share of them in each of many processes."""
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from multiprocessing.queues import Queue
 
 import torch
 
+from dynacp.corpus import GENERAL
 from dynacp.pipeline import Pipeline
 from dynacp.plan import Plan
 from dynacp.stages import Stage, StageError
@@ -21,12 +23,21 @@ from dynacp.tested import tested_students, tested_teachers
 Progress = Callable[[str, int], None]
 """(stage, steps done since the last call)."""
 
+GROUPS = ("teachers", "base", "device-teachers", "device-students", "evaluation")
+"""The kinds of stages, in order; those of one kind do not need each other."""
+
 POLL_SECONDS = 0.2
 
 
-def stage_groups(pipeline: Pipeline) -> dict[str, list[Stage]]:
-    """All stages, under the names that `--only` takes."""
-    return pipeline.groups | {"evaluation": [tested_teachers(pipeline), tested_students(pipeline)]}
+def stages_of(pipeline: Pipeline, group: str) -> list[Stage]:
+    """The stages of one of `GROUPS`. The evaluation's alone read the test split."""
+    general, own = (GENERAL,), pipeline.corpus.devices
+    if group in ("teachers", "device-teachers"):
+        devices = general if group == "teachers" else own
+        return [pipeline.teacher(device, member) for device in devices for member in pipeline.members]
+    if group in ("base", "device-students"):
+        return [pipeline.student(device) for device in (general if group == "base" else own)]
+    return [tested_teachers(pipeline), tested_students(pipeline)]
 
 
 def make_in_turn(pipeline: Pipeline, stages: list[Stage], progress: Progress) -> None:
@@ -35,17 +46,19 @@ def make_in_turn(pipeline: Pipeline, stages: list[Stage], progress: Progress) ->
         pipeline.shelf.make(stage, partial(progress, stage.name, 1))
 
 
-def make_side_by_side(plan: Plan, stages: list[Stage], jobs: int, progress: Progress) -> None:
+def make_side_by_side(plan: Plan, groups: tuple[str, ...], stages: list[Stage], jobs: int, progress: Progress) -> None:
     """Make what is not current in `jobs` processes, each stage as soon as what it needs is there.
 
-    Raises `StageError` for the first stage that cannot be made, when those that run beside it are finished.
+    `groups` are those that the stages belong to. The processes share torch's threads among them. Raises `StageError`
+    for the first stage that cannot be made, when those that run beside it are finished.
     """
     context = get_context("spawn")
     steps: Queue[str] = context.Queue()
     threads = max(1, torch.get_num_threads() // jobs)
     waiting, running = {stage.name: stage for stage in stages}, dict[Future[None], str]()
     failed: list[StageError] = []
-    with ProcessPoolExecutor(jobs, context, _start_worker, (plan, threads, steps)) as pool, _killed_on_interrupt():
+    start = (os.getpid(), plan, groups, threads, steps)
+    with ProcessPoolExecutor(jobs, context, _start_worker, start) as pool, _killed_on_interrupt():
         while running or (waiting and not failed):
             unmade = {*waiting, *running.values()}
             for name, stage in list(waiting.items()):
@@ -74,12 +87,13 @@ _stages: dict[str, Stage]
 _steps: "Queue[str]"
 
 
-def _start_worker(plan: Plan, threads: int, steps: "Queue[str]") -> None:
+def _start_worker(parent: int, plan: Plan, groups: tuple[str, ...], threads: int, steps: "Queue[str]") -> None:
     global _pipeline, _stages, _steps
+    threading.Thread(target=_die_with_parent, args=(parent,), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C is the parent's to answer
     torch.set_num_threads(threads)
     _steps, _pipeline = steps, Pipeline(plan)
-    _stages = {stage.name: stage for group in stage_groups(_pipeline).values() for stage in group}
-    threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
+    _stages = {stage.name: stage for group in groups for stage in stages_of(_pipeline, group)}
 
 
 def _die_with_parent(parent: int) -> None:

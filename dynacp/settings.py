@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.table import Table
+from yaml import YAMLError
 
 Settings = TypeVar("Settings")
 
@@ -18,6 +19,12 @@ class SettingError(ValueError):
 def sourced(default: Any, source: str) -> Any:
     """A dataclass field with a default, and where that default comes from."""
     return field(default=default, metadata={"source": source})
+
+
+def require(holds: bool, name: str, value: Any, what: str) -> None:
+    """Raise `SettingError` unless it holds: `name` must be `what`, but got `value`."""
+    if not holds:
+        raise SettingError(f"`{name}` must be {what}, but got {value!r}")
 
 
 def named(settings: Any, prefix: str = "", origin: str = "") -> Iterator[tuple[str, Any, str]]:
@@ -49,8 +56,8 @@ def changed(settings: Settings, assignments: Sequence[str]) -> Settings:
     try:
         merged = OmegaConf.merge(OmegaConf.structured(settings), OmegaConf.from_dotlist(list(assignments)))
         return OmegaConf.to_object(merged)  # type: ignore[return-value]
-    except (OmegaConfBaseException, ValueError) as error:
-        reason = str(error).partition("\n")[0]
+    except (OmegaConfBaseException, YAMLError, ValueError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
         raise SettingError(f"`--set {' '.join(assignments)}`: {reason}.") from None
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from hashlib import blake2b, file_digest
+from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -52,11 +52,11 @@ class Stage:
 
     @property
     def file(self) -> Path:
-        return self.path.with_suffix(".pt")
+        return beside(self.path, ".pt")
 
     @property
     def record(self) -> Path:
-        return self.path.with_suffix(".json")
+        return beside(self.path, ".json")
 
 
 @dataclass
@@ -81,18 +81,20 @@ class Shelf:
             return None
         if (record["settings"], record["needs"]) != (plain(stage.settings), needs):
             return None
-        return record["checksum"] if _digest(stage.file) == record["checksum"] else None
+        content = _content(stage.file)
+        return record["checksum"] if content is not None and _digest(content) == record["checksum"] else None
 
     def load(self, stage: Stage) -> dict[str, Any]:
-        """What a stage stored. Raises `StageError` if it is not current."""
-        if self.checksum(stage) is None:
+        """What a stage stored. Raises `StageError` if it is not current, or no longer what it was when verified."""
+        checksum, content = self.checksum(stage), _content(stage.file)
+        if checksum is None or content is None or _digest(content) != checksum:
             raise StageError(f"{stage.name} is needed, but {stage.file} is not there or not made from what it is now.")
-        return torch.load(stage.file, map_location="cpu", weights_only=True)
+        return _loaded(content)
 
     def make(self, stage: Stage, on_step: OnStep) -> bool:
         """Make a stage unless it is current; whether it was made. Raises `StageError` if it cannot be."""
         stage.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(stage.path.with_suffix(".lock")):
+        with FileLock(beside(stage.path, ".lock")):
             if self.checksum(stage) is not None:
                 return False
             needs = {each.name: self.checksum(each) for each in stage.needs}
@@ -106,12 +108,13 @@ class Shelf:
                 stored = io.BytesIO()  # torch.save reports a full disk as an error of its own archive
                 torch.save(content, stored)
                 with written_whole(stage.file) as partial:
-                    partial.write_bytes(stored.getbuffer())
+                    partial.write_bytes(stored.getvalue())
                 record = {
                     "settings": plain(stage.settings),
                     "needs": needs,
-                    "checksum": _digest(stage.file),
+                    "checksum": _digest(stored.getvalue()),
                     "seconds": round(time.perf_counter() - started, 3),
+                    "threads": torch.get_num_threads(),
                     "versions": {name: version(name) for name in VERSIONED},
                 }
                 with written_whole(stage.record) as partial:
@@ -135,10 +138,16 @@ def in_order(stages: list[Stage]) -> list[Stage]:
 
 def read_artifact(path: Path) -> dict[str, Any]:
     """What the stage with this path stored, whoever made it and however. Raises `StageError` unless it is whole."""
-    file, record = path.with_suffix(".pt"), _record(path.with_suffix(".json"))
-    if record is None or _digest(file) != record["checksum"]:
+    file, record = beside(path, ".pt"), _record(beside(path, ".json"))
+    content = _content(file)
+    if record is None or content is None or _digest(content) != record["checksum"]:
         raise StageError(f"{file} is not there, not finished or damaged; run the training again, which mends it.")
-    return torch.load(file, map_location="cpu", weights_only=True)
+    return _loaded(content)
+
+
+def beside(path: Path, ending: str) -> Path:
+    """The file of that ending; a dot in the name is part of the name."""
+    return path.with_name(path.name + ending)
 
 
 def _record(file: Path) -> dict[str, Any] | None:
@@ -174,9 +183,16 @@ def _clear_errors(stage: Stage) -> Iterator[None]:
         ) from None
 
 
-def _digest(file: Path) -> str | None:
+def _content(file: Path) -> bytes | None:
     try:
-        with file.open("rb") as content:
-            return file_digest(content, lambda: blake2b(digest_size=16)).hexdigest()
+        return file.read_bytes()
     except OSError:
         return None
+
+
+def _digest(content: bytes) -> str:
+    return blake2b(content, digest_size=16).hexdigest()
+
+
+def _loaded(content: bytes) -> dict[str, Any]:
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

@@ -20,7 +20,7 @@ from torch.nn import functional
 from dynacp.cache import stored_array
 from dynacp.efficientat import MN, CheckpointError, DyMN, dymn, load_checkpoint, mn, mn_initialised_dymn
 from dynacp.files import written_whole
-from dynacp.settings import sourced
+from dynacp.settings import require, sourced
 from dynacp.train import Augmentation, ClipSource, Features, Recipe, macro_accuracy, one_hot, predict, train
 
 FAMILIES = ("mn", "dymn")
@@ -47,6 +47,12 @@ class TeacherSettings:
     dymn_rate: float = sourced(3e-4, "peak, from a checkpoint: EfficientAT's on DCASE 2020")
     scratch_rate: float = sourced(1e-2, "peak, from random weights: the best of a few short runs")
     augmentation: Augmentation = MASKING_AND_ROLL
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require(self.batch >= 2, "batch", self.batch, "at least 2, for batch norm")
+        for name in ("mn_rate", "dymn_rate", "scratch_rate"):
+            require(getattr(self, name) > 0, name, getattr(self, name), "positive")
 
     def checkpoint(self, family: str) -> Path | None:
         """The file that a family's weights come from: for a DyMN without one of its own, the MN's."""
@@ -98,11 +104,8 @@ class TeacherSettings:
 
 
 def _content(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror}); give a checkpoint file.") from None
+    with path.open("rb") as file:
+        return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The test split, read once, at the end: what every model says of each of its clips.
+"""The test split, read by these stages alone: what every model says of each of its clips.
 
 A system is `general` (the same models for every clip) or `device-specific` (those of the clip's device; the general
 ones for a device without). Both are logits [test clips, classes].
@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from dynacp.corpus import GENERAL
-from dynacp.pipeline import Pipeline, batches
+from dynacp.pipeline import FORMAT, Pipeline, batches
 from dynacp.stages import OnStep, Stage
-from dynacp.teachers import FAMILIES
 from dynacp.train import predict
 
 SPECIFIC = "device-specific"
@@ -26,12 +25,13 @@ def tested_teachers(pipeline: Pipeline) -> Stage:
     stages = {device: [pipeline.teacher(device, member) for member in pipeline.members] for device in rows}
 
     def make(on_step: OnStep) -> dict[str, Any]:
-        summed = {family: dict.fromkeys(rows, torch.zeros(())) for family in FAMILIES}
+        summed: dict[str, dict[str, Tensor]] = {}
         for device, part in rows.items():
+            features = pipeline.corpus.test_features(part)
             for stage, member in zip(stages[device], pipeline.members, strict=True):
-                features = pipeline.corpus.test_features(part)
+                of_family = summed.setdefault(member.family, {})
                 logits = predict(pipeline.load_teacher(stage), features, after_batch=on_step)
-                summed[member.family][device] = summed[member.family][device] + logits
+                of_family[device] = of_family.get(device, 0) + logits
         return {family: _systems(logits, rows) for family, logits in summed.items()}
 
     macs = sum(pipeline.teacher_macs[member.family] for member in pipeline.members)
@@ -76,7 +76,7 @@ def _stage(pipeline: Pipeline, name: str, stages: dict[str, list[Stage]], make: 
     return Stage(
         f"test/{name}",
         pipeline.plan.run / "test" / name,
-        {"clips": pipeline.corpus.test_key, "dtype": pipeline.settings.dtype},
+        {"format": FORMAT, "clips": pipeline.corpus.test_key, "dtype": pipeline.settings.dtype},
         tuple(stage for of_device in stages.values() for stage in of_device),
         make,
         models * sum(batches(len(part)) for part in rows.values()),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dynacp.augment import freq_mixstyle, mask_frequency, mask_time, mixup, roll_frames
-from dynacp.settings import sourced
+from dynacp.settings import require, sourced
 
 PREDICTED_AT_ONCE = 64
 """Clips of one batch of predictions."""
@@ -66,6 +66,12 @@ class Augmentation:
     mixstyle_probability: float = sourced(0.8, "report, section 2.2")
     mixstyle_alpha: float = sourced(0.4, "report, section 2.2")
     mixup_alpha: float = sourced(0.3, "the report gives none: EfficientAT's")
+
+    def __post_init__(self) -> None:
+        for name in ("roll_frames", "mask_bands", "mask_frames", "mixup_alpha"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 (off) or more")
+        require(0 <= self.mixstyle_probability <= 1, "mixstyle_probability", self.mixstyle_probability, "in [0, 1]")
+        require(self.mixstyle_alpha > 0, "mixstyle_alpha", self.mixstyle_alpha, "positive")
 
     def __call__(
         self, log_mels: Tensor, targets: tuple[Tensor, ...], generator: torch.Generator
@@ -127,8 +133,10 @@ def train(
     targets = tuple(target.to(device) for target in targets)
     model.to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay)
+    # OneCycleLR divides by zero where the warm-up is one step exactly.
+    warm_up = math.nextafter(recipe.warm_up, 0) if recipe.warm_up * recipe.steps == 1 else recipe.warm_up
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.peak_rate, total_steps=recipe.steps, pct_start=recipe.warm_up, cycle_momentum=False
+        optimizer, recipe.peak_rate, total_steps=recipe.steps, pct_start=warm_up, cycle_momentum=False
     )
     order, epochs, value = torch.empty(0, dtype=torch.int64), 0, math.nan
     for _ in range(recipe.steps):

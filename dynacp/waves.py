@@ -9,7 +9,7 @@ from torch import Tensor
 from dynacp.augment import impulse_response, roll_samples
 from dynacp.cache import WAVE_SCALE
 from dynacp.features import FrontEnd, LogMel
-from dynacp.settings import sourced
+from dynacp.settings import require, sourced
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,10 @@ class WaveAugmentation:
     roll_samples: int = sourced(4_410, "the report rolls in time but not how far: CP-JKU's 0.1 s")
     perturb_edges: bool = sourced(True, "report, section 2.2 (f_min, f_max of the mel bank)")
     impulse_probability: float = sourced(0.4, "with --irs alone, on device a; not in the report: CP-JKU's 0.4 to 0.6")
+
+    def __post_init__(self) -> None:
+        require(self.roll_samples >= 0, "roll_samples", self.roll_samples, "0 (off) or more")
+        require(0 <= self.impulse_probability <= 1, "impulse_probability", self.impulse_probability, "in [0, 1]")
 
 
 class Waves:

@@ -23,7 +23,7 @@ from dynacp.evaluate import OVERALL, Bootstrap
 from dynacp.pipeline import Pipeline
 from dynacp.plan import Plan, Schedule, TrainingSettings
 from dynacp.report import Report
-from dynacp.run import make_in_turn, stage_groups
+from dynacp.run import GROUPS, make_in_turn, stages_of
 from dynacp.settings import changed
 from dynacp.stages import in_order
 from dynacp.teachers import MEMBERS
@@ -93,7 +93,7 @@ def main() -> None:
                 logits.setdefault((condition.name, system), []).append(said)
             _write(pipeline, logits)
     whole = Pipeline(_plan(options, chosen[0], SEEDS[0]))
-    stages = in_order([stage for group in stage_groups(whole).values() for stage in group])
+    stages = in_order([stage for group in GROUPS for stage in stages_of(whole, group)])
     make_in_turn(whole, stages, _progress)
     Report(whole).write()
     _say_that_matched_sums_are_means(whole)

@@ -111,3 +111,18 @@ def test_an_augmentation_with_everything_off_changes_nothing() -> None:
     assert torch.equal(targets, target)
     moved, _ = replace(OFF, roll_frames=2)(x, (target,), torch.Generator().manual_seed(1))
     assert not torch.equal(moved, x)
+
+
+@pytest.mark.parametrize(("steps", "warm_up"), [(10, 0.1), (4, 0.25), (1, 0.5), (2, 0.5)])
+def test_a_warm_up_of_a_single_step_is_one(steps: int, warm_up: float) -> None:
+    network = nn.Linear(4, 2)
+    rates: list[float] = []
+    features = Features(np.zeros((8, 2, 2), dtype=np.float16), np.arange(8), torch.device("cpu"))
+    recipe = Recipe(steps * 4, 4, warm_up=warm_up, augmentation=Augmentation(0, 0, 0, 0.0, 0.4, 0.0))
+    model = nn.Sequential(nn.Flatten(), network)
+    last = train(
+        model, features, (one_hot(np.arange(8) % 2, 2),), functional.cross_entropy, recipe, seed=0,
+        after_step=lambda: rates.append(0.0),
+    )  # fmt: skip
+    assert len(rates) == steps
+    assert np.isfinite(last)

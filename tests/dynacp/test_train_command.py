@@ -107,8 +107,8 @@ def test_changed_settings_redo_what_depends_on_them_and_nothing_else(data: Path,
 
 def test_a_damaged_artifact_is_made_again_as_it_was(data: Path, copy: Path) -> None:
     wanted = checksums(copy)
-    for name in ("students/a.pt", "teachers/general/mn-plain-still.pt"):
-        (copy / name).write_bytes((copy / name).read_bytes()[:-100])
+    for file in (copy / "students/a.pt", *copy.glob("teachers/general/mn-plain-still-*.pt")):
+        file.write_bytes(file.read_bytes()[:-100])
     assert main(train(data, copy)) == 0
     assert checksums(copy) == wanted
 
@@ -157,6 +157,15 @@ def test_runs_share_teachers(data: Path, calm: Path, tmp_path: Path) -> None:
     assert checksums(run)["students/base.json"] != checksums(calm)["students/base.json"]
 
 
+def test_teachers_of_other_settings_do_not_overwrite_those_there(data: Path, copy: Path) -> None:
+    before = seconds(copy)
+    more = ("--only", "teachers", "--shard", "1/8")
+    assert main(train(data, copy, *more, short=(*SHORT, "teachers.batch=8"))) == 0
+    after = seconds(copy)
+    assert {name: after[name] for name in before} == before
+    assert len(after) == len(before) + 1
+
+
 def test_a_run_of_another_layout_is_refused(data: Path, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     layout = copy / "layout.json"
     layout.write_text('{"blocks": [{"expanded": 64, "out": 32, "residual": 2}]}')
@@ -193,15 +202,18 @@ def test_a_device_with_a_single_clip_is_served_by_the_base(
         (("--shard", "1/2"), r"add `--only`"),
         (("--only", "base", "--shard", "3/2"), r"`--shard` must be K/N with 1 <= K <= N, such as 3/8, but got '3/2'"),
         (("--jobs", "0"), r"`--jobs` must be at least 1"),
-        (("--mn", "nowhere.pt"), r"nowhere\.pt cannot be read \(No such file or directory\); give a checkpoint file"),
+        (("--mn", "nowhere.pt"), r"nowhere\.pt is no usable EfficientAT checkpoint: it cannot be read \(No such file"),
         (("--irs", "nowhere"), r"nowhere holds no \.wav files"),
         (("--data", "nowhere"), r"nowhere/meta\.csv does not exist"),
+        (("--mn", "{data}/meta.csv"), r"meta\.csv is no usable EfficientAT checkpoint"),
+        (("--out", "{data}/meta.csv"), r"meta\.csv: File exists"),
+        (("--cache", "{data}/meta.csv"), r"meta\.csv"),
     ],
 )
 def test_bad_input_is_named_with_its_remedy(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], complaint: str
 ) -> None:
-    assert main(train(data, tmp_path / "run", *more)) == 2
+    assert main(train(data, tmp_path / "run", *(each.format(data=data) for each in more))) == 2
     assert re.search(complaint, capsys.readouterr().err)
 
 
@@ -221,7 +233,7 @@ def test_predictions_come_from_the_device_s_student_or_the_base(
     assert of_a[list(tiny.CLASSES)].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-4)
     assert not of_a.equals(of_base)
     assert of_unknown.equals(of_base)
-    assert "device 's9' has no student of its own" in note
+    assert "device 's9' has no student of its own here" in note
 
 
 def test_a_prediction_is_what_the_evaluation_found(calm: Path, data: Path, tmp_path: Path) -> None:
@@ -263,3 +275,46 @@ def test_what_cannot_be_predicted_is_refused(calm: Path, tmp_path: Path, capsys:
         assert complaint in capsys.readouterr().err
     assert main(["predict", str(tmp_path), str(short)]) == 2
     assert "is no run" in capsys.readouterr().err
+    assert main(["predict", str(calm), str(short), "--csv", str(tmp_path / "none" / "out.csv")]) == 2
+    assert "none does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("assignment", "complaint"),
+    [
+        ("base.epochs=0", r"`epochs` must be at least 1, but got 0"),
+        ("base.batch=1", r"`batch` must be at least 2"),
+        ("base.batch=[1", r"`--set base.batch=\[1`"),
+        ("base.warm_up=1", r"`warm_up` must be a share between 0 and 1"),
+        ("augmentation.mask_bands=300", r"`mask_bands` must be at most 256, but got 300"),
+        ("augmentation.mixstyle_probability=2", r"`mixstyle_probability` must be in \[0, 1\]"),
+        ("waves.roll_samples=50000", r"`waves.roll_samples` must be at most 44100"),
+        ("distillation.temperature=0", r"`temperature` must be positive"),
+        ("front_end.n_fft=100000", r"must have more than 50001 samples"),
+        ("teachers.mn_width=0.33", r"0\.33"),
+        ("front_end.hop_samples=689", r"the layout takes 256 x 89 inputs, but the front end gives 256 x 65"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused_before_anything_is_made(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], assignment: str, complaint: str
+) -> None:
+    assert main(train(data, tmp_path / "run", short=(assignment,))) == 2
+    assert re.search(complaint, capsys.readouterr().err)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_clip_in_both_splits_and_a_device_named_base_are_refused(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = shutil.copytree(data, tmp_path / "both")
+    with (both / "split_setup" / "test.csv").open("a") as file:
+        file.write((both / "split_setup" / "split25.csv").read_text().splitlines()[1] + "\n")
+    assert main(train(both, tmp_path / "run", "--only", "evaluation")) == 2
+    assert re.search(r"1 clips are in split25\.csv and in test\.csv", capsys.readouterr().err)
+    named = shutil.copytree(data, tmp_path / "named")
+    for table in (named / "meta.csv", *(named / "split_setup").iterdir()):
+        table.write_text(re.sub(r"-b\.wav", "-base.wav", re.sub(r"\tb\n", "\tbase\n", table.read_text())))
+    for wav in (named / "audio").glob("*-b.wav"):
+        wav.rename(wav.with_name(wav.name.replace("-b.wav", "-base.wav")))
+    assert main(train(named, tmp_path / "run")) == 2
+    assert "no device may be named 'base'" in capsys.readouterr().err
