@@ -115,9 +115,9 @@ def test_a_damaged_artifact_is_made_again_as_it_was(data: Path, copy: Path) -> N
 
 def test_killed_at_random_moments_it_comes_to_the_same_models(data: Path, calm: Path, tmp_path: Path) -> None:
     run, rng = tmp_path / "stormy", random.Random(0)
-    command = [sys.executable, "-m", "dynacp", *train(data, run)]
-    kills = 0
-    while kills < KILLS:
+    for kill in range(KILLS):
+        jobs = ("--jobs", str(1 + kill % 2))
+        command = [sys.executable, "-m", "dynacp", *train(data, run, *jobs)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         began = len(list(run.glob("*/**/*.pt")))
         deadline, more = time.monotonic() + 120, rng.randrange(1, max(2, 40 // KILLS))
@@ -126,7 +126,6 @@ def test_killed_at_random_moments_it_comes_to_the_same_models(data: Path, calm: 
         time.sleep(rng.uniform(0, 0.5))
         process.send_signal(signal.SIGKILL)
         assert process.wait(timeout=60) == -signal.SIGKILL, "it ended before it could be killed"
-        kills += 1
     assert main(train(data, run)) == 0
     assert checksums(run) == checksums(calm)
 
