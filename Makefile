@@ -17,6 +17,7 @@ test: .venv/ready  ## lint, types, tests
 benchmarks: .venv/ready  ## the figures that the README and benchmarks/ quote
 	$(BIN)/python -m benchmarks.counting
 	$(BIN)/python -m benchmarks.trial
+	$(BIN)/python -m benchmarks.training
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed; name one with PYTHON=...") if sys.version_info < (3, 11) else None'
