@@ -80,7 +80,7 @@ def main() -> None:
             took = yardstick[blocks] if name == "torchinfo" else seconds_each(counter, sample)
             cells.append(f"{took * 1e6:,.1f} µs ({yardstick[blocks] / took:,.1f} x)")
         view.add_row(name, *cells)
-    Console().print(view)
+    Console(width=120).print(view)
 
 
 if __name__ == "__main__":

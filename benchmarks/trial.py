@@ -114,7 +114,7 @@ def main() -> None:
         view.add_column(name, justify="left" if name == "recipe" else "right")
     view.add_row("plain: wavs, mel and teachers in the loop", f"{plain_rate:.1f}", "1")
     view.add_row("short distillation from the caches", f"{short_rate:.1f}", f"{short_rate / plain_rate:.1f}")
-    console = Console()
+    console = Console(width=120)
     console.print(view)
     total = PLAIN_SAMPLES / plain_rate
     parts = {**plain.seconds, "teachers": asking}

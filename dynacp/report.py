@@ -1,6 +1,6 @@
 """What a run reached: the report's tables 2 and 3 for this run, the budget of each model, and two pictures."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,26 @@ from dynacp.tested import SPECIFIC, SYSTEMS, tested_students, tested_teachers
 
 STUDENT = "student"
 ENSEMBLES = {"DyMN": ("dymn",), "MN": ("mn",), "DyMN + MN": ("dymn", "mn")}
+
+
+def figures_of(draws: Mapping[tuple[str, str], pd.DataFrame], classes: tuple[str, ...]) -> pd.DataFrame:
+    """A row per system, model and measure: value, low and high as shares; on TAU's classes the report's figure too."""
+    frames = []
+    for (system, model), of_system in draws.items():
+        frame = summary(of_system).reset_index()
+        frame.insert(0, "model", model)
+        frame.insert(0, "system", system)
+        frames.append(frame)
+    figures = pd.concat(frames, ignore_index=True)
+    if classes == paper.TAU_CLASSES:
+        figures["report"] = [paper.figure(*key) for key in figures[["system", "model", "measure"]].to_numpy()]
+    return figures
+
+
+def cells(figures: pd.DataFrame, system: str, model: str, measures: Iterable[str]) -> dict[str, str]:
+    """Measure -> "59.00 [57.1, 60.9]" in %, and the report's figure in parentheses where there is one."""
+    rows = figures[(figures["system"] == system) & (figures["model"] == model)].set_index("measure")
+    return {measure: _cell(rows.T[measure]) for measure in measures}
 
 
 class Report:
@@ -40,20 +60,6 @@ class Report:
         } | {(system, STUDENT): students[system] for system in SYSTEMS}
         self.draws = {key: self.bootstrap.accuracies(logits) for key, logits in self.logits.items()}
 
-    def figures(self) -> pd.DataFrame:
-        """A row per system, model and measure: value, low and high as shares; the report's figure where it is TAU's."""
-        frames = []
-        for (system, model), draws in self.draws.items():
-            frame = summary(draws).reset_index()
-            frame.insert(0, "model", model)
-            frame.insert(0, "system", system)
-            frames.append(frame)
-        figures = pd.concat(frames, ignore_index=True)
-        if self.clips.classes == paper.TAU_CLASSES:
-            keys = figures[["system", "model", "measure"]].itertuples(index=False)
-            figures["report"] = [paper.figure(*key) for key in keys]
-        return figures
-
     def gain(self) -> "pd.Series[float]":
         """What device students bring over the base student: value, low, high of the difference in accuracy."""
         return summary(self.draws[(SPECIFIC, STUDENT)] - self.draws[(GENERAL, STUDENT)]).T[OVERALL]
@@ -69,7 +75,7 @@ class Report:
 
     def write(self) -> list[Path]:
         """report.md, figures.csv, table2.csv, table3.csv, budget.csv, confusion.png and devices.png."""
-        figures = self.figures()
+        figures = figures_of(self.draws, self.clips.classes)
         account, verdict = self.budget()
         budget = pd.DataFrame(
             {
@@ -101,7 +107,7 @@ class Report:
             {
                 "system": system,
                 "model": _student_name(system) if model == STUDENT else model,
-                **_cells(figures, system, model, measures),
+                **cells(figures, system, model, measures),
             }
             for system in SYSTEMS
             for model in (*ENSEMBLES, STUDENT)
@@ -111,7 +117,7 @@ class Report:
     def _table3(self, figures: pd.DataFrame) -> pd.DataFrame:
         """Accuracy of the students by class and by device."""
         measures = [*self.bootstrap.tested_classes, *self.bootstrap.tested_devices]
-        columns = {_student_name(system): _cells(figures, system, STUDENT, measures) for system in SYSTEMS}
+        columns = {_student_name(system): cells(figures, system, STUDENT, measures) for system in SYSTEMS}
         return pd.DataFrame(columns).rename_axis("class or device").reset_index()
 
     def _markdown(self, table2: pd.DataFrame, table3: pd.DataFrame, budget: pd.DataFrame) -> str:
@@ -171,11 +177,6 @@ class Report:
         axes.set(xlabel="recording device", ylabel="")
         axes.set_title("Accuracy by device", loc="left", weight="bold")
         return _saved(figure, self.folder / "devices.png")
-
-
-def _cells(figures: pd.DataFrame, system: str, model: str, measures: Iterable[str]) -> dict[str, str]:
-    rows = figures[(figures["system"] == system) & (figures["model"] == model)].set_index("measure")
-    return {measure: _cell(rows.T[measure]) for measure in measures}
 
 
 def _cell(row: pd.Series) -> str:
