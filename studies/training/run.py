@@ -44,7 +44,7 @@ SETTINGS = replace(
     device_augmentation=PRESETS["quick"].device_augmentation,
 )
 """What was shortened: 80 epochs of teachers to 4, 20 of device teachers to 3, 150 of the base to 15, 50 of device
-students to 10. Freq-MixStyle and mixup are as weak as short trainings need them (seen on the search's validation split).
+students to 10. Freq-MixStyle and mixup are as weak as short trainings need them, which the search's validation showed.
 """
 
 

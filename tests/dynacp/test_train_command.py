@@ -120,7 +120,7 @@ def test_killed_at_random_moments_it_comes_to_the_same_models(data: Path, calm: 
         command = [sys.executable, "-m", "dynacp", *train(data, run, *jobs)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         began = len(list(run.glob("*/**/*.pt")))
-        deadline, more = time.monotonic() + 120, rng.randrange(1, max(2, 40 // KILLS))
+        deadline, more = time.monotonic() + 120, rng.randrange(1, max(2, 24 // KILLS))
         while time.monotonic() < deadline and len(list(run.glob("*/**/*.pt"))) < began + more:
             time.sleep(0.02)
         time.sleep(rng.uniform(0, 0.5))
