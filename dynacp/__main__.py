@@ -123,8 +123,11 @@ def _train(options: argparse.Namespace, console: Console) -> None:
         else:
             make_side_by_side(plan, groups, missing, options.jobs, progressed)
     if "evaluation" in groups and all(pipeline.shelf.checksum(stage) for stage in stages_of(pipeline, "evaluation")):
-        for path in Report(pipeline).write():
+        report = Report(pipeline)
+        for path in report.write():
             console.print(str(path), soft_wrap=True)
+        console.print(report.headline(), soft_wrap=True)
+        console.print(f"Next: python -m dynacp predict {plan.run} WAV...", soft_wrap=True)
 
 
 def _plan(options: argparse.Namespace, console: Console) -> tuple[Plan, TrainingSettings]:

@@ -64,6 +64,15 @@ class Report:
         """What device students bring over the base student: value, low, high of the difference in accuracy."""
         return summary(self.draws[(SPECIFIC, STUDENT)] - self.draws[(GENERAL, STUDENT)]).T[OVERALL]
 
+    def headline(self) -> str:
+        """The two accuracies that matter most, and their difference."""
+        figures = figures_of(self.draws, self.clips.classes)
+        of_base, of_devices = (cells(figures, system, STUDENT, [OVERALL])[OVERALL] for system in SYSTEMS)
+        return (
+            f"Test split, mean over classes in %: base student {of_base}, device students {of_devices}; "
+            f"difference {_points(self.gain())} points."
+        )
+
     def budget(self) -> tuple[Ledger, Verdict]:
         """Of one model: all seven have one layout."""
         settings = self.pipeline.settings

@@ -91,10 +91,15 @@ def test_an_unseen_device_is_served_by_the_base(calm: Path) -> None:
         assert figures[("general", model, "unseen")] == figures[("device-specific", model, "unseen")]
 
 
-def test_the_same_command_again_makes_nothing_again(data: Path, copy: Path) -> None:
+def test_the_same_command_again_makes_nothing_again_but_tells_the_result(
+    data: Path, copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = seconds(copy)
     assert main(train(data, copy)) == 0
     assert seconds(copy) == before
+    out, base = capsys.readouterr().out, pd.read_csv(copy / "table2.csv").set_index("model").loc["General", "accuracy"]
+    assert "38 of 38 stages are finished already" in out
+    assert "base student " + str(base) + ", device students" in out
 
 
 def test_changed_settings_redo_what_depends_on_them_and_nothing_else(data: Path, copy: Path) -> None:
