@@ -1,8 +1,10 @@
 """Train a layout's seven models, and predict with them.
 
-python -m dynacp train table1                                        the built-in scenes, in minutes
-python -m dynacp train ARCH --data TAU --mn mn10_as_mAP_471.pt --dymn dymn10_as.pt --device cuda
-python -m dynacp predict RUN recordings/ --device-id a
+    python -m dynacp train table1                                        the built-in scenes, in minutes
+    python -m dynacp train ARCH --data TAU --mn mn10_as_mAP_471.pt --dymn dymn10_as.pt --device cuda
+    python -m dynacp predict RUN recordings/ --device-id a
+
+Training prints all its settings with their sources, may be stopped at any moment, and goes on with the same command.
 """
 
 import argparse
