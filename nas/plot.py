@@ -1,6 +1,8 @@
 """Pictures of a study: accuracy against MACs, hypervolume over trials, the importance of each choice.
 
-python -m nas.plot --study NAME
+    python -m nas.plot --study NAME
+
+The search draws the first itself; this redraws it from the study and adds the others.
 """
 
 import argparse
