@@ -96,9 +96,9 @@ def export(store: Store, trial: FrozenTrial, folder: Path) -> tuple[list[Path], 
     stem = folder / f"{store.folder.name}-{trial.number}"
     rows = pd.DataFrame([{**row._asdict(), "output": " x ".join(map(str, row.output))} for row in account.rows])
     contents = {
-        stem.with_suffix(".json"): architecture.to_json() + "\n",
+        stem.with_name(f"{stem.name}.json"): architecture.to_json() + "\n",
         stem.with_name(f"{stem.name}-ledger.csv"): rows.to_csv(index=False),
-        stem.with_suffix(".md"): (
+        stem.with_name(f"{stem.name}.md"): (
             f"# {store.folder.name}, trial {trial.number}\n\n{standing}\n\n{account.macs:,} MACs, "
             f"{account.parameters:,} parameters, {account.bytes:,} bytes in {account.dtype}: {verdict} "
             f"(convention `{account.convention}`).\n\n{table_markdown(architecture)}\n\n"
@@ -127,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
         store = Store.open(options.study, options.storage)
         trial = pick(store, options.pick, options.max_macs)
         paths, account, standing = export(store, trial, options.out or store.folder / "export")
-    except StudyError as error:
+    except (StudyError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{standing}\n\n{table_markdown(architecture_of(trial))}\n")

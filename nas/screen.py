@@ -136,8 +136,9 @@ class Screen:
             )
         self.console.print(view)
         self.note(
-            "The search score is the best of many noisy ones and flatters; the fresh means do not. The interval covers "
-            "the noise between training seeds, for all layouts compared at once, not the choice of validation clips."
+            "The search score is the best of many noisy ones and flatters; a fresh mean does not, though the best of "
+            "them does a little. The interval compares seed by seed and covers the noise between training seeds, for "
+            "all layouts at once, not the choice of validation clips."
         )
         counts = {name: sum(t.user_attrs[name] for t in store.trials) for name in ("rejected", "duplicates")}
         self.note(

@@ -112,11 +112,11 @@ def main(arguments: list[str] | None = None) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "search.lock", timeout=0):
             Search(options, screen).run()
-    except (DataError, StudyError) as error:
-        screen.error(str(error))
-        return 2
     except Timeout:
         screen.error(f"another search is running on study {options.study!r}; take another --study name, or wait.")
+        return 2
+    except (DataError, StudyError, OSError) as error:
+        screen.error(str(error))
         return 2
     except KeyboardInterrupt:
         screen.note("Stopped. Finished trials are kept; the same command goes on from there.")

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import create_trial
+from scipy.stats import multivariate_t
+from scipy.stats import t as student_t
 
 from budget.limits import Limits
 from dynacp.architecture import TABLE1
 from nas.export import _knee
-from nas.pareto import hypervolume, hypervolume_history, rescored
+from nas.pareto import dunnett_quantile, hypervolume, hypervolume_history, rescored
 from nas.plot import draw_importance, importances
 from nas.propose import DIRECTIONS, Proposal, Proposer
 from nas.score import Score
@@ -113,3 +115,25 @@ def test_importance_waits_for_enough_trials_and_then_finds_what_the_score_depend
 def test_the_knee_lies_where_accuracy_stops_being_cheap() -> None:
     assert _knee([1, 2, 3, 10, 20], [0.30, 0.50, 0.60, 0.63, 0.65]) == 2
     assert _knee([5], [0.4]) == 0
+
+
+@pytest.mark.parametrize(("comparisons", "freedom"), [(1, 10), (3, 10), (7, 14), (8, 16), (5, 200)])
+def test_the_quantile_is_that_of_the_multivariate_t(comparisons: int, freedom: int) -> None:
+    c = dunnett_quantile(comparisons, freedom)
+    if comparisons == 1:
+        assert c == pytest.approx(student_t.ppf(0.975, freedom), abs=2e-3)
+    shape = 0.5 * (np.eye(comparisons) + 1)
+    limit = np.full(comparisons, c)
+    inside = multivariate_t(shape=shape, df=freedom, seed=0).cdf(limit, lower_limit=-limit)
+    assert inside == pytest.approx(0.95, abs=2e-3)
+
+
+def test_what_a_seed_does_to_all_layouts_alike_does_not_widen_the_interval(tmp_path: Path) -> None:
+    store = stored(tmp_path, [0.5, 0.9])
+    for seed, luck in enumerate((-0.2, 0.0, 0.2)):
+        store.add_rescore(store.trials[0], seed, 0.40 + luck + 0.01 * (seed == 0))
+        store.add_rescore(store.trials[1], seed, 0.50 + luck + 0.01 * (seed == 1))
+    entry = next(entry for entry in rescored(store) if entry.trial.number == 1)
+    # differences 0.09, 0.11, 0.10: t = 0.1 / (0.01 / sqrt(3)) on 2 degrees of freedom, as a paired test has it
+    assert entry.high - entry.difference == pytest.approx(student_t.ppf(0.975, 2) * 0.01 / 3**0.5, rel=2e-3)
+    assert entry.verdict == "better"
