@@ -64,8 +64,7 @@ class Pipeline:
                 f'give a layout with "input": [{given[0]}, {given[1]}], or change `front_end` with --set.'
             )
         try:
-            for family in FAMILIES:
-                self.settings.teachers.build(family, self.classes)
+            self.settings.teachers.check(self.classes)
         except CheckpointError:
             raise
         except ValueError as error:

@@ -1,6 +1,7 @@
 """What a run reached: the report's tables 2 and 3 for this run, the budget of each model, and two pictures."""
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -64,10 +65,14 @@ class Report:
         """What device students bring over the base student: value, low, high of the difference in accuracy."""
         return summary(self.draws[(SPECIFIC, STUDENT)] - self.draws[(GENERAL, STUDENT)]).T[OVERALL]
 
+    @cached_property
+    def figures(self) -> pd.DataFrame:
+        """As `figures_of` gives them."""
+        return figures_of(self.draws, self.clips.classes)
+
     def headline(self) -> str:
         """The two accuracies that matter most, and their difference."""
-        figures = figures_of(self.draws, self.clips.classes)
-        of_base, of_devices = (cells(figures, system, STUDENT, [OVERALL])[OVERALL] for system in SYSTEMS)
+        of_base, of_devices = (cells(self.figures, system, STUDENT, [OVERALL])[OVERALL] for system in SYSTEMS)
         return (
             f"Test split, mean over classes in %: base student {of_base}, device students {of_devices}; "
             f"difference {_points(self.gain())} points."
@@ -84,7 +89,6 @@ class Report:
 
     def write(self) -> list[Path]:
         """report.md, figures.csv, table2.csv, table3.csv, budget.csv, confusion.png and devices.png."""
-        figures = figures_of(self.draws, self.clips.classes)
         account, verdict = self.budget()
         budget = pd.DataFrame(
             {
@@ -96,10 +100,10 @@ class Report:
                 "verdict": str(verdict),
             }
         )
-        table2, table3 = self._table2(figures), self._table3(figures)
+        table2, table3 = self._table2(), self._table3()
         texts = {
             "report.md": self._markdown(table2, table3, budget),
-            "figures.csv": figures.to_csv(index=False),
+            "figures.csv": self.figures.to_csv(index=False),
             "table2.csv": table2.to_csv(index=False),
             "table3.csv": table3.to_csv(index=False),
             "budget.csv": budget.to_csv(index=False),
@@ -107,26 +111,26 @@ class Report:
         for name, text in texts.items():
             with written_whole(self.folder / name) as partial:
                 partial.write_text(text, encoding="utf-8")
-        return [*(self.folder / name for name in texts), self._draw_confusion(), self._draw_devices(figures)]
+        return [*(self.folder / name for name in texts), self._draw_confusion(), self._draw_devices()]
 
-    def _table2(self, figures: pd.DataFrame) -> pd.DataFrame:
+    def _table2(self) -> pd.DataFrame:
         """Real, seen, unseen and accuracy of teachers and students."""
         measures = [*self.bootstrap.groups, OVERALL]
         rows = [
             {
                 "system": system,
                 "model": _student_name(system) if model == STUDENT else model,
-                **cells(figures, system, model, measures),
+                **cells(self.figures, system, model, measures),
             }
             for system in SYSTEMS
             for model in (*ENSEMBLES, STUDENT)
         ]
         return pd.DataFrame(rows)
 
-    def _table3(self, figures: pd.DataFrame) -> pd.DataFrame:
+    def _table3(self) -> pd.DataFrame:
         """Accuracy of the students by class and by device."""
         measures = [*self.bootstrap.tested_classes, *self.bootstrap.tested_devices]
-        columns = {_student_name(system): cells(figures, system, STUDENT, measures) for system in SYSTEMS}
+        columns = {_student_name(system): cells(self.figures, system, STUDENT, measures) for system in SYSTEMS}
         return pd.DataFrame(columns).rename_axis("class or device").reset_index()
 
     def _markdown(self, table2: pd.DataFrame, table3: pd.DataFrame, budget: pd.DataFrame) -> str:
@@ -171,9 +175,9 @@ class Report:
         axes.set_title("Device-specific students: % of each scene's clips", loc="left", weight="bold")
         return _saved(figure, self.folder / "confusion.png")
 
-    def _draw_devices(self, figures: pd.DataFrame) -> Path:
-        wanted = figures[figures["measure"].isin(self.bootstrap.tested_devices)]
-        label = wanted["model"].where(wanted["model"] != STUDENT, "student") + ", " + wanted["system"]
+    def _draw_devices(self) -> Path:
+        wanted = self.figures[self.figures["measure"].isin(self.bootstrap.tested_devices)]
+        label = wanted["model"] + ", " + wanted["system"]
         grid = (wanted.assign(label=label).pivot(index="label", columns="measure", values="value") * 100).loc[
             list(dict.fromkeys(label)), list(self.bootstrap.tested_devices)
         ]

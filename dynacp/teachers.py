@@ -81,6 +81,11 @@ class TeacherSettings:
             )
         return mn_initialised_dymn(network, classes) if family == "dymn" and isinstance(network, MN) else network
 
+    def check(self, classes: int) -> None:
+        """Raise `ValueError` (of a checkpoint: `CheckpointError`) for what no teacher can be built from."""
+        for family in FAMILIES:
+            self.build(family, classes)
+
     def identity(self) -> dict[str, object]:
         """All that the teachers depend on, and nothing that they do not; checkpoints by content."""
         return {

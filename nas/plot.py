@@ -136,7 +136,7 @@ def _hypervolume(store: Store, axes: Axes) -> None:
 
 
 def importances(store: Store) -> dict[str, float]:
-    """The share of the accuracy's variance that Optuna ascribes to each choice.
+    """How much each choice matters for reaching the best tenth of the search scores, as Optuna's default has it.
 
     Optuna ranks for low values, hence the minus, and it warns of that each time.
     """

@@ -26,7 +26,6 @@ from budget.limits import Limits
 from dynacp.architecture import TABLE1, Architecture, with_classes
 from dynacp.data import DataError
 from dynacp.scenes import write_scenes
-from dynacp.teachers import FAMILIES
 from nas.material import Material, load_material
 from nas.pareto import rescored
 from nas.plot import draw_pareto
@@ -145,7 +144,10 @@ class Search:
     def run(self) -> None:
         device = _device(self.options.device)
         material = self.material(device)
-        self._try_teachers(len(material.classes))
+        try:
+            self.teachers.check(len(material.classes))
+        except ValueError as error:
+            raise StudyError(str(error)) from None
         frame = with_classes(TABLE1, len(material.classes))
         self.space = Space(frame)
         self.store = Store.create_or_resume(self.options.study, self.options.storage, self._settings(material))
@@ -158,14 +160,6 @@ class Search:
         self.store.write_tables()
         pictures = draw_pareto(self.store)
         self.screen.conclude(self.store, rescored(self.store), pictures)
-
-    def _try_teachers(self, classes: int) -> None:
-        """Refuse what no teacher can be built from before a study is made with it."""
-        try:
-            for family in FAMILIES:
-                self.teachers.build(family, classes)
-        except ValueError as error:
-            raise StudyError(str(error)) from None
 
     def _unfinished(self) -> bool:
         return len(self.store.trials) < self.options.trials or any(self._missing_rescores())
