@@ -214,22 +214,40 @@ class BlockLike(Protocol):
 def network_layers(frame: Architecture, blocks: Iterable[BlockLike]) -> Iterator[Layer]:
     """Layers of `frame` with these blocks in place of its own: blocks of arrays stand for many networks at once."""
     shape: Shape = (1, *frame.input)
+    for layer in stem_layers(frame):
+        shape = layer.output
+        yield layer
+    for number, block in enumerate(blocks, start=1):
+        yield from block_layers(frame, f"blocks.{number}", block, shape)
+        shape = shape_after(block, shape)
+    yield from head_layers(frame, shape)
+
+
+def shape_after(block: BlockLike, shape: Shape) -> Shape:
+    """What leaves a block that such a (channels, frequency, time) enters."""
+    (_, frequency, time), (down, along) = shape, block.stride
+    return block.out, (frequency + down - 1) // down, (time + along - 1) // along
+
+
+def stem_layers(frame: Architecture) -> Iterator[Layer]:
+    shape: Shape = (1, *frame.input)
     for number, channels in enumerate(frame.stem, start=1):
         conv = Conv2d(f"stem.conv{number}", shape, channels, 3, STEM_STRIDE, 1, 1, 1, False, True)
         shape = conv.output
         yield conv
         yield BatchNorm2d(f"stem.norm{number}", shape, True)
-    for number, block in enumerate(blocks, start=1):
-        yield from _block_layers(frame, f"blocks.{number}", block, shape)
-        (_, frequency, time), (down, along) = shape, block.stride
-        shape = (block.out, (frequency + down - 1) // down, (time + along - 1) // along)
+
+
+def head_layers(frame: Architecture, shape: Shape) -> Iterator[Layer]:
+    """The layers behind the last block, which `shape` leaves."""
     head = Conv2d("head.conv", shape, frame.classes, 1, (1, 1), 0, 1, 1, False, True)
     yield head
     yield BatchNorm2d("head.norm", head.output, True)
     yield GlobalAveragePool("head.pool", head.output)
 
 
-def _block_layers(frame: Architecture, name: str, block: BlockLike, shape: Shape) -> Iterator[Layer]:
+def block_layers(frame: Architecture, name: str, block: BlockLike, shape: Shape) -> Iterator[Layer]:
+    """The layers of a block that `shape` enters."""
     parallel_pool, average = frame.family == "dpcp", frame.pool == "average"
     norm_on_depthwise = frame.norm == "depthwise"
     expanded, stride, dilation = block.expanded, block.stride, block.dilation

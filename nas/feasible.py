@@ -1,76 +1,265 @@
-"""What fits: exact counts of many networks at once, from the formulas that count one."""
+"""What fits, exactly and without listing it: the space as a walk, and what each place of the walk still allows.
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+A network is a walk. It starts where the stem ends; each block moves it to another state, (channels, frequency, time),
+for a price in parameters and MACs that depends on the state and the block alone; the head ends it. Prices add up, so
+what is left of the limits decides how a walk can go on. Dilations cost nothing and are left out of the walk.
+
+Prices are multiples of a large unit (16 of each in the default space), so a table over all parameters that may be left
+is short. `Ahead` holds such tables for a state and a number of blocks to come.
+"""
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
+from math import gcd
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from budget.conventions import DCASE, Convention
-from budget.ledger import bytes_per_parameter, totals
+from budget.layers import Layer
+from budget.ledger import DEFAULT_DTYPE, bytes_per_parameter, totals
 from budget.limits import Limits
-from dynacp.architecture import Architecture, network_layers
-from nas.space import BlockColumns, IntArray, Space, encodings
+from dynacp.architecture import PLAIN, Architecture, Block, block_layers, head_layers, shape_after, stem_layers
+from nas.space import FORMS, BlockColumns, IntArray, Option, Space
 
-BATCH = 20_000
-"""Networks counted at once: enough to make numpy's overhead vanish, few enough to stay in a few megabytes."""
-
-
-def count(architectures: Sequence[Architecture], *, convention: Convention = DCASE) -> IntArray:
-    """Parameters and MACs, [networks, 2], in the order given."""
-    alike: dict[Any, list[int]] = defaultdict(list)
-    for index, network in enumerate(architectures):
-        frame = (network.input, network.classes, network.stem, network.family, network.pool, network.norm)
-        alike[(len(network.blocks), frame)].append(index)
-    counts = np.empty((len(architectures), 2), dtype=np.int64)
-    for indices in alike.values():
-        blocks = zip(*(architectures[index].blocks for index in indices), strict=True)
-        cost = totals(network_layers(architectures[indices[0]], map(_columns, blocks)), convention=convention)
-        counts[indices, 0], counts[indices, 1] = cost
-    return counts
+NEVER = 1 << 60
+"""More MACs than any network has."""
 
 
-def _columns(blocks: Sequence[Any]) -> BlockColumns:
-    fields = np.array([(b.expanded, b.out, b.dilation, b.residual, *b.stride) for b in blocks], dtype=np.int64).T
-    expanded, out, dilation, residual, frequency, time = fields
-    return BlockColumns(expanded, out, dilation, residual, (frequency, time))
+class State(NamedTuple):
+    """What enters a block, or the head."""
+
+    channels: int
+    frequency: int
+    time: int
 
 
-def count_choices(space: Space, choices: Mapping[str, npt.NDArray[Any]], *, convention: Convention = DCASE) -> IntArray:
-    """Parameters and MACs, [encodings, 2], of encodings as `Space.sample` gives them, without decoding them."""
-    counts = np.empty((len(choices["blocks"]), 2), dtype=np.int64)
-    for blocks in range(space.min_blocks, space.max_blocks + 1):
-        chosen = choices["blocks"] == blocks
-        alike = {name: column[chosen] for name, column in choices.items()}
-        cost = totals(network_layers(space.frame, space.columns(alike, blocks)), convention=convention)
-        counts[chosen, 0], counts[chosen, 1] = cost
-    return counts
+class Price(NamedTuple):
+    """What a block or the head costs, or what is left for them."""
+
+    parameters: int
+    macs: int
 
 
-def sample_fitting(
-    space: Space, limits: Limits, dtype: str, *, proposals: int, rng: np.random.Generator
-) -> list[dict[str, Any]]:
-    """The encodings among `proposals` uniform ones whose networks fit."""
-    choices = space.sample(proposals, rng)
-    fits = _fits(space, limits, dtype, choices)
-    return list(encodings({name: column[fits] for name, column in choices.items()}))
+class Move(NamedTuple):
+    """Blocks that lead from one state to `to` for one price, in units; dilations apart."""
+
+    to: State
+    parameters: int
+    macs: int
+    options: tuple[Option, ...]
 
 
-def _fits(space: Space, limits: Limits, dtype: str, choices: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
-    parameters, macs = count_choices(space, choices).T
-    return limits.allow(bytes=parameters * bytes_per_parameter(dtype), macs=macs)
+@dataclass(frozen=True)
+class Ahead:
+    """Of the ways to go on from a state that take at most so many parameters: tables [parameters in units + 1].
+
+    `least` and `most` are the fewest and the most MACs among them, in units (`NEVER` and -`NEVER` where there is no
+    way). `ways` is their number, modulo 2^64.
+    """
+
+    least: IntArray
+    most: IntArray
+    ways: npt.NDArray[np.uint64]
 
 
-def share_that_fits(
-    space: Space, limits: Limits, dtype: str, *, proposals: int, rng: np.random.Generator
-) -> dict[int, tuple[int, int]]:
-    """By number of blocks: how many of `proposals` uniform encodings fit, and how many were drawn."""
-    tally = {blocks: np.zeros(2, dtype=np.int64) for blocks in range(space.min_blocks, space.max_blocks + 1)}
-    for start in range(0, proposals, BATCH):
-        choices = space.sample(min(BATCH, proposals - start), rng)
-        fits = _fits(space, limits, dtype, choices)
-        for blocks, pair in tally.items():
-            chosen = choices["blocks"] == blocks
-            pair += (int(np.sum(fits & chosen)), int(np.sum(chosen)))
-    return {blocks: (int(fit), int(drawn)) for blocks, (fit, drawn) in tally.items()}
+class Feasible:
+    """The layouts of a space that keep the limits at an inference dtype, by the challenge's rule."""
+
+    def __init__(self, space: Space, limits: Limits, dtype: str = DEFAULT_DTYPE) -> None:
+        self.space, self.limits, self.dtype = space, limits, dtype
+        stem = list(stem_layers(space.frame))
+        self.start = State(*(int(number) for number in stem[-1].output))
+        self._stem = self._total(stem)
+        self._moves: dict[State, list[Move]] = {}
+        self._ahead: dict[tuple[State, int], Ahead] = {}
+
+    def moves(self, state: State) -> list[Move]:
+        """All blocks that can follow, those of one price together."""
+        if state not in self._moves:
+            alike = defaultdict[tuple[State, Price], list[Option]](list)
+            for option, to, price in self._options[state]:
+                alike[to, price].append(option)
+            self._moves[state] = [
+                Move(to, price.parameters // self._unit.parameters, price.macs // self._unit.macs, tuple(options))
+                for (to, price), options in alike.items()
+            ]
+        return self._moves[state]
+
+    def end(self, state: State) -> Price:
+        """What the head costs behind a state, in units, beyond the part that it always costs."""
+        parameters, macs = self._ends[state]
+        return Price(
+            (parameters - self._end.parameters) // self._unit.parameters, (macs - self._end.macs) // self._unit.macs
+        )
+
+    @cached_property
+    def budget(self) -> Price:
+        """What the limits leave for blocks, and for heads that cost more than the least, in units; perhaps negative."""
+        parameters = self.limits.max_bytes // bytes_per_parameter(self.dtype)
+        left = parameters - self._stem.parameters - self._end.parameters
+        return Price(left // self._unit.parameters, self.macs_within(self.limits.max_macs))
+
+    def macs_within(self, max_macs: int) -> int:
+        """The same for another limit of MACs."""
+        return (max_macs - self._stem.macs - self._end.macs) // self._unit.macs
+
+    def ahead(self, state: State, blocks: int) -> Ahead:
+        """What so many blocks and the head can do from here."""
+        key = (state, blocks)
+        if key not in self._ahead:
+            exact = self._at_the_end(state) if blocks == 0 else self._one_block_on(state, blocks)
+            self._ahead[key] = exact
+        return self._ahead[key]
+
+    def _at_the_end(self, state: State) -> Ahead:
+        ahead, (parameters, macs) = self._nothing(), self.end(state)
+        ahead.least[parameters:], ahead.most[parameters:], ahead.ways[parameters:] = macs, macs, 1
+        return ahead
+
+    def _one_block_on(self, state: State, blocks: int) -> Ahead:
+        ahead = self._nothing()
+        for to, parameters, macs, options in self.moves(state):
+            if parameters <= self.budget.parameters:
+                beyond, left = self.ahead(to, blocks - 1), len(ahead.ways) - parameters
+                least, most, counted = ahead.least[parameters:], ahead.most[parameters:], ahead.ways[parameters:]
+                np.minimum(least, beyond.least[:left] + macs, out=least)
+                np.maximum(most, beyond.most[:left] + macs, out=most)
+                counted += beyond.ways[:left] * np.uint64(len(options))
+        return ahead
+
+    def _nothing(self) -> Ahead:
+        size = max(self.budget.parameters + 1, 0)
+        least = np.full(size, NEVER, dtype=np.int64)
+        return Ahead(least, -least, np.zeros(size, dtype=np.uint64))
+
+    def allows(self, state: State, blocks: int, parameters: int, macs: int) -> bool:
+        """Whether from here, with so much left in units, so many blocks and the head still fit."""
+        return parameters >= 0 and bool(self.ahead(state, blocks).least[parameters] <= macs)
+
+    def sample(self, blocks: int, size: int, rng: np.random.Generator) -> list[Architecture]:
+        """`size` networks of so many blocks, each time any that fits as likely as any other.
+
+        Walks are drawn exactly uniformly from those whose parameters fit, and those with too many MACs thrown away.
+        Raises `ValueError` where none fits.
+        """
+        if not self.allows(self.start, blocks, *self.budget):
+            raise ValueError(
+                f"no network of {blocks} blocks fits {self.limits.max_bytes:,} bytes and {self.limits.max_macs:,} MACs."
+            )
+        networks: list[Architecture] = []
+        while len(networks) < size:
+            if (walk := self._sampled(blocks, rng)) is not None:
+                networks.append(replace(self.space.frame, blocks=walk))
+        return networks
+
+    def _sampled(self, blocks: int, rng: np.random.Generator) -> tuple[Block, ...] | None:
+        state, left, chosen = self.start, self.budget, []
+        for to_come in reversed(range(blocks)):
+            moves = [move for move in self.moves(state) if move.parameters <= left.parameters]
+            ways = [
+                len(move.options) * int(self.ahead(move.to, to_come).ways[left.parameters - move.parameters])
+                for move in moves
+            ]
+            drawn = int(rng.integers(sum(ways), dtype=np.uint64))
+            move = moves[bisect_right(list(accumulate(ways)), drawn)]
+            state, left = move.to, Price(left.parameters - move.parameters, left.macs - move.macs)
+            if not self.allows(state, to_come, *left):
+                return None
+            option = move.options[rng.integers(len(move.options))]
+            chosen.append(replace(option.block, dilation=int(rng.choice(self.space.dilations))))
+        return tuple(chosen)
+
+    def next_choice(self, chosen: Mapping[str, Any]) -> tuple[str, list[Any]] | None:
+        """After these choices of an encoding: the next one to make, and those of its values that lead to what fits.
+
+        Choices are made in this order: the number of blocks, then for each block its form, its expansion, its width
+        (of a plain form) and its dilation. None when all are made. Raises `ValueError` after choices that lead to
+        nothing that fits.
+        """
+        space, state, left = self.space, self.start, self.budget
+        if "blocks" not in chosen:
+            numbers = range(space.min_blocks, space.max_blocks + 1)
+            return "blocks", [blocks for blocks in numbers if self.allows(state, blocks, *left)]
+        for number in range(1, chosen["blocks"] + 1):
+            open_options = self.open_options(state, chosen["blocks"] - number, left)
+            for choice in ("form", "expansion", "width"):
+                name, values = f"{choice}_{number}", [getattr(option, choice) for option, _ in open_options]
+                if choice == "width" and FORMS[chosen[f"form_{number}"]][0] != PLAIN:
+                    continue
+                if name not in chosen:
+                    return name, list(dict.fromkeys(values))
+                open_options = [each for each, value in zip(open_options, values, strict=True) if value == chosen[name]]
+            if not open_options:
+                raise ValueError(f"after the choices for block {number} nothing fits any more: {dict(chosen)}.")
+            if f"dilation_{number}" not in chosen:
+                return f"dilation_{number}", list(space.dilations)
+            ((_, move),) = open_options
+            state, left = move.to, Price(left.parameters - move.parameters, left.macs - move.macs)
+        return None
+
+    def open_options(self, state: State, to_come: int, left: Price) -> list[tuple[Option, Move]]:
+        """The blocks that can follow, behind which so many more still fit."""
+        return [
+            (option, move)
+            for move in self.moves(state)
+            if self.allows(move.to, to_come, left.parameters - move.parameters, left.macs - move.macs)
+            for option in move.options
+        ]
+
+    def walks(self, blocks: int) -> int:
+        """How many walks of so many blocks there are, whether they fit or not."""
+        ways = {self.start: 1}
+        for _ in range(blocks):
+            arriving = Counter[State]()
+            for state, number in ways.items():
+                for move in self.moves(state):
+                    arriving[move.to] += number * len(move.options)
+            ways = dict(arriving)
+        return sum(ways.values())
+
+    @cached_property
+    def _options(self) -> dict[State, list[tuple[Option, State, Price]]]:
+        """By state that can enter a block: each block that can follow, where it leads, and its price in full."""
+        options: dict[State, list[tuple[Option, State, Price]]] = {}
+        entering = {self.start}
+        for _ in range(self.space.max_blocks):
+            options |= {state: self._following(state) for state in entering - options.keys()}
+            entering = {to for state in entering for _, to, _ in options[state]}
+        return options
+
+    def _following(self, state: State) -> list[tuple[Option, State, Price]]:
+        options = self.space.following(state.channels)
+        columns = BlockColumns.of([option.block for option in options])
+        cost = totals(block_layers(self.space.frame, "block", columns, state))
+        to = np.stack(np.broadcast_arrays(*shape_after(columns, state)), axis=1).tolist()
+        prices = np.stack(np.broadcast_arrays(*cost), axis=1).tolist()
+        return [(option, State(*t), Price(*p)) for option, t, p in zip(options, to, prices, strict=True)]
+
+    @cached_property
+    def _ends(self) -> dict[State, Price]:
+        """By state that can enter the head: what the head costs."""
+        states = {self.start} | {to for options in self._options.values() for _, to, _ in options}
+        return {state: self._total(head_layers(self.space.frame, state)) for state in states}
+
+    @cached_property
+    def _end(self) -> Price:
+        """What the head costs at least."""
+        parameters, macs = zip(*self._ends.values(), strict=True)
+        return Price(min(parameters), min(macs))
+
+    @cached_property
+    def _unit(self) -> Price:
+        """The largest units that divide every price of a block, and every difference between heads."""
+        prices = {price for options in self._options.values() for _, _, price in options}
+        prices |= {Price(p - self._end.parameters, m - self._end.macs) for p, m in self._ends.values()}
+        parameters, macs = zip(*prices, strict=True)
+        return Price(gcd(*parameters), gcd(*macs))
+
+    def _total(self, layers: Iterable[Layer]) -> Price:
+        cost = totals(layers)
+        return Price(int(cost.parameters), int(cost.macs))

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from budget.ledger import bytes_per_parameter, totals
 from budget.limits import Limits
 from dynacp.architecture import Architecture
-from nas.feasible import sample_fitting
+from nas.counting import sample_fitting
 from nas.space import Space
 
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from budget.limits import Limits
 from dynacp.teachers import FAMILIES, Ensemble, TeacherSettings
-from nas.feasible import share_that_fits
+from nas.counting import share_that_fits
 from nas.material import Material
 from nas.pareto import Rescored
 from nas.space import Space

@@ -6,7 +6,7 @@ that enter and leaves the width unread; so do blocks beyond the chosen number wi
 many to one, and candidates are compared as `Architecture`, which is one to one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -51,6 +51,22 @@ class BlockColumns(NamedTuple):
     dilation: IntArray
     residual: IntArray
     stride: tuple[IntArray, IntArray]
+
+    @classmethod
+    def of(cls, blocks: Sequence[Block]) -> "BlockColumns":
+        """One block of each network."""
+        fields = np.array([(b.expanded, b.out, b.dilation, b.residual, *b.stride) for b in blocks], dtype=np.int64).T
+        expanded, out, dilation, residual, frequency, time = fields
+        return cls(expanded, out, dilation, residual, (frequency, time))
+
+
+class Option(NamedTuple):
+    """A block, and the choices that `Space.decode` makes it from."""
+
+    form: str
+    expansion: float
+    width: int
+    block: Block
 
 
 @dataclass(frozen=True)
@@ -123,6 +139,16 @@ class Space:
             raise ValueError(f"block {number}: {block} has a width or dilation outside the space.")
         form = f"{block.residual} {block.stride[0]}x{block.stride[1]}"
         return {"dilation": block.dilation, "form": form, "expansion": expansion, "width": block.out}
+
+    def following(self, channels: int) -> list["Option"]:
+        """Every block that may follow so many channels, each once; dilations, which any block may have, apart."""
+        expansions = {int(expanded_channels(channels, expansion)): expansion for expansion in self.expansions}
+        return [
+            Option(form, expansion, out, Block(expanded, out, self.dilations[0], residual, stride))
+            for form, (residual, stride) in FORMS.items()
+            for out in (self.widths if residual == PLAIN else (channels,))
+            for expanded, expansion in expansions.items()
+        ]
 
     def sample(self, size: int, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
         """`size` uniform encodings, a column [size] per choice, as `RandomSampler` would draw them one by one."""

@@ -16,7 +16,7 @@ import torch
 
 from budget.limits import Limits
 from dynacp.architecture import TABLE1, Architecture, with_classes
-from nas.feasible import count, sample_fitting
+from nas.counting import count, sample_fitting
 from nas.screen import Screen
 from nas.search import Search, parser
 from nas.space import Space

@@ -1,56 +1,138 @@
-"""Counting many networks at once."""
+"""What fits, against listing every network of small spaces."""
 
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import pytest
-from layouts import random_layouts
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
 
-from budget.conventions import CONVENTIONS, Convention
 from budget.ledger import totals
 from budget.limits import Limits
-from dynacp.architecture import BASELINE, TABLE1
-from nas.feasible import count, count_choices, sample_fitting, share_that_fits
-from nas.space import Space, encodings
-
-SPACE = Space()
-
-
-@pytest.mark.parametrize("convention", CONVENTIONS.values(), ids=CONVENTIONS)
-def test_many_at_once_count_as_one_by_one_under_every_convention(convention: Convention) -> None:
-    mixed = [
-        TABLE1,
-        BASELINE,
-        replace(TABLE1, norm="depthwise", pool="maximum", classes=7),
-        *random_layouts(300, seed=7),
-    ]
-    wanted = [tuple(totals(network.layers(), convention=convention)) for network in mixed]
-    assert count(mixed, convention=convention).tolist() == [list(cost) for cost in wanted]
+from dynacp.architecture import PLAIN, Architecture, Block
+from nas import census
+from nas.census import Census
+from nas.counting import count
+from nas.feasible import Feasible
+from nas.space import FORMS, Space, expanded_channels
 
 
-def test_encodings_count_as_the_networks_they_decode_to() -> None:
-    columns = SPACE.sample(500, np.random.default_rng(8))
-    networks = [SPACE.decode(choices) for choices in encodings(columns)]
-    assert (count_choices(SPACE, columns) == count(networks)).all()
+def every_network(space: Space, blocks: int) -> Iterator[Architecture]:
+    """All networks of so many blocks, from the definition of the space alone."""
+
+    def following(channels: int) -> Iterator[Block]:
+        expansions = {int(expanded_channels(channels, each)) for each in space.expansions}
+        for (residual, stride), expanded, dilation in product(FORMS.values(), expansions, space.dilations):
+            for out in space.widths if residual == PLAIN else (channels,):
+                yield Block(expanded, out, dilation, residual, stride)
+
+    def longer(chosen: tuple[Block, ...]) -> Iterator[tuple[Block, ...]]:
+        if len(chosen) == blocks:
+            yield chosen
+        else:
+            for block in following(chosen[-1].out if chosen else space.frame.stem[1]):
+                yield from longer((*chosen, block))
+
+    return (replace(space.frame, blocks=chosen) for chosen in longer(()))
 
 
-def test_what_is_sampled_to_fit_fits_and_what_is_left_out_does_not() -> None:
-    limits = Limits(max_bytes=100_000, max_macs=12_000_000)
-    fitting = sample_fitting(SPACE, limits, "float16", proposals=400, rng=np.random.default_rng(9))
-    columns = SPACE.sample(400, np.random.default_rng(9))
-    parameters, macs = count_choices(SPACE, columns).T
-    wanted = np.sum((2 * parameters <= 100_000) & (macs <= 12_000_000))
-    assert 0 < len(fitting) == wanted < 400
-    for choices in fitting:
-        cost = totals(SPACE.decode(choices).layers())
-        assert limits.allow(bytes=2 * int(cost.parameters), macs=int(cost.macs))
+@dataclass(frozen=True)
+class Listed:
+    """All networks of a small space, and what they cost."""
+
+    networks: list[Architecture]
+    bytes: np.ndarray
+    macs: np.ndarray
+
+    def fitting(self, limits: Limits) -> set[Architecture]:
+        fits = limits.allow(bytes=self.bytes, macs=self.macs)
+        return {network for network, fit in zip(self.networks, fits, strict=True) if fit}
 
 
-def test_most_of_the_space_does_not_fit_and_longer_networks_fit_less() -> None:
-    share = share_that_fits(SPACE, Limits(), "float16", proposals=20_000, rng=np.random.default_rng(0))
-    assert sum(drawn for _, drawn in share.values()) == 20_000
-    shares = [fit / drawn for fit, drawn in share.values()]
-    assert shares == sorted(shares, reverse=True)
-    assert sum(fit for fit, _ in share.values()) / 20_000 < 0.3
-    bytes_of_float32 = share_that_fits(SPACE, Limits(), "float32", proposals=20_000, rng=np.random.default_rng(0))
-    assert all(bytes_of_float32[blocks][0] < share[blocks][0] for blocks in share)
+def listed(space: Space, blocks: int) -> Listed:
+    networks = list(every_network(space, blocks))
+    costs = np.array([totals(network.layers()) for network in networks], dtype=np.int64)
+    return Listed(networks, 2 * costs[:, 0], costs[:, 1])
+
+
+FRAME = Architecture((Block(16, 16),), input=(64, 23), classes=3, stem=(4, 16))
+SMALL = Space(FRAME, 1, 3, dilations=(1, 2), expansions=(1.5, 2.1), widths=(8, 16, 24))
+LISTED = {blocks: listed(SMALL, blocks) for blocks in (1, 2)}
+
+
+@st.composite
+def limits(draw: st.DrawFn) -> Limits:
+    """From less than the smallest of two blocks to more than the largest."""
+    known = LISTED[2]
+    return Limits(
+        draw(st.integers(int(known.bytes.min()) - 99, int(known.bytes.max()) + 99)),
+        draw(st.integers(int(known.macs.min()) - 999, int(known.macs.max()) + 999)),
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(limits(), st.sampled_from([1, 2]), st.sampled_from([0, 4, 10**12]))
+def test_as_many_fit_as_listing_every_network_finds(limits: Limits, blocks: int, listing: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(census, "LISTING", listing)  # from always listing ways to always walking on
+        counted = Census(Feasible(SMALL, limits)).count(blocks, limits.max_macs)
+    assert counted == len(LISTED[blocks].fitting(limits))
+
+
+@pytest.mark.parametrize("listing", [0, 4, 10**12])
+def test_networks_of_the_default_choices_count_as_in_bulk(listing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(census, "LISTING", listing)
+    space = Space(min_blocks=3, max_blocks=3, dilations=(1,), expansions=(1.5, 3.3), widths=(16, 48, 128))
+    parameters, macs = count(list(every_network(space, 3))).T
+    limits = Limits(2 * int(np.quantile(parameters, 0.6)), int(np.quantile(macs, 0.4)))
+    counting = Census(Feasible(space, limits))
+    for max_macs in (limits.max_macs, limits.max_macs // 2):  # what was found out for one serves the other
+        fitting = np.sum(limits.allow(bytes=2 * parameters, macs=macs) & (macs <= max_macs))
+        assert 0 < counting.count(3, max_macs) == fitting < len(macs)
+
+
+@settings(max_examples=25, deadline=None)
+@given(limits())
+def test_choices_are_offered_where_a_layout_that_fits_has_them_and_nowhere_else(limits: Limits) -> None:
+    space = replace(SMALL, max_blocks=2)
+    feasible, fitting = Feasible(space, limits), LISTED[1].fitting(limits) | LISTED[2].fitting(limits)
+    reached = set()
+
+    def follow(chosen: dict[str, object]) -> None:
+        following = feasible.next_choice(chosen)
+        if following is None:
+            reached.add(space.decode(chosen))
+            return
+        name, values = following
+        assert values or not chosen  # a choice that was offered leads on
+        for value in values:
+            follow({**chosen, name: value})
+
+    follow({})
+    assert reached == fitting
+
+
+def test_choices_that_lead_to_nothing_are_refused_with_the_block() -> None:
+    feasible = Feasible(Space(), Limits(max_macs=6_000_000))
+    chosen = {"blocks": 4, "form_1": "1 1x1", "expansion_1": 3.3, "width_1": 128}
+    with pytest.raises(ValueError, match="block 1 nothing fits"):
+        feasible.next_choice(chosen)
+
+
+def test_sampled_layouts_fit_and_each_is_as_likely_as_any_other() -> None:
+    known = LISTED[2]
+    limits = Limits(int(np.quantile(known.bytes, 0.3)), int(np.quantile(known.macs, 0.05)))
+    fitting = known.fitting(limits)
+    sampled = Counter(Feasible(SMALL, limits).sample(2, 40 * len(fitting), np.random.default_rng(3)))
+    assert 50 < len(fitting) < 1_000
+    assert set(sampled) == fitting
+    assert chisquare(list(sampled.values())).pvalue > 1e-3  # one seed, so one outcome: no test by chance
+
+
+def test_nothing_is_sampled_where_nothing_fits() -> None:
+    with pytest.raises(ValueError, match="no network of 2 blocks fits 1,000 bytes"):
+        Feasible(SMALL, Limits(max_bytes=1_000)).sample(2, 1, np.random.default_rng(0))

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, create_trial
 
 from budget.limits import Limits
 from dynacp.architecture import TABLE1, Architecture
-from nas.feasible import count
+from nas.counting import count
 from nas.propose import (
     SAMPLERS,
     STARTUP_TRIALS,
