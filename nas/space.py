@@ -69,6 +69,15 @@ class Option(NamedTuple):
     block: Block
 
 
+class Change(NamedTuple):
+    """A choice of an encoding, its value, another value, and the network with that."""
+
+    name: str
+    now: Any
+    value: Any
+    architecture: Architecture
+
+
 @dataclass(frozen=True)
 class Space:
     """Choices per block. `frame` gives what is not searched: input, classes, stem, block family."""
@@ -140,6 +149,22 @@ class Space:
         form = f"{block.residual} {block.stride[0]}x{block.stride[1]}"
         return {"dilation": block.dilation, "form": form, "expansion": expansion, "width": block.out}
 
+    def single_changes(self, architecture: Architecture) -> list["Change"]:
+        """Every network that one choice made otherwise gives, each once.
+
+        A width that changes takes along the widths of the blocks behind it that keep theirs. Raises `ValueError` for
+        a network outside the space.
+        """
+        choices, changes = self.encode(architecture), list[Change]()
+        seen = {architecture}
+        for name in sorted(self.read(choices), key=list(choices).index):
+            for value in _values(self.distributions()[name]):
+                changed = self.decode({**choices, name: value})
+                if changed not in seen:
+                    seen.add(changed)
+                    changes.append(Change(name, choices[name], value, changed))
+        return changes
+
     def following(self, channels: int) -> list["Option"]:
         """Every block that may follow so many channels, each once; dilations, which any block may have, apart."""
         expansions = {int(expanded_channels(channels, expansion)): expansion for expansion in self.expansions}
@@ -190,6 +215,15 @@ def encodings(columns: Mapping[str, npt.NDArray[Any]]) -> Iterator[dict[str, Any
     """Columns, as `Space.sample` gives them, one encoding at a time."""
     for row in zip(*(column.tolist() for column in columns.values()), strict=True):
         yield dict(zip(columns, row, strict=True))
+
+
+def _values(distribution: BaseDistribution) -> list[Any]:
+    """All values of a distribution with steps or choices."""
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    steps = round((distribution.high - distribution.low) / (distribution.step or 1))
+    return [distribution.low + round(step * (distribution.step or 1), 6) for step in range(steps + 1)]
 
 
 def _range(values: tuple[int, ...]) -> tuple[int, int]:

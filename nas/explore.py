@@ -1,0 +1,233 @@
+"""What the search space holds under limits, exactly, and what each choice of a layout costs.
+
+    python -m nas.explore                                    around Table 1
+    python -m nas.explore studies/NAME/export/NAME-17.json   around another layout
+    python -m nas.explore --max-macs 10e6 --dtype int8
+
+Prints how many networks fit, by number of blocks and by MACs (exact numbers; the first time takes a minute or more,
+then they are kept), and for the layout every single change: what it costs and whether it fits. Draws both.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Hashable
+from dataclasses import asdict
+from hashlib import blake2b
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from platformdirs import user_cache_path
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from budget.ledger import BYTES_PER_PARAMETER, DEFAULT_DTYPE, bytes_per_parameter
+from budget.limits import Limits
+from dynacp.architecture import Architecture, resolve
+from dynacp.files import written_whole
+from nas.counting import count
+from nas.feasible import Feasible
+from nas.plot import BASELINE, LIMIT
+from nas.space import Space
+
+BIN = 5_000_000
+"""MACs."""
+
+SHOWN = 1.3
+"""Single changes are drawn up to so many times a limit."""
+
+SAMPLED = 2_000
+"""Networks of each number of blocks whose MACs and bytes are drawn."""
+
+
+def numbers_that_fit(feasible: Feasible, cache: Path, console: Console) -> pd.DataFrame:
+    """Exact numbers of networks that fit: a row per number of blocks, a column per upper end of a bin of MACs."""
+    space, limits = feasible.space, feasible.limits
+    ends = [*range(BIN, limits.max_macs, BIN), limits.max_macs]
+    asked = {"space": asdict(space), "limits": asdict(limits), "dtype": feasible.dtype, "ends": ends}
+    kept = cache / f"census-{blake2b(json.dumps(asked).encode(), digest_size=8).hexdigest()}.json"
+    sizes = range(space.min_blocks, space.max_blocks + 1)
+    if not kept.exists():
+        counted = _counted(feasible, sizes, ends, console)
+        cache.mkdir(parents=True, exist_ok=True)
+        with written_whole(kept) as partial:
+            partial.write_text(json.dumps({**asked, "counted": counted}), encoding="utf-8")
+    within = pd.DataFrame(json.loads(kept.read_text(encoding="utf-8"))["counted"], sizes, ends, dtype=object)
+    return within.diff(axis="columns").fillna(within)
+
+
+def _counted(feasible: Feasible, sizes: range, ends: list[int], console: Console) -> list[list[int]]:
+    from nas.census import Census  # its import compiles
+
+    census, counted = Census(feasible), list[list[int]]()
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=len(ends) * sum(sizes))
+        for blocks in sizes:
+            counted.append([])
+            for end in ends:
+                progress.update(task, description=f"counting networks of {blocks} blocks within {end / 1e6:g} MMACs")
+                counted[-1].append(census.count(blocks, end, lambda _: progress.advance(task)))
+    return counted
+
+
+def numbers_table(numbers: pd.DataFrame, feasible: Feasible) -> Table:
+    """How many networks there are, how many fit, and what share of those lies in which bin of MACs."""
+    limits, dilations = feasible.limits, len(feasible.space.dilations)
+    title = f"Networks within {limits.max_macs / 1e6:g} MMACs and {limits.max_bytes:,} bytes in {feasible.dtype}"
+    view = Table(title=title, title_justify="left")
+    ends = [int(end) for end in numbers.columns]
+    bins = [f"{start / 1e6:g}-{end / 1e6:g} MMACs" for start, end in pairwise([0, *ends])]
+    for name in ("blocks", "networks", "fit", "share", *bins):
+        view.add_column(name, justify="right")
+    rows = [
+        (str(blocks), feasible.walks(blocks) * dilations**blocks, list(numbers.loc[blocks])) for blocks in numbers.index
+    ]
+    every = ("all", sum(networks for _, networks, _ in rows), list(numbers.sum(axis="index")))
+    for name, networks, by_bin in (*rows, every):
+        fit = sum(by_bin)
+        shares = (_share(number, fit) for number in by_bin)
+        view.add_row(name, f"{networks:,}", f"{fit:,}", _share(fit, networks), *shares, end_section=name == rows[-1][0])
+    return view
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.2g}" if 0 < part < whole / 1_000 else f"{part / max(whole, 1):.2%}"
+
+
+def margins(layout: Architecture, feasible: Feasible) -> pd.DataFrame:
+    """Every single change of a layout, a row each: choice, value now and then, cost, what that adds, whether it fits.
+
+    Raises `ValueError` for a layout outside the space.
+    """
+    changes = feasible.space.single_changes(layout)
+    costs = count([layout, *(change.architecture for change in changes)])
+    costs[:, 0] *= bytes_per_parameter(feasible.dtype)
+    table = pd.DataFrame([change[:3] for change in changes], columns=["choice", "now", "value"], dtype=object)
+    table["bytes"], table["macs"] = costs[1:].T
+    table["more_bytes"], table["more_macs"] = (costs[1:] - costs[0]).T
+    table["fits"] = feasible.limits.allow(bytes=costs[1:, 0], macs=costs[1:, 1])
+    return table
+
+
+def margins_table(changes: pd.DataFrame, name: str) -> Table:
+    """A row for each choice of a layout."""
+    title = f"Single changes of {name}: {changes['fits'].sum()} of {len(changes)} fit"
+    view = Table(title=title, title_justify="left")
+    for column in ("choice", "now", "cheapest", "dearest", "values that fit", "values that do not"):
+        view.add_column(column)
+    choices = list(changes.groupby("choice", sort=False))
+    blocks = [str(choice).rpartition("_")[2] for choice, _ in choices]
+    for (choice, values), block, following in zip(choices, blocks, [*blocks[1:], ""], strict=True):
+        ends = values.sort_values(["macs", "bytes"]).iloc[[0, -1]]
+        free = (ends[["more_macs", "more_bytes"]] == 0).all(axis=None)
+        view.add_row(
+            str(choice).replace("_", " of block "),
+            str(values["now"].iloc[0]),
+            *(["free"] * 2 if free else map(_price, ends.to_dict("records"))),
+            *(", ".join(map(str, values["value"][values["fits"] == fits])) for fits in (True, False)),
+            end_section=block != following,
+        )
+    return view
+
+
+def _price(change: dict[Hashable, Any]) -> str:
+    return f"{change['value']}: {change['more_macs'] / 1e6:+.2f} MMACs {change['more_bytes'] / 1e3:+.1f} kB"
+
+
+def draw_space(feasible: Feasible, layout: Architecture, name: str, path: Path) -> None:
+    """MACs and bytes of networks that fit, sampled uniformly for each number of blocks, and where the layout stands."""
+    space, limits, rng = feasible.space, feasible.limits, np.random.default_rng(0)
+    size, rows = bytes_per_parameter(feasible.dtype), []
+    for blocks in range(space.min_blocks, space.max_blocks + 1):
+        if feasible.allows(feasible.start, blocks, *feasible.budget):
+            costs = count(feasible.sample(blocks, SAMPLED, rng)) * (size / 1e3, 1e-6)
+            rows.append(pd.DataFrame(costs, columns=["kB", "MMACs"]).assign(blocks=blocks))
+    sampled, here = pd.concat(rows), count([layout])[0] * (size / 1e3, 1e-6)
+    figure, panels = _figure(2)
+    ends = {"MMACs": (limits.max_macs / 1e6, here[1]), "kB": (limits.max_bytes / 1e3, here[0])}
+    for axes, (unit, (limit, at)) in zip(panels, ends.items(), strict=True):
+        sns.violinplot(sampled, x="blocks", y=unit, ax=axes, color="#9ecae1", inner="quart", cut=0, linewidth=1)
+        axes.axhline(limit, color=LIMIT, ls="--", lw=1)
+        place = len(layout.blocks) - int(sampled["blocks"].min())
+        axes.plot(place, at, "*", ms=15, color=BASELINE, mec="white", label=name, zorder=5)
+        axes.set(ylim=(0, 1.05 * limit), ylabel=f"{unit}" + (f" in {feasible.dtype}" if unit == "kB" else ""))
+    panels[0].legend(frameon=False, loc="lower right")
+    panels[0].set_title(f"What fits: {SAMPLED:,} uniform samples for each number of blocks", loc="left", weight="bold")
+    figure.savefig(path, dpi=160)
+
+
+def draw_margins(changes: pd.DataFrame, feasible: Feasible, layout: Architecture, name: str, path: Path) -> None:
+    """Every single change of a layout between the limits."""
+    figure, (axes,) = _figure(1)
+    limits, size = feasible.limits, bytes_per_parameter(feasible.dtype)
+    edge = (SHOWN * limits.max_macs / 1e6, SHOWN * limits.max_bytes / 1e3)
+    kinds = changes["choice"].str.partition("_")[0]
+    drawn = pd.DataFrame({"MMACs": changes["macs"] / 1e6, "kB": changes["bytes"] / 1e3, "choice of": kinds})
+    drawn = drawn[kinds != "dilation"]
+    sns.scatterplot(drawn, x="MMACs", y="kB", hue="choice of", s=45, alpha=0.8, ax=axes, palette="deep")
+    parameters, macs = count([layout])[0]
+    axes.plot(macs / 1e6, parameters * size / 1e3, "*", ms=17, color=BASELINE, mec="white")
+    axes.axvline(limits.max_macs / 1e6, color=LIMIT, ls="--", lw=1)
+    axes.axhline(limits.max_bytes / 1e3, color=LIMIT, ls="--", lw=1)
+    beyond = int(((drawn["MMACs"] > edge[0]) | (drawn["kB"] > edge[1])).sum())
+    axes.set(xlim=(0, edge[0]), ylim=(0, edge[1]), ylabel=f"kB in {feasible.dtype}")
+    axes.set_title(f"One choice of {name} changed", loc="left", weight="bold")
+    note = f"dilations cost nothing; {beyond} changes lie beyond the axes"
+    axes.annotate(note, (0.99, 0.02), xycoords="axes fraction", ha="right", fontsize=8.5, color=LIMIT)
+    axes.legend(title="choice of", frameon=False, loc="lower left")
+    figure.savefig(path, dpi=160)
+
+
+def _figure(panels: int) -> tuple[Figure, list[Axes]]:
+    sns.set_theme(context="notebook", style="ticks", rc={"font.size": 10, "axes.titlesize": 11})
+    figure = Figure(figsize=(6 * panels, 5), layout="constrained")
+    axes = list(figure.subplots(1, panels, squeeze=False)[0])
+    for each in axes:
+        sns.despine(ax=each)
+        each.grid(alpha=0.25)
+    return figure, axes
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0 done, 2 bad input."""
+    form = argparse.ArgumentParser(
+        prog="python -m nas.explore", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add, limits = form.add_argument, Limits()
+    add("layout", metavar="LAYOUT", nargs="?", default="table1", help="table1 (the default) or a JSON file")
+    add("--max-macs", type=float, default=limits.max_macs, metavar="X", help=f"default: {limits.max_macs:,}")
+    add("--max-bytes", type=int, default=limits.max_bytes, metavar="N", help=f"default: {limits.max_bytes:,}")
+    add("--dtype", choices=sorted(BYTES_PER_PARAMETER), default=DEFAULT_DTYPE, help="default: %(default)s")
+    add("--out", type=Path, default=Path("explore"), metavar="DIR", help="for pictures and CSV (default: %(default)s)")
+    add("--cache", type=Path, default=user_cache_path("dynacp"), metavar="DIR", help="for the exact numbers")
+    options = form.parse_args(arguments)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    try:
+        feasible = Feasible(Space(), Limits(options.max_bytes, int(options.max_macs)), options.dtype)
+        layout = resolve(options.layout)
+        changes = margins(layout, feasible)
+        options.out.mkdir(parents=True, exist_ok=True)
+        numbers = numbers_that_fit(feasible, options.cache, console)
+        changes.to_csv(options.out / "single-changes.csv", index=False)
+        numbers.to_csv(options.out / "numbers.csv", index_label="blocks")
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    console.print(numbers_table(numbers, feasible))
+    console.print(margins_table(changes, options.layout))
+    draw_space(feasible, layout, options.layout, options.out / "space.png")
+    draw_margins(changes, feasible, layout, options.layout, options.out / "single-changes.png")
+    console.print(f"{options.out}: numbers.csv, single-changes.csv, space.png, single-changes.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""What a space holds under limits, and what single changes of a layout cost."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from budget.ledger import ledger
+from budget.limits import Limits
+from dynacp.architecture import TABLE1
+from nas import explore
+from nas.counting import count
+from nas.feasible import Feasible
+from nas.space import Space
+
+AROUND_TABLE1 = Space(min_blocks=5, max_blocks=6, dilations=(1, 2), expansions=(2.1, 2.7), widths=(32, 56, 80, 104))
+
+
+def test_single_changes_are_distinct_networks_of_the_space_and_cost_what_the_ledger_says() -> None:
+    space = Space()
+    changes = space.single_changes(TABLE1)
+    networks = [change.architecture for change in changes]
+    assert len({TABLE1, *networks}) == 1 + len(changes)
+    assert all(space.decode(space.encode(network)) == network for network in networks)
+    table = explore.margins(TABLE1, Feasible(space, Limits()))
+    for change, (_, row) in zip(changes, table.iterrows(), strict=True):
+        account = ledger(change.architecture.layers())
+        assert (account.bytes, account.macs) == (row["bytes"], row["macs"])
+        assert (account.bytes - 123_288, account.macs - 28_938_900) == (row["more_bytes"], row["more_macs"])
+        assert Limits().verdict(account).fits == row["fits"]
+
+
+def test_every_choice_that_table_1_reads_is_changed_to_each_of_its_values() -> None:
+    table = explore.margins(TABLE1, Feasible(Space(), Limits()))
+    of_choice = table.groupby("choice").size()
+    assert of_choice["blocks"] == 4  # of 4 to 8
+    assert of_choice["width_4"] == of_choice["width_6"] == 14  # of 15; the other blocks keep their channels
+    assert of_choice[of_choice.index.str.startswith("dilation")].tolist() == [2] * 6
+    assert of_choice[of_choice.index.str.startswith("expansion")].tolist() == [3] * 6
+    assert set(of_choice.index) == Space().read(Space().encode(TABLE1))
+
+
+def test_numbers_by_macs_are_those_of_the_networks_and_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = Space(min_blocks=1, max_blocks=2, dilations=(1, 2), expansions=(1.5, 2.7), widths=(16, 64, 112))
+    limits = Limits(max_bytes=30_000, max_macs=22_000_000)
+    numbers = explore.numbers_that_fit(Feasible(space, limits), tmp_path, Console())
+    networks = {space.decode(choices) for choices in _every_encoding(space)}
+    costs = pd.DataFrame(count(list(networks)), columns=["parameters", "macs"])
+    costs["blocks"] = [len(network.blocks) for network in networks]
+    fitting = costs[(costs["parameters"] <= 15_000) & (costs["macs"] <= 22_000_000)]
+    assert 0 < len(fitting) < len(costs)
+    bins = pd.cut(fitting["macs"], [0, *numbers.columns])
+    assert list(numbers.columns) == [5_000_000, 10_000_000, 15_000_000, 20_000_000, 22_000_000]
+    assert (pd.crosstab(fitting["blocks"], bins, dropna=False).to_numpy() == numbers.to_numpy()).all()
+    monkeypatch.setattr(explore, "_counted", lambda *_: pytest.fail("counted again"))
+    assert explore.numbers_that_fit(Feasible(space, limits), tmp_path, Console()).equals(numbers)
+
+
+def _every_encoding(space: Space) -> list[dict[str, object]]:
+    """Enough random encodings that every network of a small space is among them (checked by the number)."""
+    columns = space.sample(400_000, np.random.default_rng(0))
+    rows = pd.DataFrame(columns).drop_duplicates().to_dict("records")
+    networks = {space.decode(row) for row in rows}  # type: ignore[arg-type]
+    assert len(networks) == space.size()
+    return rows  # type: ignore[return-value]
+
+
+def test_the_command_prints_numbers_and_changes_and_draws_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(explore, "Space", lambda: AROUND_TABLE1)
+    monkeypatch.setattr(explore, "SAMPLED", 20)
+    arguments = ["--out", str(tmp_path / "out"), "--cache", str(tmp_path)]
+    assert explore.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "Single changes of table1" in said
+    numbers = pd.read_csv(tmp_path / "out" / "numbers.csv", index_col="blocks")
+    assert f"{numbers.loc[6].sum():,}" in said
+    for picture in ("space.png", "single-changes.png"):
+        assert (tmp_path / "out" / picture).stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["baseline"], "differs from the space's frame"),
+        (["nosuch.json"], "'nosuch.json' is neither a file"),
+        (["--max-macs", "0"], "`max_macs` must be positive"),
+    ],
+)
+def test_bad_input_ends_in_a_line_that_names_it(
+    arguments: list[str], error: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explore.main([*arguments, "--out", str(tmp_path), "--cache", str(tmp_path)]) == 2
+    assert error in capsys.readouterr().err
