@@ -202,6 +202,31 @@ class Feasible:
             state, left = move.to, Price(left.parameters - move.parameters, left.macs - move.macs)
         return None
 
+    def nearest(self, choices: Mapping[str, Any]) -> dict[str, Any]:
+        """The choices nearest to those of an encoding whose network fits: the same where it does.
+
+        Made in the order of `next_choice`, each as near as the choices before it leave open; those that are not read
+        stay as they are. Raises `ValueError` where nothing fits.
+        """
+        space, state, left = self.space, self.start, self.budget
+        sizes = [n for n in range(space.min_blocks, space.max_blocks + 1) if self.allows(state, n, *left)]
+        if not sizes:
+            raise ValueError(f"nothing fits {self.limits.max_bytes:,} bytes and {self.limits.max_macs:,} MACs.")
+        near = {**choices, "blocks": min(sizes, key=lambda size: abs(size - choices["blocks"]))}
+        for number in range(1, near["blocks"] + 1):
+            options = self.open_options(state, near["blocks"] - number, left)
+            for choice in ("form", "expansion", "width"):
+                name = f"{choice}_{number}"
+                if choice == "width" and FORMS[near[f"form_{number}"]][0] != PLAIN:
+                    continue
+                distance = form_distance if choice == "form" else _difference
+                values = dict.fromkeys(getattr(option, choice) for option, _ in options)
+                near[name] = min(values, key=lambda value: distance(value, choices[name]))
+                options = [each for each in options if getattr(each[0], choice) == near[name]]
+            ((_, move),) = options
+            state, left = move.to, Price(left.parameters - move.parameters, left.macs - move.macs)
+        return near
+
     def open_options(self, state: State, to_come: int, left: Price) -> list[tuple[Option, Move]]:
         """The blocks that can follow, behind which so many more still fit."""
         return [
@@ -263,3 +288,14 @@ class Feasible:
     def _total(self, layers: Iterable[Layer]) -> Price:
         cost = totals(layers)
         return Price(int(cost.parameters), int(cost.macs))
+
+
+def form_distance(form: str, other: str) -> float:
+    """How unlike two forms are: axes that only one of them halves, and by half of that, having a shortcut or not."""
+    (residual, stride), (other_residual, other_stride) = FORMS[form], FORMS[other]
+    halved = sum(one != another for one, another in zip(stride, other_stride, strict=True))
+    return halved + ((residual == PLAIN) != (other_residual == PLAIN)) / 2
+
+
+def _difference(value: float, other: float) -> float:
+    return abs(value - other)

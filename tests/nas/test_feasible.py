@@ -13,12 +13,12 @@ from scipy.stats import chisquare
 
 from budget.ledger import totals
 from budget.limits import Limits
-from dynacp.architecture import PLAIN, Architecture, Block
+from dynacp.architecture import PLAIN, TABLE1, Architecture, Block
 from nas import census
 from nas.census import Census
 from nas.counting import count
 from nas.feasible import Feasible
-from nas.space import FORMS, Space, expanded_channels
+from nas.space import FORMS, Space, encodings, expanded_channels
 
 
 def every_network(space: Space, blocks: int) -> Iterator[Architecture]:
@@ -136,3 +136,32 @@ def test_sampled_layouts_fit_and_each_is_as_likely_as_any_other() -> None:
 def test_nothing_is_sampled_where_nothing_fits() -> None:
     with pytest.raises(ValueError, match="no network of 2 blocks fits 1,000 bytes"):
         Feasible(SMALL, Limits(max_bytes=1_000)).sample(2, 1, np.random.default_rng(0))
+
+
+@settings(max_examples=50, deadline=None)
+@given(limits(), st.integers(0, 2**32 - 1))
+def test_the_nearest_choices_fit_and_are_the_same_where_the_network_fits(limits: Limits, seed: int) -> None:
+    feasible, rng = Feasible(SMALL, limits), np.random.default_rng(seed)
+    fitting = LISTED[1].fitting(limits) | LISTED[2].fitting(limits)
+    for choices in encodings(replace(SMALL, max_blocks=2).sample(10, rng)):
+        choices = {**dict.fromkeys(SMALL.distributions(), 8), **choices}
+        if not fitting:
+            continue
+        near = feasible.nearest(choices)
+        assert (SMALL.decode(near) == SMALL.decode(choices)) == (SMALL.decode(choices) in fitting)
+        parameters, macs = totals(SMALL.decode(near).layers())
+        assert limits.allow(bytes=2 * parameters, macs=macs)
+        assert feasible.nearest(near) == near
+
+
+def test_later_choices_give_way_to_earlier_ones_that_leave_less() -> None:
+    space = Space()
+    dear = space.encode(TABLE1) | {"form_2": "2 1x1"}  # 44.1 MMACs; blocks behind it can make up for that
+    near = Feasible(space, Limits()).nearest(dear)
+    changed = [name for name in dear if near[name] != dear[name]]
+    assert changed and all(int(name[-1]) > 2 for name in changed)
+
+
+def test_nothing_is_near_where_nothing_fits() -> None:
+    with pytest.raises(ValueError, match="nothing fits 1,000 bytes"):
+        Feasible(SMALL, Limits(max_bytes=1_000)).nearest({"blocks": 2})
