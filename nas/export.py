@@ -21,7 +21,7 @@ from budget.ledger import Ledger, ledger
 from budget.limits import Limits
 from dynacp.architecture import Architecture
 from nas.pareto import Rescored, rescored
-from nas.store import Store, StudyError, architecture_of, write_text
+from nas.store import Store, StudyError, architecture_of, clear_errors, write_text
 
 
 def pick(store: Store, choice: str, max_macs: float) -> FrozenTrial:
@@ -124,9 +124,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = form.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        store = Store.open(options.study, options.storage)
-        trial = pick(store, options.pick, options.max_macs)
-        paths, account, standing = export(store, trial, options.out or store.folder / "export")
+        with clear_errors(options.study):
+            store = Store.open(options.study, options.storage)
+            trial = pick(store, options.pick, options.max_macs)
+            paths, account, standing = export(store, trial, options.out or store.folder / "export")
     except (StudyError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

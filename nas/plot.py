@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from nas.pareto import Rescored, hypervolume_history, rescored
 from nas.space import Space
-from nas.store import Store, StudyError
+from nas.store import Store, StudyError, clear_errors
 
 FRONT, BASELINE, LIMIT = "#c1272d", "#1f3a93", "#555555"
 IMPORTANCE_TRIALS = 30
@@ -112,7 +112,7 @@ def _fresh(entries: list[Rescored], axes: Axes) -> None:
         axes.errorbar(
             [entry.trial.values[1] / 1e6 for entry in entries], [entry.mean * 100 for entry in entries],
             yerr=[entry.deviation * 100 for entry in entries], fmt="D", ms=5.5, color=FRONT, mec="white", capsize=3,
-            zorder=4, label=f"front, mean ± sd of {len(entries[0].accuracies)} fresh seeds",
+            zorder=4, label=f"trained again, mean ± sd of {len(entries[0].accuracies)} fresh seeds",
         )  # fmt: skip
         for place, entry in enumerate(entries):
             side = 1 if place % 2 else -1  # neighbours on the front are close: label them on either side
@@ -181,14 +181,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = form.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        store = Store.open(options.study, options.storage)
-        if not store.trials:
-            raise StudyError(f"study {options.study!r} has no trained trial yet; let the search train one first.")
-    except StudyError as error:
+        with clear_errors(options.study):
+            store = Store.open(options.study, options.storage)
+            if not store.trials:
+                raise StudyError(f"study {options.study!r} has no trained trial yet; let the search train one first.")
+            for path in [*draw_pareto(store), *draw_hypervolume(store), *draw_importance(store)]:
+                print(path)
+    except (StudyError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    for path in [*draw_pareto(store), *draw_hypervolume(store), *draw_importance(store)]:
-        print(path)
     if len(store.trials) < IMPORTANCE_TRIALS:
         print(f"importance: not drawn, {len(store.trials)} trained trials are too few (from {IMPORTANCE_TRIALS})")
     return 0

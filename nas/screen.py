@@ -116,7 +116,7 @@ class Screen:
         """The front with its fresh scores, and where everything is."""
         proposing = sum(trial.user_attrs["proposing_seconds"] for trial in store.trials)
         training = sum(trial.user_attrs["seconds"] for trial in store.trials)
-        view = Table(title="Front and Table 1, trained again with fresh seeds", title_justify="left")
+        view = Table(title="Layouts trained again with fresh seeds", title_justify="left")
         for name in ("layout", "MMACs", "kB", "search score", "fresh mean ± sd", "against Table 1 (95 %)", "verdict"):
             view.add_column(name, justify="left" if name in ("layout", "verdict") else "right")
         for entry in entries:

@@ -33,7 +33,7 @@ from nas.propose import SAMPLERS, Proposal, Proposer, SpaceExhaustedError, deriv
 from nas.score import SAMPLES, TEACHERS, Scorer, ScoreSettings
 from nas.screen import Screen
 from nas.space import Space
-from nas.store import Store, StudyError, study_folder
+from nas.store import Store, StudyError, clear_errors, study_folder
 
 BUILT_IN = "built-in"
 REDRAW_EVERY = 4
@@ -67,7 +67,7 @@ def _add_study(group: argparse._ArgumentGroup) -> None:
     add("--storage", metavar="URL", help="an Optuna storage, in place of SQLite in studies/NAME")
     add("--trials", type=one, default=200, metavar="N", help="trained trials in all, Table 1 among them")
     add("--sampler", choices=sorted(SAMPLERS), default="tpe", help="what proposes; gp takes seconds a candidate")
-    add("--seed", type=_at_least(0), default=0, metavar="N", help="of everything random")
+    add("--seed", type=_at_least(0, 2**32 - 1), default=0, metavar="N", help="of everything random")
     add("--rescore-seeds", type=_at_least(3), default=3, metavar="N", help="fresh trainings of the front's layouts")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="to train on")
     add("--cache", type=Path, default=user_cache_path("dynacp"), metavar="DIR", help="for log-mels and teachers")
@@ -90,11 +90,13 @@ def _add_teachers(group: argparse._ArgumentGroup) -> None:
     add("--teacher-epochs", type=_at_least(1), default=default.epochs, metavar="N", help="of fine-tuning")
 
 
-def _at_least(lowest: int) -> Any:
+def _at_least(lowest: int, highest: int = sys.maxsize) -> Any:
     def number(text: str) -> int:
         value = int(text)
         if value < lowest:
             raise argparse.ArgumentTypeError(f"must be at least {lowest}, but got {value}")
+        if value > highest:
+            raise argparse.ArgumentTypeError(f"must be at most {highest}, but got {value}")
         return value
 
     number.__name__ = "whole number"
@@ -109,7 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         folder = study_folder(options.study)
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "search.lock", timeout=0):
+        with FileLock(folder / "search.lock", timeout=0), clear_errors(options.study):
             Search(options, screen).run()
     except Timeout:
         screen.error(f"another search is running on study {options.study!r}; take another --study name, or wait.")
@@ -180,6 +182,7 @@ class Search:
         return {
             "identity": {
                 "data": material.key,
+                "device": material.training.device.type,
                 "seed": options.seed,
                 "sampler": options.sampler,
                 "dtype": options.dtype,
@@ -191,7 +194,6 @@ class Search:
             },
             "classes": material.classes,
             "clips": {"training": len(material.training), "validation": len(material.validation)},
-            "device": str(material.training.device),
             "threads": torch.get_num_threads(),
             "versions": {name: version(name) for name in VERSIONED},
         }

@@ -4,6 +4,9 @@ Only finished trainings are stored, each in one piece, so a search that is stopp
 """
 
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +30,20 @@ class StudyError(ValueError):
     """A study that cannot be read, or not be resumed with these settings."""
 
 
+@contextmanager
+def clear_errors(name: str) -> Iterator[None]:
+    """Raises `StudyError` for whatever a storage raises that is damaged, or goes away, wherever it is used."""
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        cause = str(error).splitlines()[0]
+        raise StudyError(f"the storage of study {name!r} failed: {cause}. Trials that it holds are kept.") from None
+
+
 def study_folder(name: str) -> Path:
     """`studies/<name>`; raises `StudyError` for a name that is no plain folder name."""
-    if not name or Path(name).name != name or name.startswith("."):
-        raise StudyError(f"`--study` must be a plain folder name, but got {name!r}.")
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise StudyError(f"`--study` must be a folder name of letters, digits, '.', '_' and '-', but got {name!r}.")
     return STUDIES / name
 
 
@@ -55,7 +68,10 @@ class Store:
                 f"no study {name!r} in {STUDIES}/ (there: {', '.join(known) or 'none'}); "
                 f"`python -m nas.search --study {name}` makes one."
             )
-        return cls(_load(name, storage or default_storage(name), create=False), folder)
+        study = _load(name, storage or default_storage(name), create=False)
+        _refuse_foreign(study)
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls(study, folder)
 
     @classmethod
     def create_or_resume(cls, name: str, storage: str | None, settings: dict[str, Any]) -> "Store":
@@ -63,11 +79,11 @@ class Store:
         folder = study_folder(name)
         folder.mkdir(parents=True, exist_ok=True)
         study = _load(name, storage or default_storage(name), create=True)
-        stored = study.user_attrs.get("settings")
-        if stored is None:
-            study.set_user_attr("settings", settings)
+        if "settings" in study.user_attrs or study.trials:
+            _refuse_foreign(study)
+            _refuse_other(name, study.user_attrs["settings"], json.loads(json.dumps(settings)))
         else:
-            _refuse_other(name, stored, json.loads(json.dumps(settings)))
+            study.set_user_attr("settings", settings)
         return cls(study, folder)
 
     @property
@@ -185,6 +201,13 @@ def _load(name: str, storage: str, *, create: bool) -> optuna.Study:
         return optuna.load_study(study_name=name, storage=storage)
     except (KeyError, ValueError, ImportError, SQLAlchemyError, StorageInternalError) as error:
         raise StudyError(f"study {name!r}: the storage {storage} cannot be used ({error})") from None
+
+
+def _refuse_foreign(study: optuna.Study) -> None:
+    if "settings" not in study.user_attrs or tuple(study.directions) != DIRECTIONS:
+        raise StudyError(
+            f"study {study.study_name!r} was not made by `python -m nas.search`; take another --study or --storage."
+        )
 
 
 def _refuse_other(name: str, stored: dict[str, Any], wanted: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import optuna
 import pandas as pd
 import pytest
 from tiny import write_tiny
@@ -59,7 +61,13 @@ def test_a_search_trains_what_fits_table_1_first_and_reports_fresh_scores(
     assert (table["bytes"] <= 128_000).all()
     assert table["layout"].is_unique
     assert table["rejected"].sum() > 0, "rejections must not have used up trials"
-    for text in ("training clips", "validation clips", "Teachers on validation", "Table 1", "Front and Table 1"):
+    for text in (
+        "training clips",
+        "validation clips",
+        "Teachers on validation",
+        "Table 1",
+        "trained again with fresh seeds",
+    ):
         assert text in out
     fresh = pd.read_csv("studies/whole/rescored.csv")
     wanted = {0, *table.loc[table["front"], "trial"]}
@@ -165,9 +173,10 @@ def test_a_search_never_touches_the_test_split(tiny: Path, here: Path, tmp_path:
     ("change", "complaint"),
     [
         (["--data", "nowhere"], "nowhere/meta.csv does not exist"),
-        (["--study", "a/b"], "`--study` must be a plain folder name"),
+        (["--study", "a/b"], "`--study` must be a folder name of letters"),
         (["--mn", "missing.pt"], "missing.pt"),
         (["--mn-width", "-1"], "width"),
+        (["--study", "what?"], "`--study` must be a folder name of letters"),
         (["--storage", "nosuchdb://x"], "the storage nosuchdb://x cannot be used"),
     ],
 )
@@ -245,3 +254,44 @@ def test_pictures_are_drawn_again_for_a_stored_study(
         assert (here / "studies/album" / name).stat().st_size > 1_000
     assert "importance: not drawn, 5 trained trials are too few" in out
     assert plot.main(["--study", "none"]) == 2
+
+
+def test_a_study_of_another_program_is_refused_and_left_alone(
+    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite:///{here / 'other.db'}"
+    foreign = optuna.create_study(study_name="theirs", storage=url)
+    foreign.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
+    assert main([*options(tiny, "theirs"), "--storage", url]) == 2
+    assert plot.main(["--study", "theirs", "--storage", url]) == 2
+    assert export_main(["--study", "theirs", "--storage", url]) == 2
+    err = capsys.readouterr().err
+    assert err.count("study 'theirs' was not made by `python -m nas.search`") == 3
+    assert len(foreign.trials) == 1
+    assert not foreign.user_attrs
+
+
+def test_a_database_that_is_damaged_ends_in_a_line_that_says_so(
+    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(options(tiny, "hurt", trials=2)) == 0
+    file = here / "studies/hurt/study.db"
+    content = bytearray(file.read_bytes())
+    content[4096:] = bytes(len(content) - 4096)  # the schema is there, its tables are not
+    file.write_bytes(content)
+    for status in (main(options(tiny, "hurt")), plot.main(["--study", "hurt"]), export_main(["--study", "hurt"])):
+        assert status == 2
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    assert err.count("error: ") == 3
+    assert "hurt" in err
+
+
+def test_a_study_in_a_storage_elsewhere_is_drawn_without_a_folder_here(
+    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite:///{here / 'central.db'}"
+    assert main([*options(tiny, "far"), "--storage", url]) == 0
+    shutil.rmtree(here / "studies")
+    assert plot.main(["--study", "far", "--storage", url]) == 0
+    assert (here / "studies/far/pareto.png").stat().st_size > 1_000
