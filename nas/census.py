@@ -65,7 +65,7 @@ class Packing:
             return packed
         weights = np.add.reduceat(packed & (1 << self.weight_bits) - 1, first)
         if int(weights.max()) >> max(self.weight_bits - MARGIN_BITS, 0):
-            raise OverflowError("more walks leave one budget than there is room to count beside it.")
+            raise ValueError("more walks leave one budget than there is room to count beside it.")
         return kind[first] << self.weight_bits | weights
 
 
@@ -74,7 +74,13 @@ class Census:
 
     def __init__(self, feasible: Feasible) -> None:
         self.feasible = feasible
-        parameter_bits, macs_bits = (max(number, 1).bit_length() for number in feasible.budget)
+        parameters, macs = feasible.budget
+        sizes = range(feasible.space.min_blocks, feasible.space.max_blocks + 1)
+        most = max(
+            (int(feasible.ahead(feasible.start, n).most[parameters]) for n in sizes if parameters >= 0), default=0
+        )
+        self.macs = min(macs, most)  # more would be left over
+        parameter_bits, macs_bits = (max(number, 1).bit_length() for number in (parameters, self.macs))
         self.packing = Packing(parameter_bits, 63 - parameter_bits - macs_bits)
         self._lists: dict[tuple[State, int], IntArray] = {}
 
@@ -86,7 +92,7 @@ class Census:
         feasible = self.feasible
         if (walks := feasible.walks(blocks)) > 1 << 64:
             raise ValueError(f"{walks:.3g} walks of {blocks} blocks are more than this count has digits for.")
-        parameters, macs = feasible.budget.parameters, feasible.macs_within(max_macs)
+        parameters, macs = feasible.budget.parameters, min(feasible.macs_within(max_macs), self.macs)
         if not feasible.allows(feasible.start, blocks, parameters, macs):
             return 0
         fitting, waiting = 0, {feasible.start: self.packing.one(parameters, macs)}
@@ -139,7 +145,7 @@ class Census:
     def _listed(self, state: State, blocks: int) -> IntArray:
         key = (state, blocks)
         if key not in self._lists:
-            self._lists[key] = self._ways(state, blocks, *self.feasible.budget)
+            self._lists[key] = self._ways(state, blocks, self.feasible.budget.parameters, self.macs)
         return self._lists[key]
 
     def _ways(self, state: State, blocks: int, parameters: int, macs: int) -> IntArray:

@@ -228,6 +228,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     console.print(numbers_table(numbers, feasible))
     console.print(margins_table(changes, options.layout))
+    if not numbers.sum(axis=None):
+        print("error: nothing in the space fits these limits; raise `--max-macs` or `--max-bytes`.", file=sys.stderr)
+        return 2
     draw_space(feasible, layout, options.layout, options.out / "space.png")
     draw_margins(changes, feasible, layout, options.layout, options.out / "single-changes.png")
     console.print(f"{options.out}: numbers.csv, single-changes.csv, space.png, single-changes.png")

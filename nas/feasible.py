@@ -29,6 +29,9 @@ from nas.space import FORMS, BlockColumns, IntArray, Option, Space
 NEVER = 1 << 60
 """More MACs than any network has."""
 
+MOST_UNITS = 16_384
+"""Of parameters: tables for that many take 1.3 GB in the default space."""
+
 
 class State(NamedTuple):
     """What enters a block, or the head."""
@@ -99,9 +102,17 @@ class Feasible:
 
     @cached_property
     def budget(self) -> Price:
-        """What the limits leave for blocks, and for heads that cost more than the least, in units; perhaps negative."""
-        parameters = self.limits.max_bytes // bytes_per_parameter(self.dtype)
-        left = parameters - self._stem.parameters - self._end.parameters
+        """What the limits leave for blocks, and for heads that cost more than the least, in units; perhaps negative.
+
+        Raises `ValueError` where tables of that many parameters would take too much memory.
+        """
+        size = bytes_per_parameter(self.dtype)
+        left = self.limits.max_bytes // size - self._stem.parameters - self._end.parameters
+        if left > MOST_UNITS * self._unit.parameters:
+            raise ValueError(
+                f"exact tables go up to {MOST_UNITS * self._unit.parameters:,} parameters, but `max_bytes` "
+                f"{self.limits.max_bytes:,} in {self.dtype} allows {self.limits.max_bytes // size:,}; take a lower one."
+            )
         return Price(left // self._unit.parameters, self.macs_within(self.limits.max_macs))
 
     def macs_within(self, max_macs: int) -> int:

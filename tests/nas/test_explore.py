@@ -90,6 +90,9 @@ def test_the_command_prints_numbers_and_changes_and_draws_both(
         (["baseline"], "differs from the space's frame"),
         (["nosuch.json"], "'nosuch.json' is neither a file"),
         (["--max-macs", "0"], "`max_macs` must be positive"),
+        (["--max-macs", "3e6"], "nothing in the space fits"),
+        (["--max-bytes", "1_000"], "nothing in the space fits"),
+        (["--max-bytes", "1_000_000_000"], "exact tables go up to 262,144 parameters"),
     ],
 )
 def test_bad_input_ends_in_a_line_that_names_it(
