@@ -31,7 +31,7 @@ LISTING = 4
 """Listing a way to go on takes about as long as so many steps of a budget."""
 
 LISTED_AHEAD = 2
-"""Lists for so many blocks and fewer are kept: there are many states behind few blocks, but few ways."""
+"""Lists of ways of up to so many blocks are made before the threads that share them."""
 
 MARGIN_BITS = 10
 """Left free beside a weight, for what one block multiplies it with."""
@@ -127,20 +127,20 @@ class Census:
 
     def _walk(self, to: State, left: int, come: list[tuple[IntArray, Move]]) -> tuple[int, IntArray]:
         """One block on, to one state: how many ways from there are settled, and the budgets that go on."""
-        ahead, packing, settled = self.feasible.ahead(to, left), self.packing, np.uint64(0)
+        ahead, packing, settled = self.feasible.ahead(to, left), self.packing, 0
         budgets, size = np.empty(sum(len(each) for each, _ in come), dtype=np.int64), 0  # most of it is never touched
         for each, move in come:
             size, more = _pay(each, *_price(move), *_bits(packing), ahead.least, ahead.most, ahead.ways, budgets, size)
-            settled += more
+            settled += int(more)
         budgets = budgets[:size].copy()
         if not size:
-            return int(settled), budgets
+            return settled, budgets
         parameters, moves = int(packing.parameters(budgets).max()), len(self.feasible.moves(to)) if left else 1
         if LISTING * int(ahead.ways[parameters]) > moves * size:
-            return int(settled), packing.merge(budgets)
+            return settled, packing.merge(budgets)
         budgets.sort()
         ways = self._ways(to, left, parameters, int(packing.macs(budgets[-1])))
-        return int(settled + _pairs(budgets, ways, *_bits(packing), len(ahead.ways))), np.empty(0, dtype=np.int64)
+        return settled + int(_pairs(budgets, ways, *_bits(packing), len(ahead.ways))), np.empty(0, dtype=np.int64)
 
     def _listed(self, state: State, blocks: int) -> IntArray:
         key = (state, blocks)

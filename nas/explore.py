@@ -5,7 +5,8 @@
     python -m nas.explore --max-macs 10e6 --dtype int8
 
 Prints how many networks fit, by number of blocks and by MACs (exact numbers: counting takes four minutes on two cores,
-once for each space and limits), and for the layout every single change: what it costs and whether it fits. Draws both.
+once for each space, limits and dtype), and for the layout every single change: what it costs and whether it fits.
+Draws both.
 """
 
 import argparse
@@ -30,36 +31,44 @@ from rich.table import Table
 
 from budget.ledger import BYTES_PER_PARAMETER, DEFAULT_DTYPE, bytes_per_parameter
 from budget.limits import Limits
-from dynacp.architecture import Architecture, resolve
+from dynacp.architecture import TABLE1, Architecture, resolve, with_classes
 from dynacp.files import written_whole
 from nas.counting import count
 from nas.feasible import Feasible
 from nas.plot import BASELINE, LIMIT
 from nas.space import Space
 
-BIN = 5_000_000
-"""MACs."""
+BIN, MOST_BINS = 5_000_000, 12
+"""MACs; wider where there would be more bins."""
+
+FORMAT = 1
+"""Part of what numbers are kept under: raise it when the same limits come to hold something else."""
+
+_VIOLINS = {"color": "#9ecae1", "inner": "quart", "cut": 0, "linewidth": 1}
 
 SHOWN = 1.3
 """Single changes are drawn up to so many times a limit."""
 
-SAMPLED = 2_000
-"""Networks of each number of blocks whose MACs and bytes are drawn."""
+SAMPLED, TRIES = 2_000, 20_000
+"""Networks of each number of blocks whose MACs and bytes are drawn (fewer where few tries fit), and tries for them."""
 
 
 def numbers_that_fit(feasible: Feasible, cache: Path, console: Console) -> pd.DataFrame:
     """Exact numbers of networks that fit: a row per number of blocks, a column per upper end of a bin of MACs."""
     space, limits = feasible.space, feasible.limits
-    ends = [*range(BIN, limits.max_macs, BIN), limits.max_macs]
-    asked = {"space": asdict(space), "limits": asdict(limits), "dtype": feasible.dtype, "ends": ends}
+    width = BIN * -(-limits.max_macs // (BIN * MOST_BINS))
+    ends = [*range(width, limits.max_macs, width), limits.max_macs]
+    asked = {"format": FORMAT, "space": asdict(space), "limits": asdict(limits), "dtype": feasible.dtype, "ends": ends}
     kept = cache / f"census-{blake2b(json.dumps(asked).encode(), digest_size=8).hexdigest()}.json"
     sizes = range(space.min_blocks, space.max_blocks + 1)
-    if not kept.exists():
+    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        counted = json.loads(kept.read_text(encoding="utf-8"))["counted"]
+    except (FileNotFoundError, ValueError):  # not there, or damaged
         counted = _counted(feasible, sizes, ends, console)
-        cache.mkdir(parents=True, exist_ok=True)
         with written_whole(kept) as partial:
             partial.write_text(json.dumps({**asked, "counted": counted}), encoding="utf-8")
-    within = pd.DataFrame(json.loads(kept.read_text(encoding="utf-8"))["counted"], sizes, ends, dtype=object)
+    within = pd.DataFrame(counted, sizes, ends, dtype=object)
     return within.diff(axis="columns").fillna(within)
 
 
@@ -150,22 +159,26 @@ def _price(change: dict[Hashable, Any]) -> str:
 def draw_space(feasible: Feasible, layout: Architecture, name: str, path: Path) -> None:
     """MACs and bytes of networks that fit, sampled uniformly for each number of blocks, and where the layout stands."""
     space, limits, rng = feasible.space, feasible.limits, np.random.default_rng(0)
+    sizes = range(space.min_blocks, space.max_blocks + 1)
     size, rows = bytes_per_parameter(feasible.dtype), []
-    for blocks in range(space.min_blocks, space.max_blocks + 1):
+    for blocks in sizes:
         if feasible.allows(feasible.start, blocks, *feasible.budget):
-            costs = count(feasible.sample(blocks, SAMPLED, rng)) * (size / 1e3, 1e-6)
+            costs = count(feasible.sample(blocks, SAMPLED, rng, tries=TRIES)) * (size / 1e3, 1e-6)
             rows.append(pd.DataFrame(costs, columns=["kB", "MMACs"]).assign(blocks=blocks))
     sampled, here = pd.concat(rows), count([layout])[0] * (size / 1e3, 1e-6)
     figure, panels = _figure(2)
     ends = {"MMACs": (limits.max_macs / 1e6, here[1]), "kB": (limits.max_bytes / 1e3, here[0])}
     for axes, (unit, (limit, at)) in zip(panels, ends.items(), strict=True):
-        sns.violinplot(sampled, x="blocks", y=unit, ax=axes, color="#9ecae1", inner="quart", cut=0, linewidth=1)
+        sns.violinplot(sampled, x="blocks", y=unit, order=sizes, ax=axes, **_VIOLINS)
         axes.axhline(limit, color=LIMIT, ls="--", lw=1)
-        place = len(layout.blocks) - int(sampled["blocks"].min())
-        axes.plot(place, at, "*", ms=15, color=BASELINE, mec="white", label=name, zorder=5)
-        axes.set(ylim=(0, 1.05 * limit), ylabel=f"{unit}" + (f" in {feasible.dtype}" if unit == "kB" else ""))
+        axes.plot(
+            len(layout.blocks) - space.min_blocks, at, "*", ms=15, color=BASELINE, mec="white", label=name, zorder=5
+        )
+        axes.set(ylim=(0, 1.05 * max(limit, at)), ylabel=f"{unit}" + (f" in {feasible.dtype}" if unit == "kB" else ""))
     panels[0].legend(frameon=False, loc="lower right")
-    panels[0].set_title(f"What fits: {SAMPLED:,} uniform samples for each number of blocks", loc="left", weight="bold")
+    panels[0].set_title(
+        f"What fits: up to {SAMPLED:,} uniform samples for each number of blocks", loc="left", weight="bold"
+    )
     figure.savefig(path, dpi=160)
 
 
@@ -173,13 +186,16 @@ def draw_margins(changes: pd.DataFrame, feasible: Feasible, layout: Architecture
     """Every single change of a layout between the limits."""
     figure, (axes,) = _figure(1)
     limits, size = feasible.limits, bytes_per_parameter(feasible.dtype)
-    edge = (SHOWN * limits.max_macs / 1e6, SHOWN * limits.max_bytes / 1e3)
+    parameters, macs = count([layout])[0]
+    here = (macs / 1e6, parameters * size / 1e3)
+    edge = [
+        SHOWN * max(limit, at) for limit, at in zip((limits.max_macs / 1e6, limits.max_bytes / 1e3), here, strict=True)
+    ]
     kinds = changes["choice"].str.partition("_")[0]
     drawn = pd.DataFrame({"MMACs": changes["macs"] / 1e6, "kB": changes["bytes"] / 1e3, "choice of": kinds})
     drawn = drawn[kinds != "dilation"]
     sns.scatterplot(drawn, x="MMACs", y="kB", hue="choice of", s=45, alpha=0.8, ax=axes, palette="deep")
-    parameters, macs = count([layout])[0]
-    axes.plot(macs / 1e6, parameters * size / 1e3, "*", ms=17, color=BASELINE, mec="white")
+    axes.plot(*here, "*", ms=17, color=BASELINE, mec="white")
     axes.axvline(limits.max_macs / 1e6, color=LIMIT, ls="--", lw=1)
     axes.axhline(limits.max_bytes / 1e3, color=LIMIT, ls="--", lw=1)
     beyond = int(((drawn["MMACs"] > edge[0]) | (drawn["kB"] > edge[1])).sum())
@@ -212,27 +228,35 @@ def main(arguments: list[str] | None = None) -> int:
     add("--max-bytes", type=int, default=limits.max_bytes, metavar="N", help=f"default: {limits.max_bytes:,}")
     add("--dtype", choices=sorted(BYTES_PER_PARAMETER), default=DEFAULT_DTYPE, help="default: %(default)s")
     add("--out", type=Path, default=Path("explore"), metavar="DIR", help="for pictures and CSV (default: %(default)s)")
-    add("--cache", type=Path, default=user_cache_path("dynacp"), metavar="DIR", help="for the exact numbers")
+    add(
+        "--cache",
+        type=Path,
+        default=user_cache_path("dynacp"),
+        metavar="DIR",
+        help="for the exact numbers (default: %(default)s)",
+    )
     options = form.parse_args(arguments)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     try:
-        feasible = Feasible(Space(), Limits(options.max_bytes, int(options.max_macs)), options.dtype)
-        layout = resolve(options.layout)
+        layout, limits = resolve(options.layout), Limits(options.max_bytes, int(options.max_macs))
+        feasible = Feasible(Space(with_classes(TABLE1, layout.classes)), limits, options.dtype)
         changes = margins(layout, feasible)
         options.out.mkdir(parents=True, exist_ok=True)
         numbers = numbers_that_fit(feasible, options.cache, console)
         changes.to_csv(options.out / "single-changes.csv", index=False)
         numbers.to_csv(options.out / "numbers.csv", index_label="blocks")
-    except (ValueError, OSError) as error:
+        console.print(numbers_table(numbers, feasible))
+        console.print(margins_table(changes, options.layout))
+        if not numbers.sum(axis=None):
+            raise ValueError("nothing in the space fits these limits; raise `--max-macs` or `--max-bytes`.")
+        draw_space(feasible, layout, options.layout, options.out / "space.png")
+        draw_margins(changes, feasible, layout, options.layout, options.out / "single-changes.png")
+    except (ValueError, OverflowError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    console.print(numbers_table(numbers, feasible))
-    console.print(margins_table(changes, options.layout))
-    if not numbers.sum(axis=None):
-        print("error: nothing in the space fits these limits; raise `--max-macs` or `--max-bytes`.", file=sys.stderr)
-        return 2
-    draw_space(feasible, layout, options.layout, options.out / "space.png")
-    draw_margins(changes, feasible, layout, options.layout, options.out / "single-changes.png")
+    except KeyboardInterrupt:
+        print("Stopped; nothing was kept.", file=sys.stderr)
+        return 130
     console.print(f"{options.out}: numbers.csv, single-changes.csv, space.png, single-changes.png")
     return 0
 

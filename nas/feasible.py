@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, count
 from math import gcd
 from typing import Any, NamedTuple
 
@@ -61,8 +61,8 @@ class Move(NamedTuple):
 class Ahead:
     """Of the ways to go on from a state that take at most so many parameters: tables [parameters in units + 1].
 
-    `least` and `most` are the fewest and the most MACs among them, in units (`NEVER` and -`NEVER` where there is no
-    way). `ways` is their number, modulo 2^64.
+    `least` and `most` are the fewest and the most MACs among them, in units (about `NEVER` and -`NEVER` where there is
+    no way). `ways` is their number, modulo 2^64.
     """
 
     least: IntArray
@@ -152,18 +152,23 @@ class Feasible:
         """Whether from here, with so much left in units, so many blocks and the head still fit."""
         return parameters >= 0 and bool(self.ahead(state, blocks).least[parameters] <= macs)
 
-    def sample(self, blocks: int, size: int, rng: np.random.Generator) -> list[Architecture]:
-        """`size` networks of so many blocks, each time any that fits as likely as any other.
+    def sample(
+        self, blocks: int, size: int, rng: np.random.Generator, *, tries: int | None = None
+    ) -> list[Architecture]:
+        """`size` networks of so many blocks (fewer after so many tries), any that fits as likely as any other.
 
-        Walks are drawn exactly uniformly from those whose parameters fit, and those with too many MACs thrown away.
-        Raises `ValueError` where none fits.
+        Walks are drawn exactly uniformly from those whose parameters fit, and those with too many MACs thrown away: one
+        in ten of eight blocks under the default limits, nearly all under a low limit of MACs. Raises `ValueError`
+        where none fits.
         """
         if not self.allows(self.start, blocks, *self.budget):
             raise ValueError(
                 f"no network of {blocks} blocks fits {self.limits.max_bytes:,} bytes and {self.limits.max_macs:,} MACs."
             )
         networks: list[Architecture] = []
-        while len(networks) < size:
+        for _ in count() if tries is None else range(tries):
+            if len(networks) == size:
+                break
             if (walk := self._sampled(blocks, rng)) is not None:
                 networks.append(replace(self.space.frame, blocks=walk))
         return networks
@@ -302,7 +307,7 @@ class Feasible:
 
 
 def form_distance(form: str, other: str) -> float:
-    """How unlike two forms are: axes that only one of them halves, and by half of that, having a shortcut or not."""
+    """How unlike two forms are: the axes that only one of them halves, plus 1/2 if only one has a shortcut."""
     (residual, stride), (other_residual, other_stride) = FORMS[form], FORMS[other]
     halved = sum(one != another for one, another in zip(stride, other_stride, strict=True))
     return halved + ((residual == PLAIN) != (other_residual == PLAIN)) / 2

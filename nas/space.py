@@ -152,7 +152,7 @@ class Space:
     def single_changes(self, architecture: Architecture) -> list["Change"]:
         """Every network that one choice made otherwise gives, each once.
 
-        A width that changes takes along the widths of the blocks behind it that keep theirs. Raises `ValueError` for
+        What changes the channels takes along the blocks behind it that keep them. Raises `ValueError` for
         a network outside the space.
         """
         choices, changes = self.encode(architecture), list[Change]()
@@ -167,7 +167,9 @@ class Space:
 
     def following(self, channels: int) -> list["Option"]:
         """Every block that may follow so many channels, each once; dilations, which any block may have, apart."""
-        expansions = {int(expanded_channels(channels, expansion)): expansion for expansion in self.expansions}
+        expansions = dict[int, float]()
+        for expansion in self.expansions:
+            expansions.setdefault(int(expanded_channels(channels, expansion)), expansion)
         return [
             Option(form, expansion, out, Block(expanded, out, self.dilations[0], residual, stride))
             for form, (residual, stride) in FORMS.items()

@@ -32,11 +32,12 @@ class StudyError(ValueError):
 
 @contextmanager
 def clear_errors(name: str) -> Iterator[None]:
-    """Raises `StudyError` for whatever a storage raises that is damaged, or goes away, wherever it is used."""
+    """Raises `StudyError` for what Optuna and SQLAlchemy raise of a storage that is damaged, or goes away."""
     try:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
-        cause = str(error).splitlines()[0]
+        source = error.__cause__ or error  # Optuna speaks of invalid data whatever went wrong
+        cause = (str(source).splitlines() or [type(source).__name__])[0].rstrip(". ")
         raise StudyError(f"the storage of study {name!r} failed: {cause}. Trials that it holds are kept.") from None
 
 
@@ -79,7 +80,7 @@ class Store:
         folder = study_folder(name)
         folder.mkdir(parents=True, exist_ok=True)
         study = _load(name, storage or default_storage(name), create=True)
-        if "settings" in study.user_attrs or study.trials:
+        if study.user_attrs or study.trials or tuple(study.directions) != DIRECTIONS:
             _refuse_foreign(study)
             _refuse_other(name, study.user_attrs["settings"], json.loads(json.dumps(settings)))
         else:
@@ -204,7 +205,7 @@ def _load(name: str, storage: str, *, create: bool) -> optuna.Study:
 
 
 def _refuse_foreign(study: optuna.Study) -> None:
-    if "settings" not in study.user_attrs or tuple(study.directions) != DIRECTIONS:
+    if "identity" not in study.user_attrs.get("settings", {}) or tuple(study.directions) != DIRECTIONS:
         raise StudyError(
             f"study {study.study_name!r} was not made by `python -m nas.search`; take another --study or --storage."
         )

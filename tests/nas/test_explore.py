@@ -72,13 +72,14 @@ def _every_encoding(space: Space) -> list[dict[str, object]]:
 def test_the_command_prints_numbers_and_changes_and_draws_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(explore, "Space", lambda: AROUND_TABLE1)
+    monkeypatch.setattr(explore, "Space", lambda _: AROUND_TABLE1)
     monkeypatch.setattr(explore, "SAMPLED", 20)
     arguments = ["--out", str(tmp_path / "out"), "--cache", str(tmp_path)]
     assert explore.main(arguments) == 0
     said = capsys.readouterr().out
     assert "Single changes of table1" in said
     numbers = pd.read_csv(tmp_path / "out" / "numbers.csv", index_col="blocks")
+    assert numbers.loc[6].sum() > 0
     assert f"{numbers.loc[6].sum():,}" in said
     for picture in ("space.png", "single-changes.png"):
         assert (tmp_path / "out" / picture).stat().st_size > 10_000
@@ -89,6 +90,7 @@ def test_the_command_prints_numbers_and_changes_and_draws_both(
     [
         (["baseline"], "differs from the space's frame"),
         (["nosuch.json"], "'nosuch.json' is neither a file"),
+        (["--max-macs", "inf"], "infinity"),
         (["--max-macs", "0"], "`max_macs` must be positive"),
         (["--max-macs", "3e6"], "nothing in the space fits"),
         (["--max-bytes", "1_000"], "nothing in the space fits"),

@@ -75,12 +75,13 @@ def limits(draw: st.DrawFn) -> Limits:
 
 
 @settings(max_examples=60, deadline=None)
-@given(limits(), st.sampled_from([1, 2]), st.sampled_from([0, 4, 10**12]))
-def test_as_many_fit_as_listing_every_network_finds(limits: Limits, blocks: int, listing: int) -> None:
+@given(limits(), st.sampled_from([1, 2]), st.sampled_from([0, 4, 10**12]), st.sampled_from(["int8", "float32"]))
+def test_as_many_fit_as_listing_every_network_finds(limits: Limits, blocks: int, listing: int, dtype: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(census, "LISTING", listing)  # from always listing ways to always walking on
-        counted = Census(Feasible(SMALL, limits)).count(blocks, limits.max_macs)
-    assert counted == len(LISTED[blocks].fitting(limits))
+        counted = Census(Feasible(SMALL, limits, dtype)).count(blocks, limits.max_macs)
+    size, known = {"int8": 1, "float32": 4}[dtype], LISTED[blocks]
+    assert counted == np.sum(limits.allow(bytes=known.bytes // 2 * size, macs=known.macs))
 
 
 @pytest.mark.parametrize("listing", [0, 4, 10**12])
