@@ -113,7 +113,8 @@ def numbers_table(numbers: pd.DataFrame, feasible: Feasible) -> Table:
 
 
 def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.2g}" if 0 < part < whole / 1_000 else f"{part / max(whole, 1):.2%}"
+    percent = 100 * part / max(whole, 1)
+    return f"{percent:.2g}%" if 0 < percent < 0.1 else f"{percent:.2f}%"
 
 
 def margins(layout: Architecture, feasible: Feasible) -> pd.DataFrame:
