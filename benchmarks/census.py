@@ -69,7 +69,7 @@ def main() -> None:
     view.add_row("3 blocks", f"{walks:,}", f"{counted:,}", "census", f"{ours:.1f}", f"{theirs / ours:.0f}")
     whole = Feasible(Space(), Limits())
     census, started, fitting = Census(whole), time.perf_counter(), 0
-    for blocks in range(whole.space.min_blocks, whole.space.max_blocks + 1):
+    for blocks in whole.space.sizes:
         fitting += census.count(blocks, whole.limits.max_macs)
     seconds = time.perf_counter() - started
     view.add_row("4 to 8 blocks", f"{whole.space.size():.3g}", f"{fitting:,}", "census", f"{seconds:.1f}", "")

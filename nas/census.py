@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from nas.feasible import Feasible, Move, State
+from nas.feasible import Feasible, Move, Price, State
 from nas.space import IntArray
 
 Progress = Callable[[int], None]
@@ -75,10 +75,8 @@ class Census:
     def __init__(self, feasible: Feasible) -> None:
         self.feasible = feasible
         parameters, macs = feasible.budget
-        sizes = range(feasible.space.min_blocks, feasible.space.max_blocks + 1)
-        most = max(
-            (int(feasible.ahead(feasible.start, n).most[parameters]) for n in sizes if parameters >= 0), default=0
-        )
+        sizes = feasible.space.sizes if parameters >= 0 else ()
+        most = max((int(feasible.ahead(feasible.start, size).most[parameters]) for size in sizes), default=0)
         self.macs = min(macs, most)  # more would be left over
         parameter_bits, macs_bits = (max(number, 1).bit_length() for number in (parameters, self.macs))
         self.packing = Packing(parameter_bits, 63 - parameter_bits - macs_bits)
@@ -92,10 +90,10 @@ class Census:
         feasible = self.feasible
         if (walks := feasible.walks(blocks)) > 1 << 64:
             raise ValueError(f"{walks:.3g} walks of {blocks} blocks are more than this count has digits for.")
-        parameters, macs = feasible.budget.parameters, min(feasible.macs_within(max_macs), self.macs)
-        if not feasible.allows(feasible.start, blocks, parameters, macs):
+        budget = Price(feasible.budget.parameters, min(feasible.macs_within(max_macs), self.macs))
+        if not feasible.allows(feasible.start, blocks, budget):
             return 0
-        fitting, waiting = 0, {feasible.start: self.packing.one(parameters, macs)}
+        fitting, waiting = 0, {feasible.start: self.packing.one(*budget)}
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             for walked in range(1, blocks + 1):
                 arriving = self._arriving(waiting, blocks - walked)

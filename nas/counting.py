@@ -34,7 +34,7 @@ def count(architectures: Sequence[Architecture], *, convention: Convention = DCA
 def count_choices(space: Space, choices: Mapping[str, npt.NDArray[Any]], *, convention: Convention = DCASE) -> IntArray:
     """Parameters and MACs, [encodings, 2], of encodings as `Space.sample` gives them, without decoding them."""
     counts = np.empty((len(choices["blocks"]), 2), dtype=np.int64)
-    for blocks in range(space.min_blocks, space.max_blocks + 1):
+    for blocks in space.sizes:
         chosen = choices["blocks"] == blocks
         alike = {name: column[chosen] for name, column in choices.items()}
         cost = totals(network_layers(space.frame, space.columns(alike, blocks)), convention=convention)
@@ -60,7 +60,7 @@ def share_that_fits(
     space: Space, limits: Limits, dtype: str, *, proposals: int, rng: np.random.Generator
 ) -> dict[int, tuple[int, int]]:
     """By number of blocks: how many of `proposals` uniform encodings fit, and how many were drawn."""
-    tally = {blocks: np.zeros(2, dtype=np.int64) for blocks in range(space.min_blocks, space.max_blocks + 1)}
+    tally = {blocks: np.zeros(2, dtype=np.int64) for blocks in space.sizes}
     for start in range(0, proposals, BATCH):
         choices = space.sample(min(BATCH, proposals - start), rng)
         fits = _fits(space, limits, dtype, choices)

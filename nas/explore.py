@@ -12,7 +12,7 @@ Draws both.
 import argparse
 import json
 import sys
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict
 from hashlib import blake2b
 from itertools import pairwise
@@ -60,27 +60,26 @@ def numbers_that_fit(feasible: Feasible, cache: Path, console: Console) -> pd.Da
     ends = [*range(width, limits.max_macs, width), limits.max_macs]
     asked = {"format": FORMAT, "space": asdict(space), "limits": asdict(limits), "dtype": feasible.dtype, "ends": ends}
     kept = cache / f"census-{blake2b(json.dumps(asked).encode(), digest_size=8).hexdigest()}.json"
-    sizes = range(space.min_blocks, space.max_blocks + 1)
     cache.mkdir(parents=True, exist_ok=True)
     try:
         counted = json.loads(kept.read_text(encoding="utf-8"))["counted"]
     except (FileNotFoundError, ValueError):  # not there, or damaged
-        counted = _counted(feasible, sizes, ends, console)
+        counted = _counted(feasible, ends, console)
         with written_whole(kept) as partial:
             partial.write_text(json.dumps({**asked, "counted": counted}), encoding="utf-8")
-    within = pd.DataFrame(counted, sizes, ends, dtype=object)
+    within = pd.DataFrame(counted, space.sizes, ends, dtype=object)
     return within.diff(axis="columns").fillna(within)
 
 
-def _counted(feasible: Feasible, sizes: range, ends: list[int], console: Console) -> list[list[int]]:
+def _counted(feasible: Feasible, ends: list[int], console: Console) -> list[list[int]]:
     from nas.census import Census  # its import compiles
 
     console.print("Counting exactly; the numbers are kept for the next time ...")
     census, counted = Census(feasible), list[list[int]]()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=len(ends) * sum(sizes))
-        for blocks in sizes:
+        task = progress.add_task("", total=len(ends) * sum(feasible.space.sizes))
+        for blocks in feasible.space.sizes:
             counted.append([])
             for end in ends:
                 progress.update(task, description=f"counting networks of {blocks} blocks within {end / 1e6:g} MMACs")
@@ -160,17 +159,17 @@ def _price(change: dict[Hashable, Any]) -> str:
 def draw_space(feasible: Feasible, layout: Architecture, name: str, path: Path) -> None:
     """MACs and bytes of networks that fit, sampled uniformly for each number of blocks, and where the layout stands."""
     space, limits, rng = feasible.space, feasible.limits, np.random.default_rng(0)
-    sizes = range(space.min_blocks, space.max_blocks + 1)
-    size, rows = bytes_per_parameter(feasible.dtype), []
-    for blocks in sizes:
-        if feasible.allows(feasible.start, blocks, *feasible.budget):
-            costs = count(feasible.sample(blocks, SAMPLED, rng, tries=TRIES)) * (size / 1e3, 1e-6)
-            rows.append(pd.DataFrame(costs, columns=["kB", "MMACs"]).assign(blocks=blocks))
-    sampled, here = pd.concat(rows), count([layout])[0] * (size / 1e3, 1e-6)
+    sampled = pd.concat(
+        _costs(feasible.sample(blocks, SAMPLED, rng, tries=TRIES), feasible.dtype).assign(blocks=blocks)
+        for blocks in space.sizes
+        if feasible.allows(feasible.start, blocks, feasible.budget)
+    )
+    here = _costs([layout], feasible.dtype).iloc[0]
     figure, panels = _figure(2)
-    ends = {"MMACs": (limits.max_macs / 1e6, here[1]), "kB": (limits.max_bytes / 1e3, here[0])}
-    for axes, (unit, (limit, at)) in zip(panels, ends.items(), strict=True):
-        sns.violinplot(sampled, x="blocks", y=unit, order=sizes, ax=axes, **_VIOLINS)
+    ends = {"MMACs": limits.max_macs / 1e6, "kB": limits.max_bytes / 1e3}
+    for axes, (unit, limit) in zip(panels, ends.items(), strict=True):
+        at = here[unit]
+        sns.violinplot(sampled, x="blocks", y=unit, order=space.sizes, ax=axes, **_VIOLINS)
         axes.axhline(limit, color=LIMIT, ls="--", lw=1)
         axes.plot(
             len(layout.blocks) - space.min_blocks, at, "*", ms=15, color=BASELINE, mec="white", label=name, zorder=5
@@ -186,26 +185,29 @@ def draw_space(feasible: Feasible, layout: Architecture, name: str, path: Path) 
 def draw_margins(changes: pd.DataFrame, feasible: Feasible, layout: Architecture, name: str, path: Path) -> None:
     """Every single change of a layout between the limits."""
     figure, (axes,) = _figure(1)
-    limits, size = feasible.limits, bytes_per_parameter(feasible.dtype)
-    parameters, macs = count([layout])[0]
-    here = (macs / 1e6, parameters * size / 1e3)
-    edge = [
-        SHOWN * max(limit, at) for limit, at in zip((limits.max_macs / 1e6, limits.max_bytes / 1e3), here, strict=True)
-    ]
+    limits, here = feasible.limits, _costs([layout], feasible.dtype).iloc[0]
+    width = SHOWN * max(limits.max_macs / 1e6, here["MMACs"])
+    height = SHOWN * max(limits.max_bytes / 1e3, here["kB"])
     kinds = changes["choice"].str.partition("_")[0]
     drawn = pd.DataFrame({"MMACs": changes["macs"] / 1e6, "kB": changes["bytes"] / 1e3, "choice of": kinds})
     drawn = drawn[kinds != "dilation"]
     sns.scatterplot(drawn, x="MMACs", y="kB", hue="choice of", s=45, alpha=0.8, ax=axes, palette="deep")
-    axes.plot(*here, "*", ms=17, color=BASELINE, mec="white")
+    axes.plot(here["MMACs"], here["kB"], "*", ms=17, color=BASELINE, mec="white")
     axes.axvline(limits.max_macs / 1e6, color=LIMIT, ls="--", lw=1)
     axes.axhline(limits.max_bytes / 1e3, color=LIMIT, ls="--", lw=1)
-    beyond = int(((drawn["MMACs"] > edge[0]) | (drawn["kB"] > edge[1])).sum())
-    axes.set(xlim=(0, edge[0]), ylim=(0, edge[1]), ylabel=f"kB in {feasible.dtype}")
+    beyond = int(((drawn["MMACs"] > width) | (drawn["kB"] > height)).sum())
+    axes.set(xlim=(0, width), ylim=(0, height), ylabel=f"kB in {feasible.dtype}")
     axes.set_title(f"One choice of {name} changed", loc="left", weight="bold")
     note = f"dilations cost nothing; {beyond} changes lie beyond the axes"
     axes.annotate(note, (0.99, 0.02), xycoords="axes fraction", ha="right", fontsize=8.5, color=LIMIT)
     axes.legend(title="choice of", frameon=False, loc="lower left")
     figure.savefig(path, dpi=160)
+
+
+def _costs(networks: Sequence[Architecture], dtype: str) -> pd.DataFrame:
+    """MMACs and kB, a row per network."""
+    parameters, macs = count(networks).T
+    return pd.DataFrame({"MMACs": macs / 1e6, "kB": parameters * bytes_per_parameter(dtype) / 1e3})
 
 
 def _figure(panels: int) -> tuple[Figure, list[Axes]]:

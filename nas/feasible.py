@@ -10,9 +10,9 @@ is short. `Ahead` holds such tables for a state and a number of blocks to come.
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import accumulate, count
 from math import gcd
 from typing import Any, NamedTuple
@@ -46,6 +46,10 @@ class Price(NamedTuple):
 
     parameters: int
     macs: int
+
+    def after(self, move: "Move") -> "Price":
+        """What a move leaves of this."""
+        return Price(self.parameters - move.parameters, self.macs - move.macs)
 
 
 class Move(NamedTuple):
@@ -123,8 +127,7 @@ class Feasible:
         """What so many blocks and the head can do from here."""
         key = (state, blocks)
         if key not in self._ahead:
-            exact = self._at_the_end(state) if blocks == 0 else self._one_block_on(state, blocks)
-            self._ahead[key] = exact
+            self._ahead[key] = self._at_the_end(state) if blocks == 0 else self._one_block_on(state, blocks)
         return self._ahead[key]
 
     def _at_the_end(self, state: State) -> Ahead:
@@ -148,9 +151,9 @@ class Feasible:
         least = np.full(size, NEVER, dtype=np.int64)
         return Ahead(least, -least, np.zeros(size, dtype=np.uint64))
 
-    def allows(self, state: State, blocks: int, parameters: int, macs: int) -> bool:
+    def allows(self, state: State, blocks: int, left: Price) -> bool:
         """Whether from here, with so much left in units, so many blocks and the head still fit."""
-        return parameters >= 0 and bool(self.ahead(state, blocks).least[parameters] <= macs)
+        return left.parameters >= 0 and bool(self.ahead(state, blocks).least[left.parameters] <= left.macs)
 
     def sample(
         self, blocks: int, size: int, rng: np.random.Generator, *, tries: int | None = None
@@ -161,7 +164,7 @@ class Feasible:
         in ten of eight blocks under the default limits, nearly all under a low limit of MACs. Raises `ValueError`
         where none fits.
         """
-        if not self.allows(self.start, blocks, *self.budget):
+        if not self.allows(self.start, blocks, self.budget):
             raise ValueError(
                 f"no network of {blocks} blocks fits {self.limits.max_bytes:,} bytes and {self.limits.max_macs:,} MACs."
             )
@@ -183,8 +186,8 @@ class Feasible:
             ]
             drawn = int(rng.integers(sum(ways), dtype=np.uint64))
             move = moves[bisect_right(list(accumulate(ways)), drawn)]
-            state, left = move.to, Price(left.parameters - move.parameters, left.macs - move.macs)
-            if not self.allows(state, to_come, *left):
+            state, left = move.to, left.after(move)
+            if not self.allows(state, to_come, left):
                 return None
             option = move.options[rng.integers(len(move.options))]
             chosen.append(replace(option.block, dilation=int(rng.choice(self.space.dilations))))
@@ -197,26 +200,14 @@ class Feasible:
         (of a plain form) and its dilation. None when all are made. Raises `ValueError` after choices that lead to
         nothing that fits.
         """
-        space, state, left = self.space, self.start, self.budget
-        if "blocks" not in chosen:
-            numbers = range(space.min_blocks, space.max_blocks + 1)
-            return "blocks", [blocks for blocks in numbers if self.allows(state, blocks, *left)]
-        for number in range(1, chosen["blocks"] + 1):
-            open_options = self.open_options(state, chosen["blocks"] - number, left)
-            for choice in ("form", "expansion", "width"):
-                name, values = f"{choice}_{number}", [getattr(option, choice) for option, _ in open_options]
-                if choice == "width" and FORMS[chosen[f"form_{number}"]][0] != PLAIN:
-                    continue
-                if name not in chosen:
-                    return name, list(dict.fromkeys(values))
-                open_options = [each for each, value in zip(open_options, values, strict=True) if value == chosen[name]]
-            if not open_options:
-                raise ValueError(f"after the choices for block {number} nothing fits any more: {dict(chosen)}.")
-            if f"dilation_{number}" not in chosen:
-                return f"dilation_{number}", list(space.dilations)
-            ((_, move),) = open_options
-            state, left = move.to, Price(left.parameters - move.parameters, left.macs - move.macs)
-        return None
+        questions = self._questions()
+        name, values = next(questions)
+        while name in chosen:
+            try:
+                name, values = questions.send(chosen[name])
+            except StopIteration:
+                return None
+        return name, values
 
     def nearest(self, choices: Mapping[str, Any]) -> dict[str, Any]:
         """The choices nearest to those of an encoding whose network fits: the same where it does.
@@ -224,33 +215,39 @@ class Feasible:
         Made in the order of `next_choice`, each as near as the choices before it leave open; those that are not read
         stay as they are. Raises `ValueError` where nothing fits.
         """
-        space, state, left = self.space, self.start, self.budget
-        sizes = [n for n in range(space.min_blocks, space.max_blocks + 1) if self.allows(state, n, *left)]
-        if not sizes:
+        near, questions = dict(choices), self._questions()
+        name, values = next(questions)
+        if not values:
             raise ValueError(f"nothing fits {self.limits.max_bytes:,} bytes and {self.limits.max_macs:,} MACs.")
-        near = {**choices, "blocks": min(sizes, key=lambda size: abs(size - choices["blocks"]))}
-        for number in range(1, near["blocks"] + 1):
-            options = self.open_options(state, near["blocks"] - number, left)
-            for choice in ("form", "expansion", "width"):
-                name = f"{choice}_{number}"
-                if choice == "width" and FORMS[near[f"form_{number}"]][0] != PLAIN:
-                    continue
-                distance = form_distance if choice == "form" else _difference
-                values = dict.fromkeys(getattr(option, choice) for option, _ in options)
-                near[name] = min(values, key=lambda value: distance(value, choices[name]))
-                options = [each for each in options if getattr(each[0], choice) == near[name]]
-            ((_, move),) = options
-            state, left = move.to, Price(left.parameters - move.parameters, left.macs - move.macs)
-        return near
+        while True:
+            near[name] = min(values, key=partial(_distance, choices[name]))
+            try:
+                name, values = questions.send(near[name])
+            except StopIteration:
+                return near
 
-    def open_options(self, state: State, to_come: int, left: Price) -> list[tuple[Option, Move]]:
-        """The blocks that can follow, behind which so many more still fit."""
-        return [
-            (option, move)
-            for move in self.moves(state)
-            if self.allows(move.to, to_come, left.parameters - move.parameters, left.macs - move.macs)
-            for option in move.options
-        ]
+    def _questions(self) -> Generator[tuple[str, list[Any]], Any, None]:
+        """Each choice of an encoding in turn, with the values that lead to what fits; takes the value chosen."""
+        state, left = self.start, self.budget
+        blocks = yield "blocks", [size for size in self.space.sizes if self.allows(state, size, left)]
+        for number in range(1, blocks + 1):
+            moves = [
+                (option, move)
+                for move in self.moves(state)
+                if self.allows(move.to, blocks - number, left.after(move))
+                for option in move.options
+            ]
+            for choice in ("form", "expansion", "width"):
+                if choice == "width" and moves and moves[0][0].block.residual != PLAIN:
+                    continue
+                values = [getattr(option, choice) for option, _ in moves]
+                value = yield f"{choice}_{number}", list(dict.fromkeys(values))
+                moves = [each for each, its in zip(moves, values, strict=True) if its == value]
+            if not moves:
+                raise ValueError(f"after the choices for block {number} nothing fits any more; the last was {value}.")
+            yield f"dilation_{number}", list(self.space.dilations)
+            ((_, move),) = moves
+            state, left = move.to, left.after(move)
 
     def walks(self, blocks: int) -> int:
         """How many walks of so many blocks there are, whether they fit or not."""
@@ -306,12 +303,13 @@ class Feasible:
         return Price(int(cost.parameters), int(cost.macs))
 
 
-def form_distance(form: str, other: str) -> float:
-    """How unlike two forms are: the axes that only one of them halves, plus 1/2 if only one has a shortcut."""
-    (residual, stride), (other_residual, other_stride) = FORMS[form], FORMS[other]
-    halved = sum(one != another for one, another in zip(stride, other_stride, strict=True))
-    return halved + ((residual == PLAIN) != (other_residual == PLAIN)) / 2
+def _distance(value: Any, other: Any) -> float:
+    """How unlike two values of a choice are.
 
-
-def _difference(value: float, other: float) -> float:
+    Of forms, the axes that only one of them halves, plus 1/2 if only one has a shortcut; of numbers, their difference.
+    """
+    if isinstance(value, str):
+        (residual, stride), (other_residual, other_stride) = FORMS[value], FORMS[other]
+        halved = sum(one != another for one, another in zip(stride, other_stride, strict=True))
+        return halved + ((residual == PLAIN) != (other_residual == PLAIN)) / 2
     return abs(value - other)

@@ -61,21 +61,21 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_study(group: argparse._ArgumentGroup) -> None:
-    add, one = group.add_argument, _at_least(1)
+    add, one = group.add_argument, _whole(1)
     add("--data", default=BUILT_IN, metavar="PATH", help="a data set in TAU's layout")
     add("--study", default="search", metavar="NAME", help="kept under studies/NAME")
     add("--storage", metavar="URL", help="an Optuna storage, in place of SQLite in studies/NAME")
     add("--trials", type=one, default=200, metavar="N", help="trained trials in all, Table 1 among them")
     add("--sampler", choices=sorted(SAMPLERS), default="tpe", help="what proposes; gp takes seconds a candidate")
-    add("--seed", type=_at_least(0, 2**32 - 1), default=0, metavar="N", help="of everything random")
-    add("--rescore-seeds", type=_at_least(3), default=3, metavar="N", help="fresh trainings of the front's layouts")
+    add("--seed", type=_whole(0, 2**32 - 1), default=0, metavar="N", help="of everything random")
+    add("--rescore-seeds", type=_whole(3), default=3, metavar="N", help="fresh trainings of the front's layouts")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="to train on")
     add("--cache", type=Path, default=user_cache_path("dynacp"), metavar="DIR", help="for log-mels and teachers")
 
 
 def _add_trial(group: argparse._ArgumentGroup) -> None:
-    add, one, limits = group.add_argument, _at_least(1), Limits()
-    add("--samples", type=_at_least(32), default=SAMPLES, metavar="N", help="training samples of one trial")
+    add, one, limits = group.add_argument, _whole(1), Limits()
+    add("--samples", type=_whole(32), default=SAMPLES, metavar="N", help="training samples of one trial")
     add("--max-macs", type=one, default=limits.max_macs, metavar="N", help="for one second of audio")
     add("--max-bytes", type=one, default=limits.max_bytes, metavar="N", help="of parameters")
     add("--dtype", choices=sorted(BYTES_PER_PARAMETER), default=DEFAULT_DTYPE, help="of parameters at inference")
@@ -87,10 +87,10 @@ def _add_teachers(group: argparse._ArgumentGroup) -> None:
     add("--dymn", type=Path, metavar="FILE", help="the same for DyMN; without, it starts from MN's, if there is one")
     add("--mn-width", type=float, default=default.mn_width, metavar="W", help="of an MN without checkpoint")
     add("--dymn-width", type=float, default=default.dymn_width, metavar="W", help="of a DyMN without any")
-    add("--teacher-epochs", type=_at_least(1), default=default.epochs, metavar="N", help="of fine-tuning")
+    add("--teacher-epochs", type=_whole(1), default=default.epochs, metavar="N", help="of fine-tuning")
 
 
-def _at_least(lowest: int, highest: int = sys.maxsize) -> Any:
+def _whole(lowest: int, highest: int = sys.maxsize) -> Any:
     def number(text: str) -> int:
         value = int(text)
         if value < lowest:

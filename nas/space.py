@@ -89,6 +89,11 @@ class Space:
     expansions: tuple[float, ...] = (1.5, 2.1, 2.7, 3.3)
     widths: tuple[int, ...] = tuple(range(16, 129, 8))
 
+    @property
+    def sizes(self) -> range:
+        """The numbers of blocks that a network may have."""
+        return range(self.min_blocks, self.max_blocks + 1)
+
     def distributions(self) -> dict[str, BaseDistribution]:
         """The same choices for every proposal (samplers need that); those left unread are drawn all the same."""
         choices: dict[str, BaseDistribution] = {"blocks": IntDistribution(self.min_blocks, self.max_blocks)}
@@ -149,23 +154,23 @@ class Space:
         form = f"{block.residual} {block.stride[0]}x{block.stride[1]}"
         return {"dilation": block.dilation, "form": form, "expansion": expansion, "width": block.out}
 
-    def single_changes(self, architecture: Architecture) -> list["Change"]:
+    def single_changes(self, architecture: Architecture) -> list[Change]:
         """Every network that one choice made otherwise gives, each once.
 
         What changes the channels takes along the blocks behind it that keep them. Raises `ValueError` for
         a network outside the space.
         """
-        choices, changes = self.encode(architecture), list[Change]()
-        seen = {architecture}
-        for name in sorted(self.read(choices), key=list(choices).index):
-            for value in _values(self.distributions()[name]):
+        choices, distributions = self.encode(architecture), self.distributions()
+        read, changes, seen = self.read(choices), list[Change](), {architecture}
+        for name, now in choices.items():
+            for value in _values(distributions[name]) if name in read else ():
                 changed = self.decode({**choices, name: value})
                 if changed not in seen:
                     seen.add(changed)
-                    changes.append(Change(name, choices[name], value, changed))
+                    changes.append(Change(name, now, value, changed))
         return changes
 
-    def following(self, channels: int) -> list["Option"]:
+    def following(self, channels: int) -> list[Option]:
         """Every block that may follow so many channels, each once; dilations, which any block may have, apart."""
         expansions = dict[int, float]()
         for expansion in self.expansions:
@@ -210,7 +215,7 @@ class Space:
         """
         plain = sum(residual == PLAIN for residual, _ in FORMS.values())
         per_block = (len(FORMS) - plain + plain * len(self.widths)) * len(self.dilations) * len(self.expansions)
-        return sum(per_block**blocks for blocks in range(self.min_blocks, self.max_blocks + 1))
+        return sum(per_block**blocks for blocks in self.sizes)
 
 
 def encodings(columns: Mapping[str, npt.NDArray[Any]]) -> Iterator[dict[str, Any]]:

@@ -42,8 +42,8 @@ REPEATED, SEEDS = 12, (1, 2)
 def layouts() -> list[Architecture]:
     """Table 1, the pocket search's winner, uniform ones by number of blocks and bin of MACs, and those of the band."""
     rng, feasible = np.random.default_rng(0), Feasible(Space(), Limits())
-    sizes = range(feasible.space.min_blocks, feasible.space.max_blocks + 1)
-    band = (int(BAND * 28_938_900), feasible.limits.max_macs)
+    sizes = feasible.space.sizes
+    band = (int(BAND * count([TABLE1])[0, 1]), feasible.limits.max_macs)
     asked = [*product(sizes, pairwise(MACS_BINS), [OF_EACH]), *product(sizes, [band], [IN_BAND // len(sizes)])]
     mixed = [network for blocks, macs, number in asked for network in _between(feasible, blocks, macs, number, rng)]
     winner = resolve(str(HERE.parent / "pocket" / "export" / "pocket-54.json"))

@@ -65,14 +65,11 @@ class _Moved(_Asking):
         for _ in range(self.proposals):
             trial = self.study.ask(self.proposer.space.distributions())
             choices = self.proposer.feasible.nearest(trial.params)
-            self.moved += choices != trial.params
             architecture = self.proposer.space.decode(choices)
             if architecture not in seen:
                 return self._proposal(architecture, choices, {})
             self.duplicates += 1
         return None
-
-    moved = 0
 
 
 def searched(proposer: Proposer, landscape: RandomForestRegressor, seed: int) -> dict[str, float]:
