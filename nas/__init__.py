@@ -1,1 +1,8 @@
 """Architecture search over DynaCP layouts: accuracy against MACs, within the challenge's limits."""
+
+import warnings
+
+from optuna.exceptions import ExperimentalWarning
+
+# Optuna's heartbeats, metric names and constant liar are called experimental; the versions are pinned and tested.
+warnings.filterwarnings("ignore", category=ExperimentalWarning, module=r"nas\.")

@@ -44,11 +44,12 @@ def count_choices(space: Space, choices: Mapping[str, npt.NDArray[Any]], *, conv
 
 def sample_fitting(
     space: Space, limits: Limits, dtype: str, *, proposals: int, rng: np.random.Generator
-) -> list[dict[str, Any]]:
-    """The encodings among `proposals` uniform ones whose networks fit."""
+) -> dict[int, dict[str, Any]]:
+    """The encodings among `proposals` uniform ones whose networks fit, each with its place among them."""
     choices = space.sample(proposals, rng)
-    fits = _fits(space, limits, dtype, choices)
-    return list(encodings({name: column[fits] for name, column in choices.items()}))
+    (places,) = np.nonzero(_fits(space, limits, dtype, choices))
+    fitting = encodings({name: column[places] for name, column in choices.items()})
+    return dict(zip(places.tolist(), fitting, strict=True))
 
 
 def _fits(space: Space, limits: Limits, dtype: str, choices: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Export a searched architecture: its JSON, its ledger, its table in the report's form, its place among the trials.
+"""Export a searched architecture: its JSON, its ledger, its table in the report's form, its place among the candidates.
 
     python -m nas.export --study NAME                        the best layout on the front
     python -m nas.export --study NAME --pick knee            the best trade of accuracy for MACs
@@ -15,38 +15,41 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pandas as pd
-from optuna.trial import FrozenTrial
 
 from budget.ledger import Ledger, ledger
 from budget.limits import Limits
 from dynacp.architecture import Architecture
+from nas.candidate import Candidate
 from nas.pareto import Rescored, rescored
-from nas.store import Store, StudyError, architecture_of, clear_errors, write_text
+from nas.store import Store, StudyError, clear_errors, write_text
 
 
-def pick(store: Store, choice: str, max_macs: float) -> FrozenTrial:
-    """The trial that `choice` (`best`, `knee` or a number) names; raises `StudyError` if there is none."""
+def pick(store: Store, choice: str, max_macs: float) -> Candidate:
+    """The candidate that `choice` (`best`, `knee` or a number) names; raises `StudyError` if there is none."""
     if choice not in ("best", "knee"):
         return _numbered(store, choice, max_macs)
-    entries = [entry for entry in rescored(store) if entry.trial in store.front()]
-    scored = [(entry.trial, entry.mean) for entry in entries] or [(t, t.values[0]) for t in store.front()]
-    scored = [(trial, score) for trial, score in scored if trial.values[1] <= max_macs]
+    best = store.front()
+    entries = [entry for entry in rescored(store) if entry.candidate in best]
+    scored = [(entry.candidate, entry.mean) for entry in entries] or [(each, each.accuracy) for each in best]
+    scored = [(candidate, score) for candidate, score in scored if candidate.macs <= max_macs]
     if not scored:
         raise StudyError(
             f"no layout of the front has at most {max_macs:,.0f} MACs; raise `--max-macs` or search longer."
         )
     if choice == "best":
         return max(scored, key=lambda pair: pair[1])[0]
-    return scored[_knee([trial.values[1] for trial, _ in scored], [score for _, score in scored])][0]
+    return scored[_knee([candidate.macs for candidate, _ in scored], [score for _, score in scored])][0]
 
 
-def _numbered(store: Store, choice: str, max_macs: float) -> FrozenTrial:
-    trials = {str(trial.number): trial for trial in store.trials}
-    if choice not in trials:
-        raise StudyError(f"`--pick` must be best, knee or a trial from 0 to {len(trials) - 1}, but got {choice!r}.")
-    if trials[choice].values[1] > max_macs:
-        raise StudyError(f"trial {choice} has {trials[choice].values[1]:,.0f} MACs, over `--max-macs` {max_macs:,.0f}.")
-    return trials[choice]
+def _numbered(store: Store, choice: str, max_macs: float) -> Candidate:
+    candidates = {str(candidate.number): candidate for candidate in store.candidates}
+    if choice not in candidates:
+        raise StudyError(
+            f"`--pick` must be best, knee or a candidate from 0 to {len(candidates) - 1}, but got {choice!r}."
+        )
+    if candidates[choice].macs > max_macs:
+        raise StudyError(f"candidate {choice} has {candidates[choice].macs:,} MACs, over `--max-macs` {max_macs:,.0f}.")
+    return candidates[choice]
 
 
 def _knee(macs: list[float], scores: list[float]) -> int:
@@ -65,15 +68,16 @@ def table_markdown(architecture: Architecture) -> str:
     return "\n".join([*rows, *("| " + " | ".join(row) + " |" for row in architecture.table())])
 
 
-def place(store: Store, trial: FrozenTrial, entries: list[Rescored]) -> str:
+def place(store: Store, candidate: Candidate, entries: list[Rescored]) -> str:
     """In words: how the layout ranks, and how it stands to Table 1."""
-    better = sum(other.values[0] > trial.values[0] for other in store.trials)
+    rivals = [each for each in store.candidates if max(each.scores) >= max(candidate.scores)]
+    rank = 1 + sum(rival.accuracy > candidate.accuracy for rival in rivals)
     words = [
-        f"Trial {trial.number} of {len(store.trials)}: rank {better + 1} by search score ({trial.values[0]:.2%}), "
-        f"{'on' if trial in store.front() else 'behind'} the front."
+        f"Candidate {candidate.number}: rank {rank} of {len(rivals)} by search score ({candidate.accuracy:.2%} after "
+        f"{max(candidate.scores):,} samples), {'on' if candidate in store.front() else 'behind'} the front."
     ]
     for entry in entries:
-        if entry.trial.number == trial.number:
+        if entry.candidate.number == candidate.number:
             words.append(
                 f"Fresh seeds: {entry.mean:.2%} ± {entry.deviation * 100:.2f} ({len(entry.accuracies)} seeds)."
             )
@@ -86,20 +90,20 @@ def place(store: Store, trial: FrozenTrial, entries: list[Rescored]) -> str:
     return " ".join([*words, "Not trained with fresh seeds, so its score flatters."])
 
 
-def export(store: Store, trial: FrozenTrial, folder: Path) -> tuple[list[Path], Ledger, str]:
+def export(store: Store, candidate: Candidate, folder: Path) -> tuple[list[Path], Ledger, str]:
     """Write NAME.json, NAME-ledger.csv and NAME.md; returns them, the ledger and the layout's place."""
-    architecture, identity = architecture_of(trial), store.settings["identity"]
+    architecture, identity = candidate.architecture, store.settings["identity"]
     account = ledger(architecture.layers(), dtype=identity["dtype"])
     verdict = Limits(**identity["limits"]).verdict(account)
-    standing = place(store, trial, rescored(store))
+    standing = place(store, candidate, rescored(store))
     folder.mkdir(parents=True, exist_ok=True)
-    stem = folder / f"{store.folder.name}-{trial.number}"
+    stem = folder / f"{store.folder.name}-{candidate.number}"
     rows = pd.DataFrame([{**row._asdict(), "output": " x ".join(map(str, row.output))} for row in account.rows])
     contents = {
         stem.with_name(f"{stem.name}.json"): architecture.to_json() + "\n",
         stem.with_name(f"{stem.name}-ledger.csv"): rows.to_csv(index=False),
         stem.with_name(f"{stem.name}.md"): (
-            f"# {store.folder.name}, trial {trial.number}\n\n{standing}\n\n{account.macs:,} MACs, "
+            f"# {store.folder.name}, candidate {candidate.number}\n\n{standing}\n\n{account.macs:,} MACs, "
             f"{account.parameters:,} parameters, {account.bytes:,} bytes in {account.dtype}: {verdict} "
             f"(convention `{account.convention}`).\n\n{table_markdown(architecture)}\n\n"
             "Input: mel bands x frames x channels.\n"
@@ -126,12 +130,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with clear_errors(options.study):
             store = Store.open(options.study, options.storage)
-            trial = pick(store, options.pick, options.max_macs)
-            paths, account, standing = export(store, trial, options.out or store.folder / "export")
+            candidate = pick(store, options.pick, options.max_macs)
+            paths, account, standing = export(store, candidate, options.out or store.folder / "export")
     except (StudyError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{standing}\n\n{table_markdown(architecture_of(trial))}\n")
+    print(f"{standing}\n\n{table_markdown(candidate.architecture)}\n")
     print(f"{account.macs:,} MACs, {account.parameters:,} parameters, {account.bytes:,} bytes in {account.dtype}")
     print(f"Row by row: python -m budget {paths[0]}")
     for path in paths:

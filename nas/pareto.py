@@ -1,40 +1,30 @@
 """The result of a search: fronts, hypervolume, and scores of fresh seeds with intervals."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from optuna.trial import FrozenTrial
 from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 
+from nas.candidate import Candidate
+from nas.front import hypervolume
 from nas.store import Store
 
 CONFIDENCE = 0.95
 
 
-def hypervolume(points: Sequence[tuple[float, float]], *, reference: tuple[float, float]) -> float:
-    """Area dominated by (accuracy, MACs) points, accuracy up and MACs down, within a reference (accuracy, MACs)."""
-    area, height = 0.0, reference[0]
-    for accuracy, macs in sorted(points, key=lambda point: (point[1], -point[0])):
-        if macs < reference[1] and accuracy > height:
-            area += (accuracy - height) * (reference[1] - macs)
-            height = accuracy
-    return area
-
-
 def hypervolume_history(store: Store) -> pd.Series:
-    """Hypervolume after each trained trial, as a share of the box from chance and the MAC limit to 1 and 0 MACs."""
+    """Hypervolume after each candidate, as a share of the box from chance and the MAC limit to 1 and 0 MACs."""
     identity = store.settings["identity"]
     reference = (1 / identity["space"]["classes"], identity["limits"]["max_macs"])
     box = (1 - reference[0]) * reference[1]
     points, history = list[tuple[float, float]](), []
-    for trial in store.trials:
-        if all(value <= 0 for value in trial.constraints.values()):
-            points.append((trial.values[0], trial.values[1]))
+    for candidate in store.candidates:
+        if candidate.fits and candidate.finished:
+            points.append(candidate.point)
         history.append(hypervolume(points, reference=reference) / box)
-    return pd.Series(history, index=pd.RangeIndex(1, len(history) + 1, name="trained trials"), name="hypervolume")
+    return pd.Series(history, index=pd.RangeIndex(1, len(history) + 1, name="candidates"), name="hypervolume")
 
 
 @dataclass(frozen=True)
@@ -45,7 +35,7 @@ class Rescored:
     they are NaN for Table 1 itself. They cover the noise between training seeds, not the choice of validation clips.
     """
 
-    trial: FrozenTrial
+    candidate: Candidate
     accuracies: tuple[float, ...]
     difference: float
     low: float
@@ -67,13 +57,13 @@ class Rescored:
 
 
 def rescored(store: Store) -> list[Rescored]:
-    """The re-scored layouts by MACs; empty until two fresh seeds are there for the baseline, the first trial.
+    """The re-scored layouts by MACs; empty until two fresh seeds are there for the baseline.
 
     A seed gives every layout the same order of clips and augmentations, and what it does to one it does to all: so
     layouts are compared seed by seed, on the seeds that all of them have.
     """
-    fresh = {trial.number: store.rescored(trial) for trial in store.trials}
-    fresh = {number: scores for number, scores in fresh.items() if len(scores) > 1}
+    candidates = {candidate.number: candidate for candidate in store.candidates}
+    fresh = {number: scores for number, scores in sorted(store.fresh.items()) if len(scores) > 1}
     shared = sorted(set.intersection(*(set(scores) for scores in fresh.values()))) if fresh else []
     if 0 not in fresh or len(shared) < 2:
         return []
@@ -83,8 +73,8 @@ def rescored(store: Store) -> list[Rescored]:
     entries = []
     for number, difference in zip(numbers, apart.tolist(), strict=True):
         low, high = (difference - reach, difference + reach) if number else (float("nan"), float("nan"))
-        entries.append(Rescored(store.trials[number], tuple(fresh[number].values()), difference, low, high))
-    return sorted(entries, key=lambda entry: entry.trial.values[1])
+        entries.append(Rescored(candidates[number], tuple(fresh[number].values()), difference, low, high))
+    return sorted(entries, key=lambda entry: entry.candidate.macs)
 
 
 def _reach(paired: np.ndarray) -> float:

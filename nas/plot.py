@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nas.pareto import Rescored, hypervolume_history, rescored
+from nas.propose import DIRECTIONS
 from nas.space import Space
 from nas.store import Store, StudyError, clear_errors
 
@@ -42,7 +43,7 @@ def draw_hypervolume(store: Store) -> list[Path]:
 
 def draw_importance(store: Store) -> list[Path]:
     """importance.png and .svg: how much of the accuracy's variance each choice explains; none with few trials."""
-    if len(store.trials) < IMPORTANCE_TRIALS:
+    if len(store.candidates) < IMPORTANCE_TRIALS:
         return []
     return _draw(store, "importance", (7.2, 3.6), _importance)
 
@@ -53,8 +54,9 @@ def _draw(store: Store, name: str, size: tuple[float, float], drawing: Drawing) 
     figure = Figure(figsize=size, layout="constrained")
     drawing(store, figure.subplots())
     paths = [store.folder / f"{name}.{kind}" for kind in ("png", "svg")]
-    for path in paths:
-        figure.savefig(path, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
+    with store.publishing():
+        for path in paths:
+            figure.savefig(path, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
     return paths
 
 
@@ -62,7 +64,7 @@ def _pareto(store: Store, axes: Axes) -> None:
     results = store.results()
     results["MMACs"], results["percent"] = results["macs"] / 1e6, results["accuracy"] * 100
     limits = store.settings["identity"]["limits"]
-    others = results[results["trial"] != 0]
+    others = results[results["candidate"] != 0]
     dots = axes.scatter(
         others["MMACs"], others["percent"], c=others["bytes"] / 1e3, cmap="viridis_r", vmin=0,
         vmax=limits["max_bytes"] / 1e3, s=26, alpha=0.75, linewidths=0, label="candidate, one short training",
@@ -86,7 +88,7 @@ def _pareto(store: Store, axes: Axes) -> None:
     )
     entries = rescored(store)
     _baseline(results.iloc[0], entries, axes)
-    _fresh([entry for entry in entries if entry.trial.number != 0], axes)
+    _fresh([entry for entry in entries if entry.candidate.number != 0], axes)
     axes.figure.colorbar(dots, ax=axes, label=f"parameters, kB in {store.settings['identity']['dtype']}", pad=0.01)
     axes.set(xlabel="MACs for one second of audio, millions", ylabel="validation macro accuracy, %")
     axes.set_title(f"{store.folder.name}: {len(results)} trained layouts", loc="left", weight="bold")
@@ -98,7 +100,7 @@ def _pareto(store: Store, axes: Axes) -> None:
 
 def _baseline(row: pd.Series, entries: list[Rescored], axes: Axes) -> None:
     """Table 1's search score, or its fresh mean once there is one."""
-    fresh = next((entry for entry in entries if entry.trial.number == 0), None)
+    fresh = next((entry for entry in entries if entry.candidate.number == 0), None)
     height = row["percent"] if fresh is None else fresh.mean * 100
     axes.errorbar(
         row["MMACs"], height, yerr=None if fresh is None else fresh.deviation * 100, fmt="*", ms=15, color=BASELINE,
@@ -110,14 +112,14 @@ def _baseline(row: pd.Series, entries: list[Rescored], axes: Axes) -> None:
 def _fresh(entries: list[Rescored], axes: Axes) -> None:
     if entries:
         axes.errorbar(
-            [entry.trial.values[1] / 1e6 for entry in entries], [entry.mean * 100 for entry in entries],
+            [entry.candidate.macs / 1e6 for entry in entries], [entry.mean * 100 for entry in entries],
             yerr=[entry.deviation * 100 for entry in entries], fmt="D", ms=5.5, color=FRONT, mec="white", capsize=3,
             zorder=4, label=f"trained again, mean ± sd of {len(entries[0].accuracies)} fresh seeds",
         )  # fmt: skip
         for place, entry in enumerate(entries):
             side = 1 if place % 2 else -1  # neighbours on the front are close: label them on either side
             axes.annotate(
-                f"#{entry.trial.number}", (entry.trial.values[1] / 1e6, entry.mean * 100), xytext=(7 * side, 4),
+                f"#{entry.candidate.number}", (entry.candidate.macs / 1e6, entry.mean * 100), xytext=(7 * side, 4),
                 textcoords="offset points", ha="left" if side > 0 else "right", fontsize=8.5, color=FRONT,
             )  # fmt: skip
 
@@ -125,7 +127,7 @@ def _fresh(entries: list[Rescored], axes: Axes) -> None:
 def _hypervolume(store: Store, axes: Axes) -> None:
     history = hypervolume_history(store)
     axes.step(history.index, history, where="post", color=FRONT, lw=1.6)
-    axes.set(xlabel="trained trials", ylabel="hypervolume, share of the box", xlim=(1, max(2, len(history))))
+    axes.set(xlabel="candidates", ylabel="hypervolume, share of the box", xlim=(1, max(2, len(history))))
     axes.set_title(f"{store.folder.name}: growth of the front", loc="left", weight="bold")
     axes.annotate(
         "box: from chance and the MAC limit to 100 % and 0 MACs; search scores", (0.99, 0.03), ha="right",
@@ -142,13 +144,15 @@ def importances(store: Store) -> dict[str, float]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        return optuna.importance.get_param_importances(store.study, target=lambda trial: -trial.values[0])
+        study = optuna.create_study(directions=DIRECTIONS)
+        study.add_trials([candidate.as_scored for candidate in store.candidates])
+        return optuna.importance.get_param_importances(study, target=lambda trial: -trial.values[0])
 
 
 def _importance(store: Store, axes: Axes) -> None:
     """What few layouts read is left blank: whatever share it has is noise, and says how much noise there is."""
     space = store.settings["identity"]["space"]
-    readers = Counter(name for trial in store.trials for name in Space().read(trial.params))
+    readers = Counter(name for candidate in store.candidates for name in Space().read(candidate.trial.params))
     ranked = {name: share for name, share in importances(store).items() if readers[name] >= IMPORTANCE_TRIALS}
     grid = pd.DataFrame(
         [
@@ -183,15 +187,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with clear_errors(options.study):
             store = Store.open(options.study, options.storage)
-            if not store.trials:
+            if not store.candidates:
                 raise StudyError(f"study {options.study!r} has no trained trial yet; let the search train one first.")
             for path in [*draw_pareto(store), *draw_hypervolume(store), *draw_importance(store)]:
                 print(path)
     except (StudyError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if len(store.trials) < IMPORTANCE_TRIALS:
-        print(f"importance: not drawn, {len(store.trials)} trained trials are too few (from {IMPORTANCE_TRIALS})")
+    if len(store.candidates) < IMPORTANCE_TRIALS:
+        print(f"importance: not drawn, {len(store.candidates)} trained trials are too few (from {IMPORTANCE_TRIALS})")
     return 0
 
 

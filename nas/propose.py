@@ -1,8 +1,8 @@
-"""Proposing candidates: a sampler asks, the exact count rejects, and nothing is stored until a candidate is trained.
+"""Proposing candidates: a sampler asks, the exact count rejects, and nothing is stored until a candidate is accepted.
 
-Each candidate gets a fresh in-memory study that holds the trained trials so far, and a sampler seeded by the base seed
-and the candidate's number. So a search that is stopped and resumed proposes what an undisturbed one would, and a
-rejection costs a count instead of half a second of database commits.
+A sampler is a function of what is `Asked`: everything it may know, and a seed made of the search's seed and the
+candidate's number. So a search that is stopped and resumed proposes what an undisturbed one would, and a rejection
+costs a count instead of half a second of database commits.
 """
 
 import time
@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import optuna
-from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial
 
 from budget.ledger import bytes_per_parameter, totals
 from budget.limits import Limits
@@ -25,43 +23,12 @@ from nas.space import Space
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 """Validation macro accuracy up, MACs down."""
 
-STARTUP_TRIALS = 20
-"""Trained trials before a model of the scores proposes; until then candidates are drawn at random."""
-
-PROPOSALS = {"tpe": 64, "gp": 8, "nsga2": 500, "random": 500}
-"""Proposals asked of a sampler for one candidate (each costs about 20 ms of tpe, over a second of gp). Where none is
-new and fits, candidates are drawn at random, exactly and in bulk."""
-
 RANDOM_BATCH, MAX_RANDOM_PROPOSALS = 1_000, 200_000
 """Random proposals counted at once, and for one candidate in all before the search gives up."""
-
-TOLD_PER_CANDIDATE = 4
-"""Rejections told to the sampler for each trained candidate, as trials that violate the limits."""
 
 
 class SpaceExhaustedError(RuntimeError):
     """No new layout that fits turned up within the proposals allowed for one candidate."""
-
-
-@dataclass
-class Proposal:
-    """A candidate that is new and fits, and what it took to find it."""
-
-    architecture: Architecture
-    choices: dict[str, Any]
-    system_attrs: dict[str, Any]
-    rejected: int = 0
-    duplicates: int = 0
-    seconds: float = 0.0
-    told: list[dict[str, Any]] = field(default_factory=list)
-
-
-SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
-    "tpe": lambda seed: TPESampler(n_startup_trials=0, multivariate=True, seed=seed),
-    "nsga2": lambda seed: NSGAIISampler(population_size=STARTUP_TRIALS, seed=seed),
-    "gp": lambda seed: GPSampler(n_startup_trials=0, seed=seed),
-    "random": lambda seed: RandomSampler(seed=seed),
-}
 
 
 def derived_seed(*parts: int) -> int:
@@ -70,14 +37,12 @@ def derived_seed(*parts: int) -> int:
 
 
 @dataclass(frozen=True)
-class Proposer:
-    """Finds the next candidate; everything it knows is handed to `propose`."""
+class Rules:
+    """What a candidate must be: a network of the space that fits the limits at the inference dtype."""
 
     space: Space
     limits: Limits
     dtype: str
-    sampler: str
-    seed: int
 
     def cost(self, architecture: Architecture) -> dict[str, int]:
         """Parameters, bytes at the inference dtype, and MACs, exactly."""
@@ -92,94 +57,89 @@ class Proposer:
         cost = self.cost(architecture)
         return self.limits.violations(bytes=cost["bytes"], macs=cost["macs"])
 
-    def propose(
-        self, trained: Sequence[FrozenTrial], told: Sequence[dict[str, Any]], seen: Collection[Architecture]
-    ) -> Proposal:
-        """The next candidate after these trained trials and the rejections told with them.
 
-        Raises `SpaceExhaustedError` where neither the sampler nor chance finds one.
-        """
-        started = time.perf_counter()
-        search = self._asking(trained, told)
-        proposal = search.from_sampler(seen) or search.from_chance(seen)
-        proposal.seconds = time.perf_counter() - started
-        return proposal
+@dataclass(frozen=True)
+class History:
+    """What a search has come to when it asks for candidate `number`."""
 
-    def _asking(self, trained: Sequence[FrozenTrial], told: Sequence[dict[str, Any]]) -> "_Asking":
-        seed = derived_seed(self.seed, len(trained))
-        startup = self.sampler in ("tpe", "gp") and len(trained) < STARTUP_TRIALS
-        name = "random" if startup else self.sampler
-        study = optuna.create_study(directions=DIRECTIONS, sampler=SAMPLERS[name](seed))
-        study.add_trials(trained)
-        for choices in told:
-            study.add_trial(self._told(choices))
-        return _Asking(self, study, PROPOSALS[name], np.random.default_rng(seed))
-
-    def _told(self, choices: dict[str, Any]) -> FrozenTrial:
-        return create_trial(
-            state=TrialState.PRUNED,
-            params=choices,
-            distributions=self.space.distributions(),
-            constraints=self.violations(self.space.decode(choices)),
-        )
+    number: int
+    scored: Sequence[FrozenTrial] = ()
+    """COMPLETE, with values (validation macro accuracy, MACs)."""
+    pending: Sequence[FrozenTrial] = ()
+    """RUNNING: proposed, not scored yet."""
+    told: Sequence[dict[str, Any]] = ()
+    """Choices that were rejected, for a sampler that learns from them."""
+    seen: Collection[Architecture] = ()
 
 
 @dataclass
-class _Asking:
-    """One candidate's proposals, counted."""
+class Proposal:
+    """A candidate that is new and fits, and what it took to find it."""
 
-    proposer: Proposer
-    study: optuna.Study
-    proposals: int
-    rng: np.random.Generator
+    architecture: Architecture
+    choices: dict[str, Any]
+    system_attrs: dict[str, Any] = field(default_factory=dict)
+    rejected: int = 0
+    duplicates: int = 0
+    seconds: float = 0.0
+    told: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Asked:
+    """One candidate's proposals: what may be known, and a count of what was refused."""
+
+    rules: Rules
+    history: History
+    seed: int
     rejected: int = 0
     duplicates: int = 0
     told: list[dict[str, Any]] = field(default_factory=list)
 
-    def from_sampler(self, seen: Collection[Architecture]) -> Proposal | None:
-        space = self.proposer.space
-        distributions = space.distributions()
-        for _ in range(self.proposals):
-            trial = self.study.ask(distributions)
-            architecture = space.decode(trial.params)
-            violations = self.proposer.violations(architecture)
-            fits = max(violations.values()) <= 0
-            if fits and architecture not in seen:
-                notes = self.study.get_trials(deepcopy=False)[trial.number].system_attrs  # nsga2's generation
-                return self._proposal(architecture, trial.params, notes)
-            self._refuse(trial, violations, fits)
-        return None
+    @property
+    def rng(self) -> np.random.Generator:
+        return np.random.default_rng(self.seed)
 
-    def _refuse(self, trial: optuna.Trial, violations: dict[str, float], fits: bool) -> None:
-        if fits:
+    def consider(self, choices: dict[str, Any]) -> Proposal | dict[str, float]:
+        """A proposal, if these choices are new and fit; otherwise they are counted, and their violations returned."""
+        architecture = self.rules.space.decode(choices)
+        violations = self.rules.violations(architecture)
+        if max(violations.values()) > 0:
+            self.rejected += 1
+        elif architecture in self.history.seen:
             self.duplicates += 1
         else:
-            self.rejected += 1
-            if len(self.told) < TOLD_PER_CANDIDATE:
-                self.told.append(trial.params)
-                for name, value in violations.items():
-                    trial.set_constraint(name, value)
-                self.study.tell(trial, state=TrialState.PRUNED)
-                return
-        self.study.tell(trial, state=TrialState.FAIL)
+            return Proposal(architecture, choices)
+        return violations
 
-    def from_chance(self, seen: Collection[Architecture]) -> Proposal:
-        proposer = self.proposer
-        for _ in range(MAX_RANDOM_PROPOSALS // RANDOM_BATCH):
-            fitting = sample_fitting(
-                proposer.space, proposer.limits, proposer.dtype, proposals=RANDOM_BATCH, rng=self.rng
-            )
-            self.rejected += RANDOM_BATCH - len(fitting)
-            for choices in fitting:
-                architecture = proposer.space.decode(choices)
-                if architecture not in seen:
-                    return self._proposal(architecture, choices, {})
-                self.duplicates += 1
-        raise SpaceExhaustedError(
-            f"no new layout within {proposer.limits.max_macs:,} MACs and {proposer.limits.max_bytes:,} bytes turned "
-            f"up in {self.rejected + self.duplicates:,} proposals ({self.rejected:,} too large, "
-            f"{self.duplicates:,} known)"
-        )
 
-    def _proposal(self, architecture: Architecture, choices: dict[str, Any], system_attrs: dict[str, Any]) -> Proposal:
-        return Proposal(architecture, choices, system_attrs, self.rejected, self.duplicates, told=self.told)
+Sampler = Callable[[Asked], Proposal | None]
+"""Returns what `Asked.consider` accepted; None where it has nothing to propose, and then chance does."""
+
+
+def by_chance(asked: Asked) -> Proposal:
+    """Uniform encodings, counted in bulk. Raises `SpaceExhaustedError`."""
+    rules, rng = asked.rules, asked.rng
+    for _ in range(MAX_RANDOM_PROPOSALS // RANDOM_BATCH):
+        fitting = sample_fitting(rules.space, rules.limits, rules.dtype, proposals=RANDOM_BATCH, rng=rng)
+        rejected = asked.rejected
+        for passed, (place, choices) in enumerate(fitting.items()):
+            if isinstance(proposal := asked.consider(choices), Proposal):
+                asked.rejected = rejected + place - passed
+                return proposal
+        asked.rejected = rejected + RANDOM_BATCH - len(fitting)
+    raise SpaceExhaustedError(
+        f"no new layout within {rules.limits.max_macs:,} MACs and {rules.limits.max_bytes:,} bytes turned "
+        f"up in {asked.rejected + asked.duplicates:,} proposals ({asked.rejected:,} too large, "
+        f"{asked.duplicates:,} known)"
+    )
+
+
+def propose(sampler: Sampler, rules: Rules, history: History, *, seed: int) -> Proposal:
+    """The next candidate. Raises `SpaceExhaustedError` where neither the sampler nor chance finds one."""
+    started = time.perf_counter()
+    asked = Asked(rules, history, derived_seed(seed, history.number))
+    proposal = sampler(asked) or by_chance(asked)
+    proposal.rejected, proposal.duplicates, proposal.told = asked.rejected, asked.duplicates, asked.told
+    proposal.seconds = time.perf_counter() - started
+    return proposal

@@ -1,7 +1,7 @@
 """An architecture's score: validation macro accuracy after a short distillation from the cached ensemble."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -57,14 +57,18 @@ class Scorer:
         soft = settings.distillation.soft_labels(ensemble.summed_logits, len(MEMBERS))
         return cls(material, soft, settings)
 
-    def __call__(self, architecture: Architecture, *, seed: int) -> Score:
-        """Distil from scratch and score. A training that diverges is scored as it stands, which is by chance."""
+    def __call__(self, architecture: Architecture, *, seed: int, samples: int | None = None) -> Score:
+        """Distil from scratch with so many training samples (the recipe's, if not given) and score.
+
+        A training that diverges is scored as it stands, which is by chance.
+        """
         started = time.perf_counter()
-        network, loss = self.distil(architecture, seed=seed)
+        recipe = self.settings.recipe
+        network, loss = self.distil(architecture, replace(recipe, samples=samples or recipe.samples), seed=seed)
         accuracy = macro_accuracy(predict(network, self.material.validation), self.material.validation_labels)
         return Score(accuracy, loss, time.perf_counter() - started)
 
-    def distil(self, architecture: Architecture, *, seed: int) -> tuple[DynaCP, float]:
+    def distil(self, architecture: Architecture, recipe: Recipe, *, seed: int) -> tuple[DynaCP, float]:
         """The trained network and its last loss."""
         torch.manual_seed(seed)
         network, material = DynaCP(architecture), self.material
@@ -74,7 +78,7 @@ class Scorer:
             material.training,
             (self.soft_labels, labels),
             self.settings.distillation.loss,
-            self.settings.recipe,
+            recipe,
             seed=seed,
         )
         return network, loss

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from optuna.trial import FrozenTrial
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -16,11 +15,12 @@ from rich.table import Table
 
 from budget.limits import Limits
 from dynacp.teachers import FAMILIES, Ensemble, TeacherSettings
+from nas.candidate import Candidate
 from nas.counting import share_that_fits
 from nas.material import Material
 from nas.pareto import Rescored
 from nas.space import Space
-from nas.store import Store, architecture_of
+from nas.store import Store
 
 SHARE_PROPOSALS = 20_000
 """Random encodings from which the share that fits is estimated at the start."""
@@ -83,39 +83,46 @@ class Screen:
         self.note(f"Teachers on validation: {each}; all eight {ensemble.accuracy:.1%}.")
 
     @contextmanager
-    def searching(self, store: Store, total: int) -> Iterator[Callable[[FrozenTrial], None]]:
-        progress = self._progress("trials")
-        task = progress.add_task("searching", total=total, completed=len(store.trials))
+    def searching(self, store: Store, total: int) -> Iterator[Callable[[], None]]:
+        """Shows the front while the block runs; the function that it gets reports what was scored meanwhile."""
+        progress = self._progress("candidates")
+        task = progress.add_task("searching", total=total, completed=_ended(store))
+        known = {(each.number, samples) for each in store.candidates for samples in each.scores}
         with Live(console=self.console, get_renderable=lambda: Group(_front(store), progress), transient=True):
 
-            def progressed(trial: FrozenTrial) -> None:
-                rejected, duplicates = (
-                    sum(t.user_attrs[name] for t in store.trials) for name in ("rejected", "duplicates")
-                )
+            def progressed() -> None:
+                refused = {name: sum(each[name] for each in store.candidates) for name in ("rejected", "duplicates")}
                 progress.update(
                     task,
-                    completed=len(store.trials),
-                    description=f"trained {len(store.trials)}, rejected {rejected:,}, duplicates {duplicates:,}",
+                    completed=_ended(store),
+                    description=", ".join(f"{name} {number:,}" for name, number in refused.items()),
                 )
-                self.note(f"{_named(trial):>8}  {_point(trial)}  {architecture_of(trial)}")
+                for each in store.candidates:
+                    for samples, accuracy in sorted(each.scores.items()):
+                        if (each.number, samples) in known:
+                            continue
+                        known.add((each.number, samples))
+                        self.note(
+                            f"{each.name:>8}  {accuracy:6.1%} {_cost(each)} {samples:6,} samples  {each['layout']}"
+                        )
 
             yield progressed
 
     @contextmanager
-    def rescoring(self, total: int) -> Iterator[Callable[[FrozenTrial, float], None]]:
+    def rescoring(self, missing: Callable[[], Sequence[object]]) -> Iterator[Callable[[Candidate, float], None]]:
+        """Shows how many trainings are missing, by all workers."""
         with self._progress("trainings") as progress:
+            total = len(missing())
             task = progress.add_task("front and Table 1 with fresh seeds", total=total)
 
-            def progressed(trial: FrozenTrial, accuracy: float) -> None:
-                progress.advance(task)
-                self.note(f"{_named(trial):>8}  {accuracy:6.1%} with a fresh seed")
+            def progressed(candidate: Candidate, accuracy: float) -> None:
+                progress.update(task, completed=total - len(missing()))
+                self.note(f"{candidate.name:>8}  {accuracy:6.1%} with a fresh seed")
 
             yield progressed
 
     def conclude(self, store: Store, entries: Sequence[Rescored], pictures: Sequence[Path]) -> None:
         """The front with its fresh scores, and where everything is."""
-        proposing = sum(trial.user_attrs["proposing_seconds"] for trial in store.trials)
-        training = sum(trial.user_attrs["seconds"] for trial in store.trials)
         view = Table(title="Layouts trained again with fresh seeds", title_justify="left")
         for name in ("layout", "MMACs", "kB", "search score", "fresh mean ± sd", "against Table 1 (95 %)", "verdict"):
             view.add_column(name, justify="left" if name in ("layout", "verdict") else "right")
@@ -126,10 +133,10 @@ class Screen:
                 else f"{_points(entry.difference)} [{_points(entry.low)}, {_points(entry.high)}]"
             )
             view.add_row(
-                _named(entry.trial),
-                f"{entry.trial.values[1] / 1e6:.2f}",
-                f"{entry.trial.user_attrs['bytes'] / 1e3:.1f}",
-                f"{entry.trial.values[0]:.1%}",
+                entry.candidate.name,
+                f"{entry.candidate.macs / 1e6:.2f}",
+                f"{entry.candidate.bytes / 1e3:.1f}",
+                f"{entry.candidate.accuracy:.1%}",
                 f"{entry.mean:.1%} ± {entry.deviation * 100:.1f} ({len(entry.accuracies)})",
                 interval,
                 entry.verdict,
@@ -140,10 +147,11 @@ class Screen:
             "them does a little. The interval compares seed by seed and covers the noise between training seeds, for "
             "all layouts at once, not the choice of validation clips."
         )
-        counts = {name: sum(t.user_attrs[name] for t in store.trials) for name in ("rejected", "duplicates")}
+        results = store.results()
         self.note(
-            f"Trained {len(store.trials)} in {training / 60:.1f} min; rejected {counts['rejected']:,} and "
-            f"{counts['duplicates']:,} duplicates in {proposing:.1f} s of proposing."
+            f"Trained {len(results)} in {results['seconds'].sum() / 60:.1f} min, of which {results['stopped'].sum()} "
+            f"stopped early; rejected {results['rejected'].sum():,} and {results['duplicates'].sum():,} duplicates in "
+            f"{results['proposing_seconds'].sum():.1f} s of proposing."
         )
         self.note(f"Results: {store.folder / 'results.csv'}, {', '.join(map(str, pictures))}")
         self.note(
@@ -164,25 +172,24 @@ class Screen:
         )
 
 
+def _ended(store: Store) -> int:
+    return sum(each.finished or each.stopped for each in store.candidates)
+
+
 def _front(store: Store) -> Table:
     """The present front beside Table 1, by MACs."""
     view = Table(title="Front so far (validation, one seed each: noisy)", title_justify="left")
-    for name in ("trial", "MMACs", "accuracy", "layout"):
+    for name in ("candidate", "MMACs", "accuracy", "layout"):
         view.add_column(name, justify="left" if name == "layout" else "right", no_wrap=name != "layout")
-    shown = {trial.number: trial for trial in [*store.front(), *store.trials[:1]]}
-    for trial in sorted(shown.values(), key=lambda trial: trial.values[1]):
-        style = "bold" if trial.number == 0 else None
-        macs, accuracy = f"{trial.values[1] / 1e6:.2f}", f"{trial.values[0]:.1%}"
-        view.add_row(_named(trial), macs, accuracy, str(architecture_of(trial)), style=style)
+    shown = {each.number: each for each in [*store.front(), *store.candidates[:1]]}.values()
+    for each in sorted(shown, key=lambda each: each.macs):
+        style = None if each.number else "bold"
+        view.add_row(each.name, f"{each.macs / 1e6:.2f}", f"{each.accuracy:.1%}", each["layout"], style=style)
     return view
 
 
-def _named(trial: FrozenTrial) -> str:
-    return "Table 1" if trial.number == 0 else f"#{trial.number}"
-
-
-def _point(trial: FrozenTrial) -> str:
-    return f"{trial.values[0]:6.1%} {trial.values[1] / 1e6:6.2f} MMACs {trial.user_attrs['bytes'] / 1e3:6.1f} kB"
+def _cost(candidate: Candidate) -> str:
+    return f"{candidate.macs / 1e6:6.2f} MMACs {candidate.bytes / 1e3:6.1f} kB"
 
 
 def _points(share: float) -> str:

@@ -1,15 +1,18 @@
 """Search for DynaCP layouts that fit the limits: accuracy after a short distillation, against MACs.
 
-    python -m nas.search                                     the built-in set, 200 trained trials
+    python -m nas.search                                     the built-in set, 200 candidates
     python -m nas.search --data TAU --mn mn10_as_mAP_471.pt  real data, real teachers
+    python -m nas.search --workers 4                         four trainings at a time
 
 Eight teachers are fine-tuned once and their logits cached. Each trial distils a new candidate that fits and scores it
 on the validation split; Table 1 of the DynaCP report goes first. At the end the front and Table 1 are trained again
-with fresh seeds, and those scores are the result. The same command again resumes, also after ^C.
+with fresh seeds, and those scores are the result. The same command again resumes, also after ^C; started while it runs,
+here or with the same --storage on another machine, it helps.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,30 +20,29 @@ from typing import Any
 
 import optuna
 import torch
-from filelock import FileLock, Timeout
-from optuna.trial import FrozenTrial
 from platformdirs import user_cache_path
 
 from budget.ledger import BYTES_PER_PARAMETER, DEFAULT_DTYPE
 from budget.limits import Limits
-from dynacp.architecture import TABLE1, Architecture, with_classes
+from dynacp.architecture import TABLE1, with_classes
 from dynacp.data import DataError
 from dynacp.scenes import write_scenes
+from nas.helpers import helpers
 from nas.material import Material, load_material
 from nas.pareto import rescored
 from nas.plot import draw_pareto
-from nas.propose import SAMPLERS, Proposal, Proposer, SpaceExhaustedError, derived_seed
+from nas.propose import Rules
+from nas.rungs import rungs
+from nas.samplers import SAMPLERS
 from nas.score import SAMPLES, TEACHERS, Scorer, ScoreSettings
 from nas.screen import Screen
 from nas.space import Space
-from nas.store import Store, StudyError, clear_errors, study_folder
+from nas.store import Store, StudyError, clear_errors, connect, default_storage, study_folder
+from nas.worker import Plan, Worker
 
 BUILT_IN = "built-in"
 REDRAW_EVERY = 4
-"""Trained trials between two drawings of the front while the search runs."""
-
-_RESCORING = 1_000_000
-"""Marks the seeds of re-scoring, so that none of them was used in the search."""
+"""Trainings between two drawings of the front while the search runs."""
 
 VERSIONED = ("torch", "torchaudio", "optuna", "numpy", "scikit-learn")
 
@@ -64,8 +66,9 @@ def _add_study(group: argparse._ArgumentGroup) -> None:
     add, one = group.add_argument, _whole(1)
     add("--data", default=BUILT_IN, metavar="PATH", help="a data set in TAU's layout")
     add("--study", default="search", metavar="NAME", help="kept under studies/NAME")
-    add("--storage", metavar="URL", help="an Optuna storage, in place of SQLite in studies/NAME")
-    add("--trials", type=one, default=200, metavar="N", help="trained trials in all, Table 1 among them")
+    add("--storage", metavar="URL", help="a database for many machines, in place of SQLite in studies/NAME")
+    add("--trials", type=one, default=200, metavar="N", help="candidates in all, Table 1 among them")
+    add("--workers", type=one, default=1, metavar="N", help="processes on this machine, which share its cores")
     add("--sampler", choices=sorted(SAMPLERS), default="tpe", help="what proposes; gp takes seconds a candidate")
     add("--seed", type=_whole(0, 2**32 - 1), default=0, metavar="N", help="of everything random")
     add("--rescore-seeds", type=_whole(3), default=3, metavar="N", help="fresh trainings of the front's layouts")
@@ -76,6 +79,7 @@ def _add_study(group: argparse._ArgumentGroup) -> None:
 def _add_trial(group: argparse._ArgumentGroup) -> None:
     add, one, limits = group.add_argument, _whole(1), Limits()
     add("--samples", type=_whole(32), default=SAMPLES, metavar="N", help="training samples of one trial")
+    add("--rungs", type=_whole(1, 8), default=1, metavar="N", help="2: hopeless candidates stop at half of them")
     add("--max-macs", type=one, default=limits.max_macs, metavar="N", help="for one second of audio")
     add("--max-bytes", type=one, default=limits.max_bytes, metavar="N", help="of parameters")
     add("--dtype", choices=sorted(BYTES_PER_PARAMETER), default=DEFAULT_DTYPE, help="of parameters at inference")
@@ -109,13 +113,8 @@ def main(arguments: list[str] | None = None) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     screen = Screen()
     try:
-        folder = study_folder(options.study)
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "search.lock", timeout=0), clear_errors(options.study):
-            Search(options, screen).run()
-    except Timeout:
-        screen.error(f"another search is running on study {options.study!r}; take another --study name, or wait.")
-        return 2
+        with clear_errors(options.study):
+            Search(options, screen).run(sys.argv[1:] if arguments is None else arguments)
     except (DataError, StudyError, OSError) as error:
         screen.error(str(error))
         return 2
@@ -131,9 +130,9 @@ class Search:
     def __init__(self, options: argparse.Namespace, screen: Screen) -> None:
         self.options, self.screen = options, screen
         self.limits = Limits(options.max_bytes, options.max_macs)
-        self.score_settings = ScoreSettings()
-        recipe = replace(self.score_settings.recipe, samples=options.samples)
-        self.score_settings = replace(self.score_settings, recipe=recipe)
+        self.rungs = rungs(options.samples, options.rungs)
+        settings = ScoreSettings()
+        self.score_settings = replace(settings, recipe=replace(settings.recipe, samples=options.samples))
         self.teachers = replace(
             TEACHERS,
             mn=options.mn,
@@ -143,28 +142,48 @@ class Search:
             epochs=options.teacher_epochs,
         )
 
-    def run(self) -> None:
-        device = _device(self.options.device)
+    def run(self, arguments: Sequence[str]) -> None:
+        """The whole of it; `arguments` are those of the command line, for workers that help."""
+        options, screen = self.options, self.screen
+        folder, device = study_folder(options.study), _device(options.device)
+        torch.set_num_threads(max(1, torch.get_num_threads() // options.workers))
         material = self.material(device)
         try:
             self.teachers.check(len(material.classes))
         except ValueError as error:
             raise StudyError(str(error)) from None
         frame = with_classes(TABLE1, len(material.classes))
-        self.space = Space(frame)
-        self.store = Store.create_or_resume(self.options.study, self.options.storage, self._settings(material))
-        self.proposer = Proposer(self.space, self.limits, self.options.dtype, self.options.sampler, self.options.seed)
-        self.screen.introduce(self.options, self.space, self.limits, material, self.teachers)
-        if self._unfinished():
-            self.scorer = self.scorer_for(material)
-            self._train_trials(frame)
-            self._rescore()
-        self.store.write_tables()
-        pictures = draw_pareto(self.store)
-        self.screen.conclude(self.store, rescored(self.store), pictures)
+        rules = Rules(Space(frame), self.limits, options.dtype)
+        folder.mkdir(parents=True, exist_ok=True)
+        storage = connect(options.study, options.storage or default_storage(options.study))
+        store = Store.create_or_resume(options.study, storage, self._settings(material, rules.space))
+        screen.introduce(options, rules.space, self.limits, material, self.teachers)
+        plan = Plan(
+            rules, frame, SAMPLERS[options.sampler], self.rungs, options.trials, options.rescore_seeds, options.seed
+        )
+        worker = Worker(plan, store, storage)
+        if worker.has_work:
+            scorer = self.scorer_for(material)
+            with helpers(options.workers - 1, arguments, folder, screen.note):
+                self._work(worker, scorer)
+        store.read()
+        store.write_tables()
+        screen.conclude(store, rescored(store), draw_pareto(store))
 
-    def _unfinished(self) -> bool:
-        return len(self.store.trials) < self.options.trials or any(self._missing_rescores())
+    def _work(self, worker: Worker, scorer: Scorer) -> None:
+        store, screen, options = worker.store, self.screen, self.options
+        with screen.searching(store, options.trials) as progressed:
+            for count, _ in enumerate(worker.search(scorer), start=1):
+                progressed()
+                store.write_tables()
+                if count % REDRAW_EVERY == 0:
+                    draw_pareto(store)
+        if worker.exhausted:
+            screen.note(f"The search ends after {len(store.candidates)} candidates: {worker.exhausted}.")
+        with screen.rescoring(worker.missing) as retrained:
+            for candidate, accuracy in worker.train_again(scorer):
+                store.write_tables()
+                retrained(candidate, accuracy)
 
     def material(self, device: torch.device) -> Material:
         """The clips that the options name; raises `DataError`."""
@@ -176,9 +195,9 @@ class Search:
             root = Path(options.data)
         return load_material(root, seed=options.seed, cache=options.cache, device=device)
 
-    def _settings(self, material: Material) -> dict[str, Any]:
+    def _settings(self, material: Material, space: Space) -> dict[str, Any]:
         options = self.options
-        space = {**asdict(self.space), "classes": len(material.classes), "stem": self.space.frame.stem}
+        described = {**asdict(space), "classes": len(material.classes), "stem": space.frame.stem}
         return {
             "identity": {
                 "data": material.key,
@@ -187,9 +206,10 @@ class Search:
                 "sampler": options.sampler,
                 "dtype": options.dtype,
                 "limits": asdict(self.limits),
+                "rungs": self.rungs,
                 "teachers": self.teachers.identity(),
                 "score": asdict(self.score_settings),
-                "space": {name: value for name, value in space.items() if name != "frame"},
+                "space": {name: value for name, value in described.items() if name != "frame"},
                 "front_end": asdict(material.front_end),
             },
             "classes": material.classes,
@@ -206,49 +226,6 @@ class Search:
             )
         self.screen.teachers(ensemble)
         return Scorer.from_ensemble(material, ensemble, self.score_settings)
-
-    def _train_trials(self, frame: Architecture) -> None:
-        store, total = self.store, self.options.trials
-        with self.screen.searching(store, total) as progressed:
-            while len(store.trials) < total:
-                try:
-                    proposal = self._next(frame)
-                except SpaceExhaustedError as error:
-                    self.screen.note(f"The search ends after {len(store.trials)} trained trials: {error}.")
-                    break
-                progressed(self._train(proposal))
-                store.write_tables()
-                if len(store.trials) % REDRAW_EVERY == 0:
-                    draw_pareto(store)
-
-    def _next(self, frame: Architecture) -> Proposal:
-        if not self.store.trials:
-            return Proposal(frame, self.space.encode(frame), {})
-        seen = set(self.store.architectures())
-        return self.proposer.propose(self.store.trials, self.store.told, seen)
-
-    def _train(self, proposal: Proposal) -> FrozenTrial:
-        seed = derived_seed(self.options.seed, len(self.store.trials))
-        score = self.scorer(proposal.architecture, seed=seed)
-        cost = self.proposer.cost(proposal.architecture)
-        violations = self.proposer.violations(proposal.architecture)
-        return self.store.add(self.space, proposal, score, cost, violations, seed)
-
-    def _missing_rescores(self) -> list[tuple[FrozenTrial, int]]:
-        """What is to be trained again: the front and Table 1, with each fresh seed, less what is done."""
-        seeds = [derived_seed(self.options.seed, _RESCORING, k) for k in range(self.options.rescore_seeds)]
-        chosen = {trial.number: trial for trial in [*self.store.trials[:1], *self.store.front()]}
-        return [(trial, seed) for seed in seeds for trial in chosen.values() if seed not in self.store.rescored(trial)]
-
-    def _rescore(self) -> None:
-        missing = self._missing_rescores()
-        architectures = {trial.number: architecture for architecture, trial in self.store.architectures().items()}
-        with self.screen.rescoring(len(missing)) as progressed:
-            for trial, seed in missing:
-                score = self.scorer(architectures[trial.number], seed=seed)
-                self.store.add_rescore(trial, seed, score.accuracy)
-                self.store.write_tables()
-                progressed(trial, score.accuracy)
 
 
 def _device(name: str) -> torch.device:

@@ -149,10 +149,12 @@ class Space:
                 break
         else:
             raise ValueError(f"block {number}: no expansion of {self.expansions} takes {channels} to {block.expanded}.")
-        if block.out not in self.widths or block.dilation not in self.dilations:
+        read = block.residual == PLAIN  # other blocks keep the channels that enter, which may be no width of the space
+        if (read and block.out not in self.widths) or block.dilation not in self.dilations:
             raise ValueError(f"block {number}: {block} has a width or dilation outside the space.")
         form = f"{block.residual} {block.stride[0]}x{block.stride[1]}"
-        return {"dilation": block.dilation, "form": form, "expansion": expansion, "width": block.out}
+        width = block.out if block.out in self.widths else self.widths[0]
+        return {"dilation": block.dilation, "form": form, "expansion": expansion, "width": width}
 
     def single_changes(self, architecture: Architecture) -> list[Change]:
         """Every network that one choice made otherwise gives, each once.

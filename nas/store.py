@@ -1,6 +1,6 @@
-"""Where a search is kept: an Optuna study with the trained trials, and tables beside it written from that study.
+"""Where a search is kept: an Optuna study with the candidates, one with the fresh seeds, and tables written from them.
 
-Only finished trainings are stored, each in one piece, so a search that is stopped at any moment resumes where it was.
+Whatever is finished is stored at once, so a search that is stopped at any moment resumes where it was.
 """
 
 import json
@@ -12,18 +12,19 @@ from typing import Any
 
 import optuna
 import pandas as pd
+from filelock import FileLock
 from optuna.exceptions import StorageInternalError
-from optuna.trial import FrozenTrial, create_trial
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from dynacp.architecture import Architecture
 from dynacp.files import written_whole
-from nas.propose import DIRECTIONS, Proposal
-from nas.score import Score
-from nas.space import Space
+from nas.candidate import Candidate
+from nas.front import front
+from nas.propose import DIRECTIONS
+from nas.queue import open_storage, patiently
 
 STUDIES = Path("studies")
-_RESCORE = "rescore"
 
 
 class StudyError(ValueError):
@@ -53,11 +54,13 @@ def default_storage(name: str) -> str:
 
 
 class Store:
-    """One study: its trials in the order of training, their re-scorings, and its settings."""
+    """A search as it is stored: its settings, its candidates by number, and their fresh scores."""
 
-    def __init__(self, study: optuna.Study, folder: Path) -> None:
-        self.study, self.folder = study, folder
-        self.trials: list[FrozenTrial] = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+    def __init__(self, study: optuna.Study, again: optuna.Study, folder: Path) -> None:
+        self.study, self.again, self.folder = study, again, folder
+        self.settings: dict[str, Any] = study.user_attrs["settings"]
+        self._ended = dict[int, Candidate]()
+        self.read()
 
     @classmethod
     def open(cls, name: str, storage: str | None = None) -> "Store":
@@ -69,139 +72,122 @@ class Store:
                 f"no study {name!r} in {STUDIES}/ (there: {', '.join(known) or 'none'}); "
                 f"`python -m nas.search --study {name}` makes one."
             )
-        study = _load(name, storage or default_storage(name), create=False)
-        _refuse_foreign(study)
+        with _usable(name, storage):
+            url = storage or default_storage(name)
+            study = optuna.load_study(study_name=name, storage=url)
+            _refuse_foreign(study)
+            again = optuna.load_study(study_name=_again(name), storage=url)
         folder.mkdir(parents=True, exist_ok=True)
-        return cls(study, folder)
+        return cls(study, again, folder)
 
     @classmethod
-    def create_or_resume(cls, name: str, storage: str | None, settings: dict[str, Any]) -> "Store":
+    def create_or_resume(cls, name: str, storage: RDBStorage, settings: dict[str, Any]) -> "Store":
         """A new study, or one made with the same settings. Raises `StudyError` that names what differs."""
         folder = study_folder(name)
         folder.mkdir(parents=True, exist_ok=True)
-        study = _load(name, storage or default_storage(name), create=True)
+        study, again = (
+            optuna.create_study(study_name=each, storage=storage, directions=DIRECTIONS, load_if_exists=True)
+            for each in (name, _again(name))
+        )
         if study.user_attrs or study.trials or tuple(study.directions) != DIRECTIONS:
             _refuse_foreign(study)
             _refuse_other(name, study.user_attrs["settings"], json.loads(json.dumps(settings)))
         else:
             study.set_user_attr("settings", settings)
-        return cls(study, folder)
+            study.set_metric_names(["validation macro accuracy", "MACs"])
+        return cls(study, again, folder)
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        return self.study.user_attrs["settings"]
+    @patiently
+    def read(self) -> None:
+        """What has been scored so far, as `candidates`, by number; and every fresh score."""
+        living = [self.candidate(trial) for trial in self.study.get_trials(deepcopy=False, states=_LIVING)]
+        self.candidates = sorted((each for each in living if each.scores), key=lambda each: each.number)
+        self.fresh = dict[int, dict[int, float]]()
+        for trial in self.again.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            self.fresh.setdefault(trial.user_attrs["candidate"], {})[trial.user_attrs["seed"]] = trial.values[0]
 
-    @property
-    def told(self) -> list[dict[str, Any]]:
-        """Rejections that the sampler was told of."""
-        return [choices for trial in self.trials for choices in trial.user_attrs["told"]]
+    def candidate(self, trial: FrozenTrial) -> Candidate:
+        """The same object for a trial that has ended, which saves parsing it again."""
+        if not trial.state.is_finished():
+            return Candidate(trial)
+        return self._ended.setdefault(trial.number, Candidate(trial))
 
-    def architectures(self) -> dict[Architecture, FrozenTrial]:
-        return {architecture_of(trial): trial for trial in self.trials}
-
-    def front(self) -> list[FrozenTrial]:
-        """Trials that fit and that no other beats in both accuracy and MACs, by MACs."""
-        best: list[FrozenTrial] = []
-        fitting = [trial for trial in self.trials if all(value <= 0 for value in trial.constraints.values())]
-        for trial in sorted(fitting, key=lambda trial: (trial.values[1], -trial.values[0])):
-            if not best or trial.values[0] > best[-1].values[0]:
-                best.append(trial)
-        return best
-
-    def add(
-        self,
-        space: Space,
-        proposal: Proposal,
-        score: Score,
-        cost: dict[str, int],
-        violations: dict[str, float],
-        seed: int,
-    ) -> FrozenTrial:
-        """Keep a finished training."""
-        trial = create_trial(
-            values=(score.accuracy, cost["macs"]),
-            params=proposal.choices,
-            distributions=space.distributions(),
-            constraints=violations,
-            system_attrs=proposal.system_attrs,
-            user_attrs={
-                "architecture": proposal.architecture.to_json(),
-                **cost,
-                "seed": seed,
-                "loss": score.loss,
-                "seconds": round(score.seconds, 3),
-                "rejected": proposal.rejected,
-                "duplicates": proposal.duplicates,
-                "proposing_seconds": round(proposal.seconds, 3),
-                "told": proposal.told,
-            },
-        )
-        self.study.add_trial(trial)
-        self.trials = self.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
-        return self.trials[-1]
-
-    def rescored(self, trial: FrozenTrial) -> dict[int, float]:
-        """Fresh seed -> validation macro accuracy, for one trial's layout."""
-        prefix = f"{_RESCORE}:{trial.number}:"
-        attributes = self.study.user_attrs
-        return {int(name.removeprefix(prefix)): value for name, value in attributes.items() if name.startswith(prefix)}
-
-    def add_rescore(self, trial: FrozenTrial, seed: int, accuracy: float) -> None:
-        self.study.set_user_attr(f"{_RESCORE}:{trial.number}:{seed}", accuracy)
+    def front(self) -> list[Candidate]:
+        """Candidates that fit, came to the last rung, and that no other beats in both accuracy and MACs, by MACs."""
+        finished = [each for each in self.candidates if each.finished and each.fits]
+        return [finished[index] for index in front([each.point for each in finished])]
 
     def results(self) -> pd.DataFrame:
-        """A row per trained trial: its cost, score, layout, and the proposals that it took."""
-        front = {trial.number for trial in self.front()}
+        """A row per candidate: its cost, score, layout, and the proposals that it took."""
+        on_front = {each.number for each in self.front()}
         rows = []
-        for trial in self.trials:
-            attributes, architecture = trial.user_attrs, architecture_of(trial)
+        for each in self.candidates:
+            trainings = each.trainings
             rows.append(
                 {
-                    "trial": trial.number,
-                    "accuracy": trial.values[0],
-                    **{name: attributes[name] for name in ("macs", "parameters", "bytes")},
-                    "front": trial.number in front,
-                    "layout": str(architecture),
-                    **{name: attributes[name] for name in ("seed", "loss", "seconds")},
-                    **{name: attributes[name] for name in ("rejected", "duplicates", "proposing_seconds")},
-                    "key": architecture.key,
+                    "candidate": each.number,
+                    "accuracy": each.accuracy,
+                    "samples": max(each.scores),
+                    "stopped": each.stopped,
+                    "macs": each.macs,
+                    "parameters": each["parameters"],
+                    "bytes": each.bytes,
+                    "front": each.number in on_front,
+                    "layout": str(each.architecture),
+                    **{name: trainings[-1][name] for name in ("seed", "loss")},
+                    "seconds": sum(training["seconds"] for training in trainings),
+                    **{name: each[name] for name in ("rejected", "duplicates", "proposing_seconds")},
+                    "key": each.architecture.key,
                 }
             )
         return pd.DataFrame(rows)
 
-    def rescores(self) -> pd.DataFrame:
-        """A row per fresh training of a layout: trial, seed, validation macro accuracy."""
-        rows = [
-            {"trial": trial.number, "seed": seed, "accuracy": accuracy}
-            for trial in self.trials
-            for seed, accuracy in sorted(self.rescored(trial).items())
-        ]
-        return pd.DataFrame(rows, columns=["trial", "seed", "accuracy"])
+    def fresh_scores(self) -> pd.DataFrame:
+        """A row per training with a fresh seed: candidate, seed, validation macro accuracy."""
+        rows = [(number, *pair) for number, scores in sorted(self.fresh.items()) for pair in sorted(scores.items())]
+        return pd.DataFrame(rows, columns=["candidate", "seed", "accuracy"])
 
     def write_tables(self) -> None:
         """results.csv, rescored.csv and settings.json in the study's folder, from the study."""
-        write_text(self.folder / "results.csv", self.results().to_csv(index=False))
-        write_text(self.folder / "rescored.csv", self.rescores().to_csv(index=False))
-        write_text(self.folder / "settings.json", json.dumps(self.settings, indent=2) + "\n")
+        with self.publishing():
+            write_text(self.folder / "results.csv", self.results().to_csv(index=False))
+            write_text(self.folder / "rescored.csv", self.fresh_scores().to_csv(index=False))
+            write_text(self.folder / "settings.json", json.dumps(self.settings, indent=2) + "\n")
+
+    def publishing(self) -> FileLock:
+        """Workers that share the folder write to it one at a time."""
+        return FileLock(self.folder / "publishing.lock")
 
 
-def architecture_of(trial: FrozenTrial) -> Architecture:
-    return Architecture.from_json(trial.user_attrs["architecture"])
+_LIVING = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def _again(name: str) -> str:
+    """The study of a search's fresh seeds."""
+    return f"{name}: fresh seeds"
+
+
+def connect(name: str, url: str) -> RDBStorage:
+    """The storage for workers. Raises `StudyError`."""
+    with _usable(name, url):
+        return open_storage(url)
+
+
+@contextmanager
+def _usable(name: str, storage: str | None) -> Iterator[None]:
+    try:
+        yield
+    except StudyError:
+        raise
+    except (KeyError, ValueError, ImportError, SQLAlchemyError, StorageInternalError) as error:
+        where = f"the storage {storage}" if storage else f"its storage in {study_folder(name)}"
+        raise StudyError(f"study {name!r}: {where} cannot be used ({error})") from None
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     with written_whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
-
-
-def _load(name: str, storage: str, *, create: bool) -> optuna.Study:
-    try:
-        if create:
-            return optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=True)
-        return optuna.load_study(study_name=name, storage=storage)
-    except (KeyError, ValueError, ImportError, SQLAlchemyError, StorageInternalError) as error:
-        raise StudyError(f"study {name!r}: the storage {storage} cannot be used ({error})") from None
 
 
 def _refuse_foreign(study: optuna.Study) -> None:

@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # One thread for each of the processes that share the tests: torch's threads wait for each other by spinning, and more
@@ -8,6 +9,7 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
+from servers import Postgres
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +19,14 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs real recordings and a real checkpoint in {folder.name}/ beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real server; tests that need it skip where it is not installed."""
+    binaries = Postgres.binaries_here()
+    if binaries is None:
+        pytest.skip("needs a PostgreSQL server (on Debian: apt-get install postgresql)")
+    server = Postgres(binaries)
+    yield server
+    server.remove()

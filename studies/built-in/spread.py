@@ -28,7 +28,9 @@ def spread_layouts(classes: int) -> list[Architecture]:
     frame = with_classes(TABLE1, classes)
     space = Space(frame)
     fitting = sample_fitting(space, Limits(), "float16", proposals=2_000, rng=np.random.default_rng(0))
-    networks = sorted((space.decode(choices) for choices in fitting), key=lambda network: int(count([network])[0, 1]))
+    networks = sorted(
+        (space.decode(choices) for choices in fitting.values()), key=lambda network: int(count([network])[0, 1])
+    )
     return [frame, *(networks[index] for index in np.linspace(0, len(networks) - 1, LAYOUTS - 1).astype(int))]
 
 

@@ -7,28 +7,32 @@ plus the noise between seeds that was measured there. No network is trained, so 
 Writes searches.csv (a row per search) beside this file.
 """
 
-import time
-from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 import optuna
 import pandas as pd
 from optuna._hypervolume import compute_hypervolume
-from optuna.trial import FrozenTrial, create_trial
+from optuna.samplers import TPESampler
 from scipy.stats import t
 from sklearn.ensemble import RandomForestRegressor
 
 from budget.limits import Limits
 from dynacp.architecture import TABLE1, Architecture
-from nas import propose
+from nas import samplers
+from nas.candidate import Candidate
 from nas.counting import count
 from nas.feasible import Feasible
-from nas.propose import Proposal, Proposer, _Asking
+from nas.propose import DIRECTIONS, Asked, History, Proposal, Rules, Sampler, propose
+from nas.samplers import SAMPLERS, after_random_ones
 from nas.space import Space
-from nas.store import Store, architecture_of
+from nas.store import Store
 
 HERE = Path(__file__).parent
+PROPOSALS = 64
+"""Of TPE, for one candidate."""
+
 TRIALS, SEEDS = 100, range(20)
 TOLD = "rejection, told"
 """As the search proposes."""
@@ -48,61 +52,51 @@ def features(network: Architecture) -> list[float]:
     return [macs, parameters, len(network.blocks), *halvings, dilated, plain, widest, network.blocks[-1].out]
 
 
-@dataclass(frozen=True)
-class Nearest(Proposer):
-    """Moves what the sampler proposes to the nearest choices that fit."""
+def moved(feasible: Feasible) -> Sampler:
+    """TPE, whose choices are moved to the nearest ones that fit."""
 
-    feasible: Feasible | None = None
-
-    def _asking(self, trained, told):
-        asking = super()._asking(trained, told)
-        return _Moved(asking.proposer, asking.study, asking.proposals, asking.rng)
-
-
-class _Moved(_Asking):
-    def from_sampler(self, seen):
-        assert isinstance(self.proposer, Nearest) and self.proposer.feasible is not None
-        for _ in range(self.proposals):
-            trial = self.study.ask(self.proposer.space.distributions())
-            choices = self.proposer.feasible.nearest(trial.params)
-            architecture = self.proposer.space.decode(choices)
-            if architecture not in seen:
-                return self._proposal(architecture, choices, {})
-            self.duplicates += 1
+    def sampler(asked: Asked) -> Proposal | None:
+        study = optuna.create_study(
+            directions=DIRECTIONS, sampler=TPESampler(n_startup_trials=0, multivariate=True, seed=asked.seed)
+        )
+        study.add_trials(asked.history.scored)
+        for _ in range(PROPOSALS):
+            trial = study.ask(feasible.space.distributions())
+            if isinstance(answer := asked.consider(feasible.nearest(trial.params)), Proposal):
+                return answer
         return None
 
+    return after_random_ones(sampler)
 
-def searched(proposer: Proposer, landscape: RandomForestRegressor, seed: int) -> dict[str, float]:
+
+def searched(sampler: Sampler, rules: Rules, landscape: RandomForestRegressor, seed: int) -> dict[str, float]:
     """One search of the landscape: what it found and what proposing took."""
-    rng, space = np.random.default_rng(seed), proposer.space
-    trained: list[FrozenTrial] = []
-    told: list[dict[str, object]] = []
-    seen: dict[Architecture, float] = {}
-    proposal, rejected, duplicates, started = Proposal(TABLE1, space.encode(TABLE1), {}), 0, 0, time.perf_counter()
-    while True:
+    rng, done, seen, started = (
+        np.random.default_rng(seed),
+        list[Candidate](),
+        dict[Architecture, float](),
+        perf_counter(),
+    )
+    while len(done) < TRIALS:
+        if done:
+            told = [choices for candidate in done for choices in candidate["told"]]
+            history = History(len(done), [candidate.as_scored for candidate in done], (), told, seen)
+            proposal = propose(sampler, rules, history, seed=seed)
+        else:
+            proposal = Proposal(TABLE1, rules.space.encode(TABLE1))
         truth = float(landscape.predict([features(proposal.architecture)])[0])
-        macs = proposer.cost(proposal.architecture)["macs"]
         seen[proposal.architecture] = truth
-        trained.append(
-            create_trial(
-                values=[truth + rng.normal(0, NOISE), macs],
-                params=proposal.choices,
-                distributions=space.distributions(),
-                constraints=proposer.violations(proposal.architecture),
-            )
-        )
-        told += proposal.told
-        rejected, duplicates = rejected + proposal.rejected, duplicates + proposal.duplicates
-        if len(trained) == TRIALS:
-            break
-        proposal = proposer.propose(trained, told, seen)
+        waiting = Candidate.waiting(len(done), rules, proposal)
+        waiting.intermediate_values[1] = truth + rng.normal(0, NOISE)
+        done.append(Candidate(waiting))
+    rejected, duplicates = (sum(candidate[name] for candidate in done) for name in ("rejected", "duplicates"))
     costs = count(list(seen))[:, 1]
     points = np.array([(-truth, macs / 30e6) for truth, macs in zip(seen.values(), costs, strict=True)])
     return {
         "proposals": TRIALS - 1 + rejected + duplicates,
         "share that fit": 1 - rejected / (TRIALS - 1 + rejected + duplicates),
         "duplicates": duplicates,
-        "seconds per candidate": (time.perf_counter() - started) / (TRIALS - 1),
+        "seconds per candidate": (perf_counter() - started) / (TRIALS - 1),
         "true hypervolume": compute_hypervolume(points[points[:, 0] < -0.1], np.array([-0.1, 1.0])),
         "best true accuracy": max(seen.values()),
         "median MMACs": float(np.median(costs)) / 1e6,
@@ -115,24 +109,20 @@ def searched(proposer: Proposer, landscape: RandomForestRegressor, seed: int) ->
 
 def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    known = Store.open("pocket").trials
+    known = Store.open("pocket").candidates
     landscape = RandomForestRegressor(300, min_samples_leaf=3, random_state=0, n_jobs=1)
-    landscape.fit([features(architecture_of(trial)) for trial in known], [trial.values[0] for trial in known])
-    space, limits, file = Space(), Limits(), HERE / "searches.csv"
-    feasible = Feasible(space, limits)
-    feasible.allows(feasible.start, space.max_blocks, *feasible.budget)  # the tables, once for a search
+    landscape.fit([features(each.architecture) for each in known], [each.accuracy for each in known])
+    rules, file = Rules(Space(), Limits(), "float16"), HERE / "searches.csv"
+    feasible = Feasible(rules.space, rules.limits)
+    feasible.allows(feasible.start, rules.space.max_blocks, feasible.budget)  # the tables, once for a search
     rows = pd.read_csv(file).to_dict("records") if file.exists() else []
     done = {(row["proposals by"], row["seed"]) for row in rows}
+    tpe = SAMPLERS["tpe"]
     for seed in SEEDS:
-        plan = (space, limits, "float16", "tpe", seed)
-        for name, told, proposer in (
-            (TOLD, 4, Proposer(*plan)),
-            ("rejection", 0, Proposer(*plan)),
-            ("moved to what fits", 0, Nearest(*plan, feasible)),
-        ):
-            propose.TOLD_PER_CANDIDATE = told
+        for name, told, sampler in ((TOLD, 4, tpe), ("rejection", 0, tpe), ("moved to what fits", 0, moved(feasible))):
+            samplers.TOLD_PER_CANDIDATE = told
             if (name, seed) not in done:
-                rows.append({"proposals by": name, "seed": seed, **searched(proposer, landscape, seed)})
+                rows.append({"proposals by": name, "seed": seed, **searched(sampler, rules, landscape, seed)})
                 print(rows[-1], flush=True)
                 pd.DataFrame(rows).to_csv(file, index=False, float_format="%.5g")
     print(compared(pd.DataFrame(rows)))

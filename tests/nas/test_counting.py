@@ -39,9 +39,10 @@ def test_what_is_sampled_to_fit_fits_and_what_is_left_out_does_not() -> None:
     fitting = sample_fitting(SPACE, limits, "float16", proposals=400, rng=np.random.default_rng(9))
     columns = SPACE.sample(400, np.random.default_rng(9))
     parameters, macs = count_choices(SPACE, columns).T
-    wanted = np.sum((2 * parameters <= 100_000) & (macs <= 12_000_000))
-    assert 0 < len(fitting) == wanted < 400
-    for choices in fitting:
+    wanted = np.nonzero((2 * parameters <= 100_000) & (macs <= 12_000_000))[0].tolist()
+    assert 0 < len(wanted) < 400
+    assert list(fitting) == wanted
+    for choices in fitting.values():
         cost = totals(SPACE.decode(choices).layers())
         assert limits.allow(bytes=2 * int(cost.parameters), macs=int(cost.macs))
 

@@ -1,76 +1,62 @@
-"""Fronts, hypervolume, and what counts as better."""
+"""The result of a search, and what counts as better."""
 
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from made_up import history, scored
 from optuna.trial import create_trial
 from scipy.stats import multivariate_t
 from scipy.stats import t as student_t
 
 from budget.limits import Limits
 from dynacp.architecture import TABLE1
+from nas.candidate import Candidate
 from nas.export import _knee
-from nas.pareto import dunnett_quantile, hypervolume, hypervolume_history, rescored
+from nas.pareto import dunnett_quantile, hypervolume_history, rescored
 from nas.plot import draw_importance, importances
-from nas.propose import DIRECTIONS, Proposal, Proposer
-from nas.score import Score
+from nas.propose import DIRECTIONS, Proposal, Rules, propose
+from nas.samplers import SAMPLERS
 from nas.space import Space, encodings
 from nas.store import Store
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-POINTS = st.lists(st.tuples(st.floats(0, 1), st.floats(1, 30)), max_size=12)
-
-
-def test_hypervolume_by_hand() -> None:
-    """(0.5, 10) and (0.8, 20) in the box to (0.1, 30): 0.4 x 20 + 0.3 x 10; a dominated point adds nothing."""
-    assert hypervolume([(0.5, 10), (0.8, 20), (0.4, 15)], reference=(0.1, 30)) == pytest.approx(0.4 * 20 + 0.3 * 10)
-    assert hypervolume([(0.05, 10), (0.9, 31)], reference=(0.1, 30)) == 0
-
-
-@given(POINTS, st.tuples(st.floats(0, 1), st.floats(1, 30)))
-def test_hypervolume_never_shrinks_and_ignores_order(
-    points: list[tuple[float, float]], one: tuple[float, float]
-) -> None:
-    before = hypervolume(points, reference=(0.1, 30))
-    assert hypervolume([*points, one], reference=(0.1, 30)) >= before - 1e-12
-    assert hypervolume(points[::-1], reference=(0.1, 30)) == pytest.approx(before)
-
-
-@given(POINTS)
-def test_hypervolume_agrees_with_counting_random_points_of_the_box(points: list[tuple[float, float]]) -> None:
-    rng = np.random.default_rng(0)
-    box = np.column_stack([rng.uniform(0, 1, 20_000), rng.uniform(0, 30, 20_000)])
-    covered = np.zeros(len(box), dtype=bool)
-    for accuracy, macs in points:
-        covered |= (box[:, 0] <= accuracy) & (box[:, 1] >= macs)
-    assert hypervolume(points, reference=(0.0, 30)) / 30 == pytest.approx(covered.mean(), abs=0.02)
 
 
 def stored(tmp_path: Path, scores: list[float]) -> Store:
     """Table 1 and random layouts with given search scores, in memory."""
-    study = optuna.create_study(directions=DIRECTIONS)
+    study, again = (optuna.create_study(directions=DIRECTIONS) for _ in range(2))
     study.set_user_attr(
         "settings", {"identity": {"space": {"classes": 10, "max_blocks": 8}, "limits": {"max_macs": 30_000_000}}}
     )
-    store, space, asked = Store(study, tmp_path), Space(), Proposer(Space(), Limits(), "float16", "random", 0)
+    rules, done = Rules(Space(), Limits(), "float16"), list[Candidate]()
     for score in scores:
-        if store.trials:
-            proposal = asked.propose(store.trials, [], set(store.architectures()))
-        else:
-            proposal = Proposal(TABLE1, space.encode(TABLE1), {})
-        cost, violations = asked.cost(proposal.architecture), asked.violations(proposal.architecture)
-        store.add(space, proposal, Score(score, 1.0, 1.0), cost, violations, seed=len(store.trials))
-    return store
+        table1 = Proposal(TABLE1, rules.space.encode(TABLE1))
+        proposal = propose(SAMPLERS["random"], rules, history(done), seed=0) if done else table1
+        done.append(scored(len(done), rules, proposal, score))
+        study.add_trial(done[-1].trial)
+    return Store(study, again, tmp_path)
+
+
+def add_fresh(store: Store, number: int, scores: dict[int, float]) -> None:
+    for seed, score in scores.items():
+        waiting = store.candidates[number].again(seed)
+        store.again.add_trial(
+            create_trial(
+                values=(score, store.candidates[number].macs),
+                params=waiting.params,
+                distributions=waiting.distributions,
+                user_attrs=waiting.user_attrs,
+            )
+        )
+    store.read()
 
 
 def test_the_front_is_what_optuna_calls_best(tmp_path: Path) -> None:
     store = stored(tmp_path, np.random.default_rng(0).uniform(0.3, 0.8, 40).tolist())
-    assert {trial.number for trial in store.front()} == {trial.number for trial in store.study.best_trials}
-    macs = [trial.values[1] for trial in store.front()]
+    assert {candidate.number for candidate in store.front()} == {trial.number for trial in store.study.best_trials}
+    macs = [candidate.macs for candidate in store.front()]
     assert macs == sorted(macs)
 
 
@@ -78,19 +64,17 @@ def test_a_layout_is_better_only_where_the_interval_of_fresh_scores_says_so(tmp_
     store = stored(tmp_path, [0.5, 0.9, 0.9, 0.2])
     fresh = {0: (0.50, 0.52, 0.48), 1: (0.70, 0.72, 0.68), 2: (0.51, 0.55, 0.47), 3: (0.30, 0.32, 0.28)}
     for number, scores in fresh.items():
-        for seed, score in enumerate(scores):
-            store.add_rescore(store.trials[number], seed, score)
-    verdicts = {entry.trial.number: entry.verdict for entry in rescored(store)}
+        add_fresh(store, number, dict(enumerate(scores)))
+    verdicts = {entry.candidate.number: entry.verdict for entry in rescored(store)}
     assert verdicts == {0: "the baseline", 1: "better", 2: "not told apart", 3: "worse"}
-    entry = next(entry for entry in rescored(store) if entry.trial.number == 1)
+    entry = next(entry for entry in rescored(store) if entry.candidate.number == 1)
     assert entry.difference == pytest.approx(0.20)
     assert entry.low < 0.20 < entry.high
 
 
 def test_without_fresh_scores_of_table_1_nothing_is_called_better(tmp_path: Path) -> None:
     store = stored(tmp_path, [0.5, 0.9])
-    store.add_rescore(store.trials[1], 0, 0.9)
-    store.add_rescore(store.trials[1], 1, 0.9)
+    add_fresh(store, 1, {0: 0.9, 1: 0.9})
     assert rescored(store) == []
 
 
@@ -103,12 +87,13 @@ def test_the_hypervolume_grows_trial_by_trial(tmp_path: Path) -> None:
 
 def test_importance_waits_for_enough_trials_and_then_finds_what_the_score_depends_on(tmp_path: Path) -> None:
     assert draw_importance(stored(tmp_path, [0.5] * 5)) == []
-    study = optuna.create_study(directions=DIRECTIONS)
-    space, rng = Space(), np.random.default_rng(0)
-    for choices in encodings(space.sample(80, rng)):
-        values = (choices["blocks"] / 10, 1e6)
-        study.add_trial(create_trial(values=values, params=choices, distributions=space.distributions()))
-    ranked = importances(Store(study, tmp_path))
+    store = stored(tmp_path, [0.0] * 2)
+    rules, rng = Rules(Space(), Limits(), "float16"), np.random.default_rng(0)
+    for number, choices in enumerate(encodings(rules.space.sample(80, rng)), start=2):
+        proposal = Proposal(rules.space.decode(choices), choices)
+        store.study.add_trial(scored(number, rules, proposal, choices["blocks"] / 10).trial)
+    store.read()
+    ranked = importances(store)
     assert max(ranked, key=lambda name: ranked[name]) == "blocks"
 
 
@@ -131,9 +116,9 @@ def test_the_quantile_is_that_of_the_multivariate_t(comparisons: int, freedom: i
 def test_what_a_seed_does_to_all_layouts_alike_does_not_widen_the_interval(tmp_path: Path) -> None:
     store = stored(tmp_path, [0.5, 0.9])
     for seed, luck in enumerate((-0.2, 0.0, 0.2)):
-        store.add_rescore(store.trials[0], seed, 0.40 + luck + 0.01 * (seed == 0))
-        store.add_rescore(store.trials[1], seed, 0.50 + luck + 0.01 * (seed == 1))
-    entry = next(entry for entry in rescored(store) if entry.trial.number == 1)
+        add_fresh(store, 0, {seed: 0.40 + luck + 0.01 * (seed == 0)})
+        add_fresh(store, 1, {seed: 0.50 + luck + 0.01 * (seed == 1)})
+    entry = next(entry for entry in rescored(store) if entry.candidate.number == 1)
     # differences 0.09, 0.11, 0.10: t = 0.1 / (0.01 / sqrt(3)) on 2 degrees of freedom, as a paired test has it
     assert entry.high - entry.difference == pytest.approx(student_t.ppf(0.975, 2) * 0.01 / 3**0.5, rel=2e-3)
     assert entry.verdict == "better"

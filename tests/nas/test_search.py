@@ -13,13 +13,13 @@ from pathlib import Path
 import optuna
 import pandas as pd
 import pytest
-from tiny import write_tiny
+from tiny import search_options, write_tiny
 
 from dynacp.architecture import TABLE1
 from nas import plot
 from nas.export import main as export_main
 from nas.search import main
-from nas.store import Store, architecture_of
+from nas.store import Store
 
 TRIALS = 5
 
@@ -31,9 +31,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options(tiny: Path, study: str, trials: object = TRIALS, **more: object) -> list[str]:
-    settings = {"data": tiny, "cache": tiny.parent / "cache", "study": study, "trials": trials}
-    settings |= {"samples": 32, "teacher_epochs": 1, "device": "cpu", **more}
-    return [text for name, value in settings.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    return search_options(tiny, study, trials, **more)
 
 
 @pytest.fixture
@@ -47,7 +45,19 @@ def results(study: str) -> pd.DataFrame:
     return pd.read_csv(Path("studies") / study / "results.csv")
 
 
-SCORES = ["trial", "accuracy", "macs", "parameters", "bytes", "layout", "seed", "rejected", "duplicates"]
+SCORES = [
+    "candidate",
+    "accuracy",
+    "samples",
+    "stopped",
+    "macs",
+    "parameters",
+    "bytes",
+    "layout",
+    "seed",
+    "rejected",
+    "duplicates",
+]
 
 
 def test_a_search_trains_what_fits_table_1_first_and_reports_fresh_scores(
@@ -70,9 +80,9 @@ def test_a_search_trains_what_fits_table_1_first_and_reports_fresh_scores(
     ):
         assert text in out
     fresh = pd.read_csv("studies/whole/rescored.csv")
-    wanted = {0, *table.loc[table["front"], "trial"]}
-    assert set(fresh["trial"]) == wanted
-    assert (fresh.groupby("trial")["seed"].nunique() == 3).all()
+    wanted = {0, *table.loc[table["front"], "candidate"]}
+    assert set(fresh["candidate"]) == wanted
+    assert (fresh.groupby("candidate")["seed"].nunique() == 3).all()
     assert not set(fresh["seed"]) & set(table["seed"]), "fresh seeds must be fresh"
     for name in ("pareto.png", "pareto.svg", "settings.json"):
         assert (here / "studies/whole" / name).stat().st_size > 1_000
@@ -152,7 +162,7 @@ def test_limits_that_nothing_else_meets_end_the_search_and_keep_its_results(
     """The stem alone takes 3,806,288 MACs, so not even the baseline fits, which is trained all the same."""
     assert main(options(tiny, "narrow", max_macs=3_000_000)) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "The search ends after 1 trained trials: no new layout within 3,000,000 MACs" in out
+    assert "The search ends after 1 candidates: no new layout within 3,000,000 MACs" in out
     assert len(results("narrow")) == 1
     assert not results("narrow")["front"].any()
 
@@ -198,17 +208,6 @@ def test_a_file_that_is_no_checkpoint_is_refused_before_anything_is_trained(
     assert not (here / "studies/bad/results.csv").exists()
 
 
-def test_the_second_search_on_a_study_is_refused_while_the_first_runs(
-    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from filelock import FileLock
-
-    (here / "studies/busy").mkdir(parents=True)
-    with FileLock(here / "studies/busy/search.lock"):
-        assert main(options(tiny, "busy")) == 2
-    assert "another search is running on study 'busy'" in capsys.readouterr().err
-
-
 def test_the_real_checkpoint_teaches_a_search(tiny: Path, here: Path, shared: Path) -> None:
     assert main(options(tiny, "real", trials=1, mn=shared / "weights/mn04_as_mAP_432.pt")) == 0
     assert len(results("real")) == 1
@@ -227,14 +226,14 @@ def test_what_is_exported_is_the_trial_that_was_trained(
         out = capsys.readouterr().out
         (file,) = (here / pick).glob("*.json")
         exported = Architecture.read(file)
-        trial = store.trials[int(re.search(r"Trial (\d+) of", out).group(1))]  # type: ignore[union-attr]
-        assert exported == architecture_of(trial)
-        assert f"{int(trial.values[1]):,} MACs" in out
+        candidate = store.candidates[int(re.search(r"Candidate (\d+):", out).group(1))]  # type: ignore[union-attr]
+        assert exported == candidate.architecture
+        assert f"{candidate.macs:,} MACs" in out
         assert "| Input | Operator | Stride | Dilation |" in out
         ledger = pd.read_csv(next((here / pick).glob("*-ledger.csv")))
-        assert ledger["macs"].sum() == trial.values[1]
+        assert ledger["macs"].sum() == candidate.macs
         if pick in ("best", "knee"):
-            assert trial in store.front()
+            assert candidate in store.front()
     assert export_main(["--study", "shop", "--pick", "99"]) == 2
     assert export_main(["--study", "shop", "--max-macs", "1"]) == 2
     assert export_main(["--study", "shop", "--pick", "0", "--max-macs", "1e6"]) == 2

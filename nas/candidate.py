@@ -1,0 +1,126 @@
+"""A candidate of a search, as a trial in its study."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from dynacp.architecture import Architecture
+from nas.front import Point
+from nas.propose import Proposal, Rules
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A layout of a search: what it costs, and what it scored at each rung that it came to."""
+
+    trial: FrozenTrial
+
+    @staticmethod
+    def waiting(number: int, rules: Rules, proposal: Proposal) -> FrozenTrial:
+        """A proposal as a trial that is to be trained."""
+        return create_trial(
+            state=TrialState.WAITING,
+            params=proposal.choices,
+            distributions=rules.space.distributions(),
+            constraints=rules.violations(proposal.architecture),
+            system_attrs=proposal.system_attrs,
+            user_attrs={
+                "candidate": number,
+                "architecture": proposal.architecture.to_json(),
+                "layout": str(proposal.architecture),
+                **rules.cost(proposal.architecture),
+                "rejected": proposal.rejected,
+                "duplicates": proposal.duplicates,
+                "proposing_seconds": round(proposal.seconds, 3),
+                "told": proposal.told,
+            },
+        )
+
+    def waiting_again(self) -> FrozenTrial:
+        """The same, with the rungs that it came to, after its worker was lost."""
+        return create_trial(
+            state=TrialState.WAITING,
+            user_attrs={name: value for name, value in self.trial.user_attrs.items() if name != "worker"},
+            intermediate_values=self.trial.intermediate_values,
+            **self._shared(),
+        )
+
+    def again(self, seed: int) -> FrozenTrial:
+        """A training of this layout with a fresh seed, to be done."""
+        attributes = {"training": f"{self.number}, seed {seed}", "candidate": self.number, "seed": seed}
+        layout = {name: self.trial.user_attrs[name] for name in ("architecture", "layout", "macs")}
+        return create_trial(state=TrialState.WAITING, user_attrs=attributes | layout, **self._shared())
+
+    @cached_property
+    def as_scored(self) -> FrozenTrial:
+        """As samplers see what has a score: COMPLETE, with the score of its highest rung."""
+        return create_trial(values=self.point, **self._shared())
+
+    @cached_property
+    def as_pending(self) -> FrozenTrial:
+        """As samplers see what has none yet: RUNNING."""
+        return create_trial(state=TrialState.RUNNING, **self._shared())
+
+    def _shared(self) -> dict[str, Any]:
+        trial = self.trial
+        return {"params": trial.params, "distributions": trial.distributions, "system_attrs": trial.system_attrs}
+
+    @property
+    def number(self) -> int:
+        """In the order of proposing; 0 is Table 1."""
+        return self.trial.user_attrs["candidate"]
+
+    @property
+    def name(self) -> str:
+        return f"#{self.number}" if self.number else "Table 1"
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        return Architecture.from_json(self.trial.user_attrs["architecture"])
+
+    @property
+    def macs(self) -> int:
+        return self.trial.user_attrs["macs"]
+
+    @property
+    def bytes(self) -> int:
+        return self.trial.user_attrs["bytes"]
+
+    @property
+    def scores(self) -> Mapping[int, float]:
+        """Training samples -> validation macro accuracy."""
+        return self.trial.intermediate_values
+
+    @property
+    def accuracy(self) -> float:
+        """At the highest rung."""
+        return self.scores[max(self.scores)]
+
+    @property
+    def point(self) -> Point:
+        return self.accuracy, self.macs
+
+    @property
+    def stopped(self) -> bool:
+        """Early, below the last rung."""
+        return self.trial.state == TrialState.PRUNED
+
+    @property
+    def finished(self) -> bool:
+        return self.trial.state == TrialState.COMPLETE
+
+    @property
+    def fits(self) -> bool:
+        return all(value <= 0 for value in self.trial.constraints.values())
+
+    @property
+    def trainings(self) -> list[dict[str, float]]:
+        """Seed, loss and seconds of the training at each rung."""
+        return [self.trial.user_attrs[f"at {samples}"] for samples in sorted(self.scores)]
+
+    def __getitem__(self, attribute: str) -> Any:
+        """What was noted when it was proposed: parameters, rejected, duplicates, proposing_seconds, told."""
+        return self.trial.user_attrs[attribute]

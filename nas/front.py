@@ -1,0 +1,58 @@
+"""Points of accuracy (up) and MACs (down): their front, their hypervolume, and who comes first among them."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+Point = tuple[float, float]
+"""(accuracy, MACs)."""
+
+
+def front(points: Sequence[Point]) -> list[int]:
+    """Indices of the points that no other beats, by MACs; of equal points the first."""
+    return layers(points)[0] if points else []
+
+
+def layers(points: Sequence[Point]) -> list[list[int]]:
+    """The front, the front of what is left without it, and so on; each as indices by MACs.
+
+    Going up in MACs, a point lies on the first layer that has reached less accuracy so far: the layers' heights fall,
+    so that one is found by bisection.
+    """
+    found, depths = list[list[int]](), list[float]()
+    for index in sorted(range(len(points)), key=lambda index: (points[index][1], -points[index][0])):
+        layer = bisect_right(depths, -points[index][0])
+        if layer == len(found):
+            found.append([])
+            depths.append(0.0)
+        found[layer].append(index)
+        depths[layer] = -points[index][0]
+    return found
+
+
+def hypervolume(points: Sequence[Point], *, reference: Point) -> float:
+    """Area that the points dominate within a reference (accuracy, MACs)."""
+    inside = [point for point in points if point[0] > reference[0] and point[1] < reference[1]]
+    best = [inside[index] for index in front(inside)]
+    heights = [reference[0], *(accuracy for accuracy, _ in best)]
+    return sum(
+        (accuracy - below) * (reference[1] - macs) for (accuracy, macs), below in zip(best, heights, strict=False)
+    )
+
+
+def losses(best: Sequence[Point], *, reference: Point) -> list[float]:
+    """Hypervolume that a front, given by MACs, would lose without each of its points."""
+    below = [reference[0], *(accuracy for accuracy, _ in best)]
+    beyond = [*(macs for _, macs in best[1:]), reference[1]]
+    return [
+        max(accuracy - max(low, reference[0]), 0) * max(min(high, reference[1]) - macs, 0)
+        for (accuracy, macs), low, high in zip(best, below, beyond, strict=False)
+    ]
+
+
+def ranking(points: Sequence[Point], *, reference: Point) -> list[int]:
+    """Indices from the best to the worst: layer after layer, and within one by the hypervolume lost without a point."""
+    ranked = list[int]()
+    for layer in layers(points):
+        lost = losses([points[index] for index in layer], reference=reference)
+        ranked += [index for _, index in sorted(zip(lost, layer, strict=True), key=lambda pair: (-pair[0], pair[1]))]
+    return ranked

@@ -1,0 +1,194 @@
+"""Trials that many processes on many machines work off together: each is finished once, whatever dies on the way.
+
+The storage is the only thing that they share, and its transactions decide. A trial is offered WAITING, with everything
+that is needed to train it; whoever turns it RUNNING (the storage lets one only) works on it and records heartbeats; it
+ends COMPLETE or PRUNED, or waits again. A trial whose worker is gone is given up (FAIL) and can be offered anew.
+Optuna records and judges heartbeats inside `Study.optimize` alone; here `Queue.working` and `Queue.refresh` do so.
+"""
+
+import logging
+import os
+import platform
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+import optuna
+import psutil
+from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import RDBStorage, fail_stale_trials
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import InterfaceError, OperationalError
+from tenacity import before_sleep_log, retry, retry_if_exception, stop_after_delay, wait_exponential
+
+HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 60
+"""Between two signs of life of a worker, and without one until its trial is given up."""
+
+LOCK_SECONDS = 120
+"""How long a worker waits for the others' transactions on SQLite, which has one lock for everything."""
+
+OUTAGE_SECONDS = 600
+"""How long a database server may be away before a worker stops."""
+
+
+def open_storage(url: str) -> RDBStorage:
+    """The storage, such that two workers cannot claim one trial, and a server that restarts is found again."""
+    sqlite = url.startswith("sqlite")
+    engine = {"connect_args": {"timeout": LOCK_SECONDS}} if sqlite else {"pool_pre_ping": True}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        storage = RDBStorage(
+            url, engine_kwargs=engine, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS
+        )
+    if sqlite:
+        _lock_from_the_start(storage.engine)
+    return storage
+
+
+def _lock_from_the_start(engine: Engine) -> None:
+    """SQLite ignores SELECT ... FOR UPDATE, by which Optuna makes claims atomic: so every transaction locks at once."""
+
+    def connected(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # or sqlite3 begins transactions by itself, too late
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    engine.dispose()
+
+
+def _server_is_away(error: BaseException) -> bool:
+    source = error.__cause__ if isinstance(error, StorageInternalError) else error
+    return isinstance(source, OperationalError | InterfaceError) and "sqlite3" not in type(source.orig).__module__
+
+
+patiently = retry(
+    retry=retry_if_exception(_server_is_away),
+    wait=wait_exponential(max=10),
+    stop=stop_after_delay(OUTAGE_SECONDS),
+    before_sleep=before_sleep_log(logging.getLogger(__name__), logging.WARNING),
+    reraise=True,
+)
+"""Tries again while a server restarts. Whatever is done twice because an answer was lost ends as if done once."""
+
+
+class TrialLostError(RuntimeError):
+    """The trial was given up meanwhile: this process showed no sign of life for too long."""
+
+
+class Trials(NamedTuple):
+    """What a queue holds, each by number: trials that are waiting, being trained or ended, and those given up."""
+
+    living: list[FrozenTrial]
+    given_up: list[FrozenTrial]
+
+
+class Queue:
+    """A study as a queue. Of the trials that agree in one of the user attributes `unique`, the first alone lives."""
+
+    def __init__(self, study: optuna.Study, storage: RDBStorage, unique: Sequence[str]) -> None:
+        self.study, self._storage, self._unique = study, storage, unique
+        self._study_id = storage.get_study_id_from_name(study.study_name)
+        self.worker = [platform.node(), os.getpid()]
+
+    @patiently
+    def refresh(self) -> Trials:
+        """Give up what repeats an earlier trial and what lost its worker; return what there is."""
+        fail_stale_trials(self.study)
+        trials, taken = Trials([], []), {name: set[Any]() for name in self._unique}
+        for trial in self.study.get_trials(deepcopy=False):
+            marks = {name: trial.user_attrs[name] for name in self._unique}
+            if trial.state == TrialState.FAIL:
+                trials.given_up.append(trial)
+            elif self._repeats(trial, marks, taken) or self._lost(trial):
+                self.give_up(trial)
+                trials.given_up.append(trial)
+            else:
+                trials.living.append(trial)
+                for name, mark in marks.items():
+                    taken[name].add(mark)
+        return trials
+
+    def _repeats(self, trial: FrozenTrial, marks: dict[str, Any], taken: dict[str, set[Any]]) -> bool:
+        """Numbers are given one after the other, so whoever sees a trial sees all before it, and all judge alike."""
+        return trial.state == TrialState.WAITING and any(mark in taken[name] for name, mark in marks.items())
+
+    def _lost(self, trial: FrozenTrial) -> bool:
+        """Whether its worker was a process of this machine that is no more: known without waiting for heartbeats."""
+        node, pid = trial.user_attrs.get("worker", (None, None))
+        if trial.state != TrialState.RUNNING or node != self.worker[0]:
+            return False
+        try:
+            return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    @patiently
+    def offer(self, trial: FrozenTrial) -> None:
+        """Add a WAITING trial."""
+        self.study.add_trial(trial)
+
+    @patiently
+    def claim(self, trial: FrozenTrial) -> bool:
+        """Turn WAITING into RUNNING; false where another worker was quicker."""
+        trial_id = self._id(trial)
+        self._storage.record_heartbeat(trial_id)  # first: Optuna never gives up a trial that has none
+        with suppress(UpdateFinishedTrialError):
+            if self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+                self._storage.set_trial_user_attr(trial_id, "worker", self.worker)
+                return True
+        return False
+
+    @contextmanager
+    def working(self, trial: FrozenTrial) -> Iterator[None]:
+        """Keeps a claimed trial alive while the block runs, and gives it up where the block fails."""
+        trial_id, ended = self._id(trial), threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(HEARTBEAT_SECONDS):
+                with suppress(StorageInternalError):
+                    self._storage.record_heartbeat(trial_id)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        except BaseException:
+            self.give_up(trial)
+            raise
+        finally:
+            ended.set()
+            thread.join()
+
+    @patiently
+    def record(self, trial: FrozenTrial, step: int, value: float, note: dict[str, Any]) -> None:
+        """Keep an intermediate value, and with it a note. Raises `TrialLostError`."""
+        trial_id = self._id(trial)
+        with self._unless_lost(trial):
+            self._storage.set_trial_user_attr(trial_id, f"at {step}", note)
+            self._storage.set_trial_intermediate_value(trial_id, step, value)
+
+    @patiently
+    def put(self, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None = None) -> None:
+        """End a trial, or let it wait again. Raises `TrialLostError`."""
+        with self._unless_lost(trial):
+            self._storage.set_trial_state_values(self._id(trial), state, values)
+
+    @contextmanager
+    def _unless_lost(self, trial: FrozenTrial) -> Iterator[None]:
+        try:
+            yield
+        except UpdateFinishedTrialError:
+            if self._storage.get_trial(self._id(trial)).state == TrialState.FAIL:
+                raise TrialLostError(f"trial {trial.number} was given up meanwhile") from None
+
+    @patiently
+    def give_up(self, trial: FrozenTrial) -> None:
+        """FAIL, unless it has ended."""
+        with suppress(UpdateFinishedTrialError):
+            self._storage.set_trial_state_values(self._id(trial), TrialState.FAIL)
+
+    def _id(self, trial: FrozenTrial) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)

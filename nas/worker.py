@@ -1,0 +1,185 @@
+"""One worker of a search: it proposes, trains and scores until nothing is left, beside any number of others.
+
+All that workers share is the study, through a `Queue`. Candidates are numbered; the lowest number that no living trial
+holds is proposed next, with a seed of its own. A candidate whose worker was lost is taken up again as it was proposed,
+from the rung that it came to.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from dynacp.architecture import Architecture
+from nas.candidate import Candidate
+from nas.propose import History, Proposal, Rules, Sampler, SpaceExhaustedError, derived_seed, propose
+from nas.queue import Queue, TrialLostError
+from nas.rungs import Fate, fate
+from nas.score import Score
+from nas.store import Store
+
+POLL_SECONDS = 1.0
+"""Between two looks at what other workers still train, when nothing else is left."""
+
+_AGAIN = 1_000_000
+"""Marks the seeds of fresh trainings, so that none of them was used in the search."""
+
+
+Scoring = Callable[..., Score]
+"""A `nas.score.Scorer`, or what is called as one."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a search trains: `trials` candidates, and at the end the front anew with `fresh_seeds` seeds."""
+
+    rules: Rules
+    baseline: Architecture
+    sampler: Sampler
+    rungs: Sequence[int]
+    trials: int
+    fresh_seeds: int
+    seed: int
+
+
+class Worker:
+    """A worker on a stored search."""
+
+    def __init__(self, plan: Plan, store: Store, storage: RDBStorage) -> None:
+        self.plan, self.store = plan, store
+        self.exhausted: SpaceExhaustedError | None = None
+        self._queue = Queue(store.study, storage, unique=("candidate", "architecture"))
+        self._again = Queue(store.again, storage, unique=("training",))
+        space = plan.rules.space
+        self._reference = 1 / space.frame.classes, float(plan.rules.limits.max_macs)
+
+    @property
+    def has_work(self) -> bool:
+        ended = [candidate for candidate in self.store.candidates if candidate.finished or candidate.stopped]
+        return len(ended) < self.plan.trials or bool(self.missing())
+
+    def search(self, scoring: Scoring) -> Iterator[None]:
+        """Train candidates until all are finished or stopped; the store is fresh whenever this yields."""
+        while True:
+            living, given_up = self._queue.refresh()
+            candidates = [self.store.candidate(trial) for trial in living]
+            candidates = sorted((c for c in candidates if c.number < self.plan.trials), key=lambda c: c.number)
+            if self._stop_early(candidates):
+                continue
+            if claimed := self._claim(candidates):
+                self._train(claimed, scoring)
+            elif self._offer(candidates, given_up):
+                continue
+            elif any(candidate.trial.state == TrialState.RUNNING for candidate in candidates):
+                time.sleep(POLL_SECONDS)
+            else:
+                return
+            self.store.read()
+            if self.store.candidates:
+                yield
+
+    def _stop_early(self, candidates: Sequence[Candidate]) -> bool:
+        hopeless = list(self._waiting(candidates, Fate.STOPS))
+        for candidate in hopeless:
+            self._queue.put(candidate.trial, TrialState.PRUNED, candidate.point)
+        return bool(hopeless)
+
+    def _claim(self, candidates: Sequence[Candidate]) -> Candidate | None:
+        for candidate in self._waiting(candidates, Fate.CLIMBS):
+            if self._queue.claim(candidate.trial):
+                return candidate
+        return None
+
+    def _waiting(self, candidates: Sequence[Candidate], wanted: Fate) -> Iterator[Candidate]:
+        for place, candidate in enumerate(candidates):
+            if candidate.trial.state != TrialState.WAITING:
+                continue
+            if fate(candidate, candidates[:place], reference=self._reference) == wanted:
+                yield candidate
+
+    def _train(self, candidate: Candidate, scoring: Scoring) -> None:
+        """To the next rung."""
+        plan, trial = self.plan, candidate.trial
+        samples = next(samples for samples in plan.rungs if samples not in candidate.scores)
+        seed = derived_seed(plan.seed, candidate.number, samples)
+        try:
+            with self._queue.working(trial):
+                score = scoring(candidate.architecture, samples=samples, seed=seed)
+                note = {"seed": seed, "loss": score.loss, "seconds": round(score.seconds, 3)}
+                self._queue.record(trial, samples, score.accuracy, note)
+                if samples == plan.rungs[-1]:
+                    self._queue.put(trial, TrialState.COMPLETE, (score.accuracy, candidate.macs))
+                else:
+                    self._queue.put(trial, TrialState.WAITING)
+        except TrialLostError:
+            return  # another worker has taken it up
+
+    def _offer(self, candidates: Sequence[Candidate], given_up: Sequence[FrozenTrial]) -> bool:
+        """Put the next candidate into the queue; false if there are enough, or no more."""
+        held = {candidate.number for candidate in candidates}
+        number = next((number for number in range(self.plan.trials) if number not in held), None)
+        if number is None or self.exhausted:
+            return False
+        try:
+            self._queue.offer(self._lost(number, candidates, given_up) or self._new(number, candidates))
+        except SpaceExhaustedError as error:
+            self.exhausted = error
+            return False
+        return True
+
+    def _lost(
+        self, number: int, candidates: Sequence[Candidate], given_up: Sequence[FrozenTrial]
+    ) -> FrozenTrial | None:
+        """The candidate of that number whose worker was lost, the one that came farthest."""
+        known = {candidate.architecture for candidate in candidates}
+        lost = [Candidate(trial) for trial in given_up if trial.user_attrs["candidate"] == number]
+        lost = [candidate for candidate in lost if candidate.architecture not in known]
+        return max(lost, key=lambda candidate: len(candidate.scores)).waiting_again() if lost else None
+
+    def _new(self, number: int, candidates: Sequence[Candidate]) -> FrozenTrial:
+        rules, plan = self.plan.rules, self.plan
+        if number == 0:
+            proposal = Proposal(plan.baseline, rules.space.encode(plan.baseline))
+        else:
+            history = History(
+                number,
+                scored=[candidate.as_scored for candidate in candidates if candidate.scores],
+                pending=[candidate.as_pending for candidate in candidates if not candidate.scores],
+                told=[choices for candidate in candidates for choices in candidate["told"]],
+                seen={candidate.architecture for candidate in candidates},
+            )
+            proposal = propose(plan.sampler, rules, history, seed=plan.seed)
+        return Candidate.waiting(number, rules, proposal)
+
+    def missing(self) -> list[tuple[Candidate, int]]:
+        """The front and Table 1 with each fresh seed, less what is done."""
+        plan, store = self.plan, self.store
+        seeds = [derived_seed(plan.seed, _AGAIN, index) for index in range(plan.fresh_seeds)]
+        chosen = {each.number: each for each in [*store.candidates[:1], *store.front()]}.values()
+        return [(each, seed) for seed in seeds for each in chosen if seed not in store.fresh.get(each.number, {})]
+
+    def train_again(self, scoring: Scoring) -> Iterator[tuple[Candidate, float]]:
+        """Train what is missing; yields a candidate and its fresh score after each training of this worker."""
+        while missing := self.missing():
+            living = {trial.user_attrs["training"]: trial for trial in self._again.refresh().living}
+            wanted = {trial.user_attrs["training"]: trial for trial in (each.again(seed) for each, seed in missing)}
+            for training in wanted.keys() - living.keys():
+                self._again.offer(wanted[training])
+            waiting = [trial for training, trial in living.items() if trial.state == TrialState.WAITING]
+            if claimed := next((trial for trial in waiting if self._again.claim(trial)), None):
+                yield from self._train_again(claimed, scoring)
+            elif wanted.keys() <= living.keys():
+                time.sleep(POLL_SECONDS)
+            self.store.read()
+
+    def _train_again(self, trial: FrozenTrial, scoring: Scoring) -> Iterator[tuple[Candidate, float]]:
+        candidate = Candidate(trial)
+        try:
+            with self._again.working(trial):
+                score = scoring(candidate.architecture, seed=trial.user_attrs["seed"])
+                self._again.put(trial, TrialState.COMPLETE, (score.accuracy, candidate.macs))
+            yield candidate, score.accuracy
+        except TrialLostError:
+            return

@@ -1,0 +1,217 @@
+"""Trials that many workers share: one claims each, one that loses its worker is given up, outages are survived."""
+
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from servers import Postgres
+
+from nas import queue
+from nas.queue import Queue, TrialLostError, open_storage
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+@dataclass
+class Opened:
+    """A queue, and how to open it once more as another process would."""
+
+    url: str
+    storage: RDBStorage
+    queue: Queue
+
+    def again(self) -> Queue:
+        storage = open_storage(self.url)
+        return Queue(optuna.load_study(study_name="work", storage=storage), storage, unique=("key", "mark"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opened]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'work.db'}"
+    else:
+        url = request.getfixturevalue("postgres").create_database(f"test_{time.monotonic_ns()}")
+    storage = open_storage(url)
+    study = optuna.create_study(study_name="work", storage=storage, directions=["maximize", "minimize"])
+    yield Opened(url, storage, Queue(study, storage, unique=("key", "mark")))
+    storage.engine.dispose()
+
+
+def waiting(key: int, mark: str = "") -> FrozenTrial:
+    return create_trial(state=TrialState.WAITING, user_attrs={"key": key, "mark": mark or f"mark {key}"})
+
+
+def test_of_many_workers_one_claims_a_trial(opened: Opened) -> None:
+    workers = [opened.again() for _ in range(6)]
+    for key in range(12):
+        opened.queue.offer(waiting(key))
+    trials = opened.queue.refresh().living
+    with ThreadPoolExecutor(len(workers)) as pool:
+        for trial in trials:
+            gate = threading.Barrier(len(workers))
+
+            def claim(worker: Queue, trial: FrozenTrial = trial, gate: threading.Barrier = gate) -> bool:
+                gate.wait()
+                return worker.claim(trial)
+
+            assert sum(pool.map(claim, workers)) == 1
+    assert {trial.state for trial in opened.queue.refresh().living} == {TrialState.RUNNING}
+
+
+def test_of_trials_with_the_same_key_or_mark_the_first_lives(opened: Opened) -> None:
+    for trial in (waiting(0), waiting(1), waiting(0, "other"), waiting(2, "mark 1"), waiting(3)):
+        opened.queue.offer(trial)
+    living, given_up = opened.queue.refresh()
+    assert [trial.number for trial in living] == [0, 1, 4]
+    assert [trial.number for trial in given_up] == [2, 3]
+    assert [trial.number for trial in opened.again().refresh().given_up] == [2, 3]
+
+
+def test_what_is_offered_at_once_by_many_lives_once(opened: Opened) -> None:
+    workers = [opened.again() for _ in range(6)]
+    with ThreadPoolExecutor(len(workers)) as pool:
+        list(pool.map(lambda worker: [worker.offer(waiting(key)) for key in range(5)], workers))
+    living, given_up = opened.queue.refresh()
+    assert sorted(trial.user_attrs["key"] for trial in living) == list(range(5))
+    assert len(given_up) == 25
+
+
+def test_a_trial_whose_worker_was_killed_on_this_machine_is_given_up_at_once(opened: Opened) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for key, worker in enumerate(
+        [(platform.node(), dead.pid), (platform.node(), os.getpid()), ("elsewhere", dead.pid)]
+    ):
+        opened.queue.offer(waiting(key))
+        other = opened.again()
+        other.worker = list(worker)
+        assert other.claim(opened.queue.refresh().living[-1])
+    living, given_up = opened.queue.refresh()
+    assert [trial.user_attrs["key"] for trial in given_up] == [0]
+    assert [trial.user_attrs["key"] for trial in living] == [1, 2]
+
+
+def test_a_zombie_counts_as_dead(opened: Opened) -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    opened.queue.offer(waiting(0))
+    opened.queue.worker = [platform.node(), child.pid]
+    assert opened.queue.claim(opened.queue.refresh().living[0])
+    deadline = time.monotonic() + 30
+    while not opened.queue.refresh().given_up and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert opened.queue.refresh().given_up
+    child.wait()
+
+
+@pytest.fixture
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "HEARTBEAT_SECONDS", 1)
+    monkeypatch.setattr(queue, "GRACE_SECONDS", 3)
+
+
+def test_a_trial_of_a_machine_that_vanished_is_given_up_and_one_that_shows_life_is_not(
+    short_grace: None, opened: Opened
+) -> None:
+    for key in range(2):
+        opened.queue.offer(waiting(key))
+    vanished = opened.again()
+    vanished.worker = ["elsewhere", 1]
+    lost, kept = opened.queue.refresh().living
+    assert vanished.claim(lost)
+    assert opened.queue.claim(kept)
+    with opened.queue.working(kept):
+        assert len(opened.queue.refresh().living) == 2
+        time.sleep(5)
+        living, given_up = opened.again().refresh()
+        opened.queue.put(kept, TrialState.COMPLETE, (0.5, 1.0))
+    assert [trial.number for trial in living] == [kept.number]
+    assert [trial.number for trial in given_up] == [lost.number]
+    with pytest.raises(TrialLostError):
+        vanished.put(lost, TrialState.COMPLETE, (0.5, 1.0))
+    with pytest.raises(TrialLostError):
+        vanished.record(lost, 64, 0.5, {})
+    assert not vanished.claim(lost)
+
+
+def test_no_trial_runs_without_a_heartbeat_even_if_its_worker_dies_while_claiming(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Optuna never gives up a trial that has none, so the first one is recorded before the trial runs."""
+    opened.queue.offer(waiting(0))
+    (trial,) = opened.queue.refresh().living
+    order = list[str]()
+    for name in ("record_heartbeat", "set_trial_state_values"):
+        real = getattr(RDBStorage, name)
+
+        def noted(*args: object, name: str = name, real: Callable[..., object] = real) -> object:
+            order.append(name)
+            return real(*args)
+
+        monkeypatch.setattr(RDBStorage, name, noted)
+    assert opened.queue.claim(trial)
+    assert order == ["record_heartbeat", "set_trial_state_values"]
+
+
+def test_work_that_fails_gives_its_trial_up(opened: Opened) -> None:
+    opened.queue.offer(waiting(0))
+    (trial,) = opened.queue.refresh().living
+    assert opened.queue.claim(trial)
+    with pytest.raises(KeyboardInterrupt), opened.queue.working(trial):
+        raise KeyboardInterrupt
+    assert opened.queue.refresh().given_up
+
+
+def test_a_trial_may_wait_between_its_rungs_and_keeps_what_it_reached(opened: Opened) -> None:
+    opened.queue.offer(waiting(0))
+    for step, value in ((64, 0.3), (128, 0.4)):
+        (trial,) = opened.again().refresh().living
+        assert opened.queue.claim(trial)
+        assert not opened.again().claim(trial)
+        opened.queue.record(trial, step, value, {"seed": step})
+        opened.queue.put(trial, TrialState.WAITING)
+    (trial,) = opened.again().refresh().living
+    assert trial.intermediate_values == {64: 0.3, 128: 0.4}
+    assert trial.user_attrs["at 128"] == {"seed": 128}
+
+
+def test_a_server_that_restarts_is_waited_for_and_nothing_is_lost(postgres: Postgres) -> None:
+    url = postgres.create_database(f"test_{time.monotonic_ns()}")
+    storage = open_storage(url)
+    study = optuna.create_study(study_name="work", storage=storage)
+    work = Queue(study, storage, unique=("key",))
+    work.offer(waiting(0))
+    (trial,) = work.refresh().living
+    assert work.claim(trial)
+    with work.working(trial):
+        postgres.stop()
+        later = threading.Timer(2.0, postgres.start)
+        later.start()
+        work.record(trial, 64, 0.5, {})
+        later.join()
+        work.put(trial, TrialState.COMPLETE, (0.5,))
+    (trial,) = work.refresh().living
+    assert trial.state == TrialState.COMPLETE
+    assert trial.intermediate_values == {64: 0.5}
+
+
+def test_a_damaged_file_is_not_waited_for(tmp_path: Path) -> None:
+    storage = open_storage(f"sqlite:///{tmp_path / 'work.db'}")
+    work = Queue(optuna.create_study(study_name="work", storage=storage), storage, unique=("key",))
+    storage.engine.dispose()
+    (tmp_path / "work.db").write_bytes(bytes(20_000))
+    started = time.monotonic()
+    with pytest.raises(StorageInternalError):
+        work.refresh()
+    assert time.monotonic() - started < 5

@@ -1,0 +1,149 @@
+"""Workers on real searches that are killed at random moments, with the database restarted under them.
+
+The short form runs with the tests. The full one, here with 50 kills and 3 workers on either database:
+
+    NAS_KILLS=50 NAS_WORKERS=3 pytest -n 0 --timeout 7200 tests/nas/test_soak.py -k killed
+"""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+from servers import Postgres
+from tiny import search_options, write_tiny
+
+from nas.search import main
+from nas.store import Store
+
+KILLS, WORKERS = int(os.environ.get("NAS_KILLS", "4")), int(os.environ.get("NAS_WORKERS", "2"))
+TRIALS = 4 * KILLS
+MORE = {"sampler": "random", "rungs": 2, "samples": 64}
+SCORES = ["candidate", "accuracy", "samples", "stopped", "macs", "parameters", "bytes", "layout", "seed"]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("tiny") / "data")
+
+
+@pytest.fixture(scope="module")
+def calm(tiny: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What an undisturbed search of one worker trains, and its fresh scores."""
+    folder = tiny.parent / "calm"
+    folder.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(search_options(tiny, "calm", TRIALS, **MORE)) == 0
+        return tables("calm")
+
+
+def tables(study: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    folder = Path("studies") / study
+    return pd.read_csv(folder / "results.csv")[SCORES], pd.read_csv(folder / "rescored.csv")
+
+
+@dataclass
+class Crew:
+    """Worker processes, each in a folder of its own as on machines of their own; a killed one is replaced."""
+
+    command: list[str]
+    folder: Path
+    processes: list[subprocess.Popen[str]] = field(default_factory=list)
+    started: int = 0
+
+    def fill(self) -> None:
+        """Replace those that were killed, and those that found no database when they started."""
+        self.processes = [process for process in self.processes if process.poll() is None]
+        while len(self.processes) < WORKERS:
+            place = self.folder / f"machine-{self.started}"
+            place.mkdir()
+            self.started += 1
+            log = (place / "log").open("w", encoding="utf-8")
+            self.processes.append(
+                subprocess.Popen(self.command, cwd=place, stdout=log, stderr=subprocess.STDOUT, text=True)
+            )
+
+    def kill(self, rng: random.Random) -> bool:
+        """One at random; false if it had ended."""
+        process = rng.choice(self.processes)
+        process.send_signal(signal.SIGKILL)
+        return process.wait() == -signal.SIGKILL
+
+    def finish(self) -> None:
+        for process in self.processes:
+            assert process.wait(timeout=600) == 0, self.logs()
+
+    def logs(self) -> str:
+        return "\n\n".join(path.read_text() for path in sorted(self.folder.glob("machine-*/log")))
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.timeout(900)
+def test_workers_that_are_killed_again_and_again_train_what_an_undisturbed_search_does(
+    database: str,
+    tiny: Path,
+    calm: tuple[pd.DataFrame, pd.DataFrame],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng, server = random.Random(0), None
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    if database == "postgresql":
+        server = request.getfixturevalue("postgres")
+        assert isinstance(server, Postgres)
+        url = server.create_database(f"soak_{time.monotonic_ns()}")
+    options = [*search_options(tiny, "soak", TRIALS, **MORE), "--storage", url]
+    crew, kills, restarts, phases = Crew([sys.executable, "-m", "nas.search", *options], tmp_path), 0, 0, Counter[str]()
+    while kills < KILLS:
+        crew.fill()
+        time.sleep(rng.uniform(2, 12))
+        if server and kills == KILLS // 2 and not restarts:
+            server.stop()
+            time.sleep(3)
+            server.start()
+            restarts += 1
+        kills += crew.kill(rng)
+    crew.fill()
+    crew.finish()
+    logs = crew.logs()
+    assert "Traceback" not in logs, logs
+    assert main(options) == 0, "the study is complete, and this folder gets its tables"
+    pd.testing.assert_frame_equal(tables("soak")[0], calm[0])
+    pd.testing.assert_frame_equal(tables("soak")[1], calm[1])
+    store = Store.open("soak", url)
+    for study in (store.study, store.again):
+        states = Counter(trial.state.name for trial in study.get_trials())
+        assert not {"RUNNING", "WAITING"} & set(states)
+        phases[f"{study.study_name}: {dict(states)}"] += 1
+    trained = [each.number for each in store.candidates]
+    assert trained == list(range(TRIALS))
+    assert len({each.architecture for each in store.candidates}) == TRIALS
+    noticed = len(re.findall(r"Retrying nas\.queue", logs))
+    print(f"\n{database}: {kills} kills of {crew.started} processes, {restarts} restarts; {list(phases)}; {noticed=}")
+
+
+def test_workers_of_one_command_train_what_one_would(
+    tiny: Path, calm: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*search_options(tiny, "crew", TRIALS, **MORE), "--workers", "2"]) == 0
+    pd.testing.assert_frame_equal(tables("crew")[0], calm[0])
+    pd.testing.assert_frame_equal(tables("crew")[1], calm[1])
+    by_worker = Counter(
+        str(trial.user_attrs["worker"])
+        for trial in Store.open("crew").study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+    )
+    assert "with a fresh seed" in Path("studies/crew/worker-2.log").read_text()
+    print(by_worker)

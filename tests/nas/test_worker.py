@@ -1,0 +1,144 @@
+"""Many workers on one search: exactly the candidates that one worker would train, each once, whatever happens."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
+from pathlib import Path
+
+import optuna
+import pytest
+from servers import Postgres
+
+from budget.limits import Limits
+from dynacp.architecture import TABLE1, Architecture
+from nas.propose import Rules
+from nas.samplers import SAMPLERS
+from nas.score import Score
+from nas.space import Space
+from nas.store import Store, connect
+from nas.worker import Plan, Worker
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+RULES = Rules(Space(), Limits(), "float16")
+SETTINGS = {"identity": {"space": {"classes": 10, "max_blocks": 8}, "limits": {"max_macs": 30_000_000}}}
+
+
+def plan(trials: int, sampler: str = "random") -> Plan:
+    return Plan(RULES, TABLE1, SAMPLERS[sampler], (64, 128, 256), trials, 3, seed=0)
+
+
+class MadeUp:
+    """Scores by a hash of the layout, the samples and the seed, after a moment that differs from one to the next."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds, self.calls, self.lock = seconds, Counter[tuple[str, int, int]](), threading.Lock()
+
+    def __call__(self, architecture: Architecture, *, seed: int, samples: int = 256) -> Score:
+        with self.lock:
+            self.calls[architecture.key, samples, seed] += 1
+        draw = int.from_bytes(blake2b(f"{architecture.key} {samples} {seed}".encode(), digest_size=4).digest()) / 2**32
+        time.sleep(self.seconds * draw)
+        return Score(0.1 + 0.8 * draw, 1.0, self.seconds * draw)
+
+
+def worker(url: str, plan: Plan) -> Worker:
+    storage = connect("shared", url)
+    return Worker(plan, Store.create_or_resume("shared", storage, SETTINGS), storage)
+
+
+def work(worker: Worker, scoring: Callable[..., Score]) -> None:
+    for _ in worker.search(scoring):
+        pass
+    for _ in worker.train_again(scoring):
+        pass
+
+
+def outcome(url: str) -> dict[int, tuple[object, ...]]:
+    """What is stored of each candidate, but for times."""
+    store = Store.open("shared", url)
+    return {
+        each.number: (
+            each.architecture, dict(each.scores), each.trial.state, [training["seed"] for training in each.trainings],
+            store.fresh.get(each.number),
+        )
+        for each in store.candidates
+    }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nas.worker.POLL_SECONDS", 0.05)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
+    """Makes a new database and returns its URL."""
+    if request.param == "sqlite":
+        return lambda name: f"sqlite:///{tmp_path / name}.db"
+    server: Postgres = request.getfixturevalue("postgres")
+    return lambda name: server.create_database(f"{name}_{time.monotonic_ns()}")
+
+
+def test_four_workers_train_what_one_would_each_candidate_and_rung_once(database: Callable[[str], str]) -> None:
+    calm, busy = database("calm"), database("busy")
+    work(worker(calm, plan(14)), alone := MadeUp())
+    workers, together = [worker(busy, plan(14)) for _ in range(4)], MadeUp(0.1)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda each: work(each, together), workers))
+    assert outcome(busy) == outcome(calm)
+    assert len(outcome(busy)) == 14
+    assert together.calls == alone.calls
+    assert set(together.calls.values()) == {1}
+    assert any(len(scores) < 3 for _, scores, *_ in outcome(calm).values())  # type: ignore[arg-type]
+
+
+def test_more_trials_later_go_on_where_the_study_ended_and_fewer_change_nothing(database: Callable[[str], str]) -> None:
+    whole, parts = database("whole"), database("parts")
+    work(worker(whole, plan(12)), MadeUp())
+    for trials in (5, 12, 3):
+        work(worker(parts, plan(trials)), MadeUp())
+    stored = {number: facts[:4] for number, facts in outcome(parts).items()}
+    assert stored == {number: facts[:4] for number, facts in outcome(whole).items()}
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: the worker does nothing any more."""
+
+
+def test_what_a_killed_worker_was_training_is_taken_up_as_it_was_from_its_rung(
+    database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm, stormy = database("calm"), database("stormy")
+    work(worker(calm, plan(10)), MadeUp())
+    scoring, kills = MadeUp(), 0
+    while True:
+        victim = worker(stormy, plan(10))
+        victim._queue.worker = victim._again.worker = ["this machine", -1]
+
+        def dying(architecture: Architecture, *, kills: int = kills, **more: int) -> Score:
+            if sum(scoring.calls.values()) > 2 * kills:
+                raise Killed
+            return scoring(architecture, **more)
+
+        for queue in (victim._queue, victim._again):
+            monkeypatch.setattr(queue, "give_up", lambda _: None)  # the dead do not tidy up
+        try:
+            work(victim, dying)
+            break
+        except Killed:
+            kills += 1
+            _reap(stormy)
+    assert kills > 5
+    assert outcome(stormy) == outcome(calm)
+
+
+def _reap(url: str) -> None:
+    """As when the grace period is over."""
+    store = Store.open("shared", url)
+    for study in (store.study, store.again):
+        for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+            study._storage.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.FAIL)
