@@ -1,6 +1,7 @@
 """A candidate of a search, as a trial in its study."""
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,12 +22,16 @@ class Candidate:
     @staticmethod
     def waiting(number: int, rules: Rules, proposal: Proposal) -> FrozenTrial:
         """A proposal as a trial that is to be trained."""
+        violations = rules.violations(proposal.architecture)
         return create_trial(
             state=TrialState.WAITING,
             params=proposal.choices,
             distributions=rules.space.distributions(),
-            constraints=rules.violations(proposal.architecture),
-            system_attrs=proposal.system_attrs,
+            # As a list, Optuna's first form of constraints: the one that its dashboard reads as well.
+            system_attrs={
+                **proposal.system_attrs,
+                "constraints": list(violations.values()),
+            },
             user_attrs={
                 "candidate": number,
                 "architecture": proposal.architecture.to_json(),
@@ -57,12 +62,12 @@ class Candidate:
     @cached_property
     def as_scored(self) -> FrozenTrial:
         """As samplers see what has a score: COMPLETE, with the score of its highest rung."""
-        return create_trial(values=self.point, **self._shared())
+        return _unchanging(create_trial(values=self.point, **self._shared()))
 
     @cached_property
     def as_pending(self) -> FrozenTrial:
         """As samplers see what has none yet: RUNNING."""
-        return create_trial(state=TrialState.RUNNING, **self._shared())
+        return _unchanging(create_trial(state=TrialState.RUNNING, **self._shared()))
 
     def _shared(self) -> dict[str, Any]:
         trial = self.trial
@@ -124,3 +129,15 @@ class Candidate:
     def __getitem__(self, attribute: str) -> Any:
         """What was noted when it was proposed: parameters, rejected, duplicates, proposing_seconds, told."""
         return self.trial.user_attrs[attribute]
+
+
+class _Unchanging(FrozenTrial):
+    """Optuna copies deeply whatever it is handed or hands out; of what nobody changes a shallow copy does."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTrial:
+        return copy(self)
+
+
+def _unchanging(trial: FrozenTrial) -> FrozenTrial:
+    trial.__class__ = _Unchanging
+    return trial

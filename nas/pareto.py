@@ -8,23 +8,28 @@ from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 
 from nas.candidate import Candidate
-from nas.front import hypervolume
+from nas.front import Point, front, hypervolume
 from nas.store import Store
 
 CONFIDENCE = 0.95
 
 
-def hypervolume_history(store: Store) -> pd.Series:
-    """Hypervolume after each candidate, as a share of the box from chance and the MAC limit to 1 and 0 MACs."""
+def hypervolume_history(store: Store) -> pd.DataFrame:
+    """A row per candidate: training samples so far, and the front's hypervolume, by search scores.
+
+    The hypervolume is a share of the box from chance and the MAC limit to 1 and 0 MACs.
+    """
     identity = store.settings["identity"]
     reference = (1 / identity["space"]["classes"], identity["limits"]["max_macs"])
     box = (1 - reference[0]) * reference[1]
-    points, history = list[tuple[float, float]](), []
+    best, samples, history = list[Point](), 0, []
     for candidate in store.candidates:
+        samples += sum(candidate.scores)
         if candidate.fits and candidate.finished:
-            points.append(candidate.point)
-        history.append(hypervolume(points, reference=reference) / box)
-    return pd.Series(history, index=pd.RangeIndex(1, len(history) + 1, name="candidates"), name="hypervolume")
+            points = [*best, candidate.point]
+            best = [points[index] for index in front(points)]
+        history.append({"samples": samples, "hypervolume": hypervolume(best, reference=reference) / box})
+    return pd.DataFrame(history, index=pd.RangeIndex(1, len(history) + 1, name="candidates"))
 
 
 @dataclass(frozen=True)

@@ -126,8 +126,9 @@ def _fresh(entries: list[Rescored], axes: Axes) -> None:
 
 def _hypervolume(store: Store, axes: Axes) -> None:
     history = hypervolume_history(store)
-    axes.step(history.index, history, where="post", color=FRONT, lw=1.6)
-    axes.set(xlabel="candidates", ylabel="hypervolume, share of the box", xlim=(1, max(2, len(history))))
+    thousands = history["samples"] / 1e3
+    axes.step(thousands, history["hypervolume"], where="post", color=FRONT, lw=1.6)
+    axes.set(xlabel="training samples, thousands", ylabel="hypervolume, share of the box", xlim=(0, thousands.iloc[-1]))
     axes.set_title(f"{store.folder.name}: growth of the front", loc="left", weight="bold")
     axes.annotate(
         "box: from chance and the MAC limit to 100 % and 0 MACs; search scores", (0.99, 0.03), ha="right",
@@ -149,27 +150,41 @@ def importances(store: Store) -> dict[str, float]:
         return optuna.importance.get_param_importances(study, target=lambda trial: -trial.values[0])
 
 
+def importance_grid(store: Store) -> pd.DataFrame:
+    """Shares of importance, choices by blocks; NaN where too few layouts read a choice for more than noise."""
+    space, shares = store.settings["identity"]["space"], _well_read(store)
+    numbers = range(1, space["max_blocks"] + 1)
+    return pd.DataFrame(
+        {f"block {number}": [shares.get(f"{choice}_{number}", np.nan) for choice in _CHOICES] for number in numbers},
+        index=list(_CHOICES.values()),
+    )
+
+
+_CHOICES = {
+    "form": "residual type\nand stride",
+    "width": "width",
+    "expansion": "expansion",
+    "dilation": "dilation",
+}
+
+
+def _well_read(store: Store) -> dict[str, float]:
+    space = Space()
+    readers = Counter(name for candidate in store.candidates for name in space.read(candidate.trial.params))
+    return {name: share for name, share in importances(store).items() if readers[name] >= IMPORTANCE_TRIALS}
+
+
 def _importance(store: Store, axes: Axes) -> None:
     """What few layouts read is left blank: whatever share it has is noise, and says how much noise there is."""
-    space = store.settings["identity"]["space"]
-    readers = Counter(name for candidate in store.candidates for name in Space().read(candidate.trial.params))
-    ranked = {name: share for name, share in importances(store).items() if readers[name] >= IMPORTANCE_TRIALS}
-    grid = pd.DataFrame(
-        [
-            [ranked.get(f"{choice}_{number}", np.nan) for number in range(1, space["max_blocks"] + 1)]
-            for choice in ("form", "width", "expansion", "dilation")
-        ],
-        index=["residual type\nand stride", "width", "expansion", "dilation"],
-        columns=[f"block {number}" for number in range(1, space["max_blocks"] + 1)],
-    )
+    grid, shares = importance_grid(store), _well_read(store)
     sns.heatmap(
         grid * 100, ax=axes, cmap="rocket_r", annot=True, fmt=".0f", linewidths=0.5, annot_kws={"fontsize": 8.5},
         cbar_kws={"label": "importance for accuracy, %"},
     )  # fmt: skip
     axes.tick_params(axis="both", rotation=0, labelsize=9)
     axes.set_title(
-        f"number of blocks: {ranked.get('blocks', 0):.0%}; choices that few layouts read, so noise: "
-        f"{1 - sum(ranked.values()):.0%}",
+        f"number of blocks: {shares.get('blocks', 0):.0%}; choices that few layouts read, so noise: "
+        f"{1 - sum(shares.values()):.0%}",
         loc="left",
         weight="bold",
     )

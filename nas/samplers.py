@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
@@ -41,10 +42,16 @@ class FromOptuna:
             trial = study.ask(distributions)
             answer = asked.consider(trial.params)
             if isinstance(answer, Proposal):
-                answer.system_attrs = study.trials[trial.number].system_attrs  # nsga2's generation
+                answer.system_attrs = _generation(study, trial)
                 return answer
             _refuse(study, trial, answer, asked)
         return None
+
+
+def _generation(study: optuna.Study, trial: optuna.Trial) -> dict[str, Any]:
+    """What a genetic sampler notes of a trial, and must find there again."""
+    attributes = study.get_trials(deepcopy=False)[trial.number].system_attrs
+    return {name: value for name, value in attributes.items() if "generation" in name}
 
 
 def _refuse(study: optuna.Study, trial: optuna.Trial, violations: dict[str, float], asked: Asked) -> None:

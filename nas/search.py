@@ -11,6 +11,7 @@ here or with the same --storage on another machine, it helps.
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -156,7 +157,7 @@ class Search:
         rules = Rules(Space(frame), self.limits, options.dtype)
         folder.mkdir(parents=True, exist_ok=True)
         storage = connect(options.study, options.storage or default_storage(options.study))
-        store = Store.create_or_resume(options.study, storage, self._settings(material, rules.space))
+        store = Store.create_or_resume(options.study, storage, self._settings(material, rules.space, arguments))
         screen.introduce(options, rules.space, self.limits, material, self.teachers)
         plan = Plan(
             rules, frame, SAMPLERS[options.sampler], self.rungs, options.trials, options.rescore_seeds, options.seed
@@ -195,7 +196,7 @@ class Search:
             root = Path(options.data)
         return load_material(root, seed=options.seed, cache=options.cache, device=device)
 
-    def _settings(self, material: Material, space: Space) -> dict[str, Any]:
+    def _settings(self, material: Material, space: Space, arguments: Sequence[str]) -> dict[str, Any]:
         options = self.options
         described = {**asdict(space), "classes": len(material.classes), "stem": space.frame.stem}
         return {
@@ -212,6 +213,7 @@ class Search:
                 "space": {name: value for name, value in described.items() if name != "frame"},
                 "front_end": asdict(material.front_end),
             },
+            "command": shlex.join(["python", "-m", "nas.search", *arguments]),
             "classes": material.classes,
             "clips": {"training": len(material.training), "validation": len(material.validation)},
             "threads": torch.get_num_threads(),

@@ -1,0 +1,138 @@
+"""What a candidate costs beside its training, with 10 to 10,000 trials stored, against Optuna's ask and tell.
+
+    python -m benchmarks.coordinator [--most 10000]
+
+Both propose with the same sampler and store in SQLite; nothing is trained. The alternative is what a script would do:
+ask until a network fits, tell the others as pruned with their violations, every one of them a stored trial.
+"""
+
+import argparse
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import optuna
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from rich.console import Console
+from rich.table import Table
+
+from budget.limits import Limits
+from dynacp.architecture import TABLE1, Architecture
+from nas.candidate import Candidate
+from nas.counting import sample_fitting
+from nas.propose import Proposal, Rules
+from nas.samplers import SAMPLERS
+from nas.score import Score
+from nas.space import Space
+from nas.store import Store, connect
+from nas.worker import Plan, Worker
+
+STORED, CANDIDATES = (10, 100, 1_000, 10_000), 4
+MOST_FOR_GP = 100
+"""Stored trials above which gp takes minutes for a candidate."""
+
+RULES = Rules(Space(), Limits(), "float16")
+SETTINGS = {"identity": {"space": {"classes": 10, "max_blocks": 8}, "limits": {"max_macs": 30_000_000}}}
+ALTERNATIVES: dict[str, BaseSampler] = {
+    "tpe": TPESampler(n_startup_trials=0, multivariate=True, seed=0),
+    "nsga2": NSGAIISampler(population_size=20, seed=0),
+    "random": RandomSampler(seed=0),
+}
+
+
+def made_up_score(architecture: Architecture) -> float:
+    return len(architecture.blocks) / 10 + architecture.blocks[-1].out / 1_000
+
+
+def candidates() -> Iterator[FrozenTrial]:
+    """Trained ones, without end."""
+    rng, number = np.random.default_rng(0), 0
+    while True:
+        for choices in sample_fitting(RULES.space, RULES.limits, RULES.dtype, proposals=1_000, rng=rng).values():
+            proposal = Proposal(RULES.space.decode(choices), choices)
+            waiting, score = Candidate.waiting(number, RULES, proposal), made_up_score(proposal.architecture)
+            training = {"at 1": {"seed": number, "loss": 1.0, "seconds": 1.0}}
+            yield create_trial(
+                values=(score, waiting.user_attrs["macs"]),
+                params=waiting.params,
+                distributions=waiting.distributions,
+                system_attrs=waiting.system_attrs,
+                user_attrs={**waiting.user_attrs, **training},
+                intermediate_values={1: score},
+            )
+            number += 1
+
+
+def ours(url: str, sampler: str, stored: int) -> float:
+    """Seconds a candidate, of one worker that scores at once."""
+    storage = connect("filled", url)
+    store = Store.create_or_resume("filled", storage, SETTINGS)
+    plan = Plan(RULES, TABLE1, SAMPLERS[sampler], (1,), stored + CANDIDATES, 0, seed=stored)
+    searching = Worker(plan, store, storage).search(lambda network, **_: Score(made_up_score(network), 1.0, 0.0))
+    started = time.perf_counter()
+    done = sum(1 for _ in searching)
+    seconds = (time.perf_counter() - started) / max(done, 1)
+    storage.engine.dispose()
+    return seconds
+
+
+def theirs(url: str, sampler: str) -> float:
+    """Seconds until `Study.ask` has given a network that fits; each of its trials is stored, and told."""
+    study = optuna.load_study(study_name="filled", storage=url, sampler=ALTERNATIVES[sampler])
+    distributions = RULES.space.distributions()
+    started = time.perf_counter()
+    for _ in range(CANDIDATES):
+        while True:
+            trial = study.ask(distributions)
+            architecture = RULES.space.decode(trial.params)
+            violations = RULES.violations(architecture)
+            for name, value in violations.items():
+                trial.set_constraint(name, value)
+            if max(violations.values()) <= 0:
+                break
+            study.tell(trial, state=TrialState.PRUNED)
+        study.tell(trial, (made_up_score(architecture), RULES.cost(architecture)["macs"]))
+    return (time.perf_counter() - started) / CANDIDATES
+
+
+def main() -> None:
+    form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    form.add_argument("--most", type=int, default=1_000, metavar="N", help="trials stored (default: %(default)s)")
+    options = form.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    view = Table("stored trials", "sampler", "a candidate of ours", "Optuna's ask and tell", "ratio")
+    console, made, filled = Console(), candidates(), 0
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)  # the search keeps a folder there
+        full = Path("full.db")
+        store = Store.create_or_resume("filled", connect("filled", f"sqlite:///{full}"), SETTINGS)
+        for stored in (number for number in STORED if number <= options.most):
+            store.study.add_trials([next(made) for _ in range(stored - filled)])
+            filled = stored
+            for sampler in sorted(SAMPLERS):
+                if sampler == "gp" and stored > MOST_FOR_GP:
+                    continue
+                mine = ours(_copy(full), sampler, stored)
+                other = theirs(_copy(full), sampler) if sampler in ALTERNATIVES else None
+                figures = (
+                    f"{mine * 1e3:,.0f} ms",
+                    *((f"{other * 1e3:,.0f} ms", f"{other / mine:.1f}") if other else ()),
+                )
+                view.add_row(f"{stored:,}", sampler, *figures)
+                console.print(f"{stored:,} {sampler}: {', '.join(figures)}")
+    console.print(view)
+
+
+def _copy(file: Path) -> str:
+    """The URL of a database with the same content."""
+    copied = shutil.copy(file, file.with_name("copy.db"))
+    return f"sqlite:///{copied}"
+
+
+if __name__ == "__main__":
+    main()
