@@ -147,6 +147,11 @@ class Ensemble:
     accuracy: float
     key: str
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the logits: machines and numbers of threads that round otherwise come to other teachers."""
+        return blake2b(self.summed_logits.numpy().tobytes(), digest_size=4).hexdigest()
+
 
 def prepare_teachers(
     training: tuple[Features, np.ndarray],

@@ -74,8 +74,8 @@ def front(store: Store, entries: list[Rescored]) -> Markup:
     baseline = [entry for entry in entries if not entry.candidate.number]
     if baseline:
         figure.add_trace(_means(baseline, "Table 1, fresh mean ± sd", color=BASELINE, symbol="star", size=16))
-    else:
-        figure.add_trace(_dots(store.candidates[:1], "Table 1", color=BASELINE, symbol="star", size=16))
+    elif store.baseline:
+        figure.add_trace(_dots([store.baseline], "Table 1", color=BASELINE, symbol="star", size=16))
     figure.add_vline(x=limits["max_macs"] / 1e6, line={"color": LIMIT, "dash": "dash", "width": 1})
     most = max(limits["max_macs"], *(each.macs for each in store.candidates)) / 1e6
     figure.update_xaxes(title="million MACs for one second of audio", range=[0, 1.05 * most])

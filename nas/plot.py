@@ -87,7 +87,8 @@ def _pareto(store: Store, axes: Axes) -> None:
         color=LIMIT,
     )
     entries = rescored(store)
-    _baseline(results.iloc[0], entries, axes)
+    if (results["candidate"] == 0).any():
+        _baseline(results.iloc[0], entries, axes)
     _fresh([entry for entry in entries if entry.candidate.number != 0], axes)
     axes.figure.colorbar(dots, ax=axes, label=f"parameters, kB in {store.settings['identity']['dtype']}", pad=0.01)
     axes.set(xlabel="MACs for one second of audio, millions", ylabel="validation macro accuracy, %")

@@ -131,15 +131,15 @@ class Queue:
         self.study.add_trial(trial)
 
     @patiently
-    def claim(self, trial: FrozenTrial) -> bool:
-        """Turn WAITING into RUNNING; false where another worker was quicker."""
+    def claim(self, trial: FrozenTrial) -> FrozenTrial | None:
+        """Turn WAITING into RUNNING; returns the trial as it is then, None where another worker was quicker."""
         trial_id = self._id(trial)
         self._storage.record_heartbeat(trial_id)  # first: Optuna never gives up a trial that has none
         with suppress(UpdateFinishedTrialError):
             if self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                 self._storage.set_trial_user_attr(trial_id, "worker", self.worker)
-                return True
-        return False
+                return self._storage.get_trial(trial_id)
+        return None
 
     @contextmanager
     def working(self, trial: FrozenTrial) -> Iterator[None]:

@@ -135,6 +135,7 @@ def _settings(store: Store) -> dict[str, str]:
         "a trial": f"{_listed(identity['rungs'])} training samples in batches of {recipe['batch']}, "
         f"peak rate {recipe['peak_rate']}",
         "teachers": _flat(identity["teachers"]),
+        "their fingerprints": _listed(store.teachers()),
         "fresh seeds": _listed(sorted({seed for scores in store.fresh.values() for seed in scores})),
         "threads": str(settings["threads"]),
         "versions": ", ".join(f"{name} {version}" for name, version in settings["versions"].items()),

@@ -181,7 +181,7 @@ def _front(store: Store) -> Table:
     view = Table(title="Front so far (validation, one seed each: noisy)", title_justify="left")
     for name in ("candidate", "MMACs", "accuracy", "layout"):
         view.add_column(name, justify="left" if name == "layout" else "right", no_wrap=name != "layout")
-    shown = {each.number: each for each in [*store.front(), *store.candidates[:1]]}.values()
+    shown = {each.number: each for each in (store.baseline, *store.front()) if each}.values()
     for each in sorted(shown, key=lambda each: each.macs):
         style = None if each.number else "bold"
         view.add_row(each.name, f"{each.macs / 1e6:.2f}", f"{each.accuracy:.1%}", each["layout"], style=style)

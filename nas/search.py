@@ -28,6 +28,7 @@ from budget.limits import Limits
 from dynacp.architecture import TABLE1, with_classes
 from dynacp.data import DataError
 from dynacp.scenes import write_scenes
+from dynacp.teachers import Ensemble
 from nas.helpers import helpers
 from nas.material import Material, load_material
 from nas.pareto import rescored
@@ -164,7 +165,13 @@ class Search:
         )
         worker = Worker(plan, store, storage)
         if worker.has_work:
-            scorer = self.scorer_for(material)
+            ensemble = self.teachers_of(material)
+            if others := store.note_teachers(ensemble.fingerprint):
+                screen.note(
+                    f"These teachers ({ensemble.fingerprint}) are not those of other workers ({', '.join(others)}): "
+                    "fine-tuned apart, they teach a little differently, and scores mix. Share one --cache."
+                )
+            scorer = Scorer.from_ensemble(material, ensemble, self.score_settings)
             with helpers(options.workers - 1, arguments, folder, screen.note):
                 self._work(worker, scorer)
         store.read()
@@ -220,14 +227,14 @@ class Search:
             "versions": {name: version(name) for name in VERSIONED},
         }
 
-    def scorer_for(self, material: Material) -> Scorer:
-        """The teachers, fine-tuned where they are not cached yet, as a scorer of candidates."""
+    def teachers_of(self, material: Material) -> Ensemble:
+        """The teachers, fine-tuned where they are not cached yet."""
         with self.screen.teaching() as on_step:
             ensemble = material.ensemble(
                 self.teachers, seed=self.options.seed, folder=self.options.cache, on_step=on_step
             )
         self.screen.teachers(ensemble)
-        return Scorer.from_ensemble(material, ensemble, self.score_settings)
+        return ensemble
 
 
 def _device(name: str) -> torch.device:

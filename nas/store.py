@@ -112,6 +112,21 @@ class Store:
             return Candidate(trial)
         return self._ended.setdefault(trial.number, Candidate(trial))
 
+    @patiently
+    def note_teachers(self, fingerprint: str) -> list[str]:
+        """Keep it; returns those of other teachers that taught in this study."""
+        self.study.set_user_attr(f"{_TEACHERS}{fingerprint}", True)
+        return [other for other in self.teachers() if other != fingerprint]
+
+    def teachers(self) -> list[str]:
+        """Fingerprints of the teachers of all workers: one, unless they were fine-tuned apart."""
+        return sorted(name.removeprefix(_TEACHERS) for name in self.study.user_attrs if name.startswith(_TEACHERS))
+
+    @property
+    def baseline(self) -> Candidate | None:
+        """Table 1, once it has a score; with several workers others may be quicker."""
+        return next((each for each in self.candidates[:1] if each.number == 0), None)
+
     def front(self) -> list[Candidate]:
         """Candidates that fit, came to the last rung, and that no other beats in both accuracy and MACs, by MACs."""
         finished = [each for each in self.candidates if each.finished and each.fits]
@@ -159,6 +174,7 @@ class Store:
         return FileLock(self.folder / "publishing.lock")
 
 
+_TEACHERS = "teachers "
 _LIVING = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
 
 

@@ -88,8 +88,10 @@ class Worker:
 
     def _claim(self, candidates: Sequence[Candidate]) -> Candidate | None:
         for candidate in self._waiting(candidates, Fate.CLIMBS):
-            if self._queue.claim(candidate.trial):
-                return candidate
+            if trial := self._queue.claim(candidate.trial):
+                if trial.intermediate_values == candidate.scores:
+                    return Candidate(trial)
+                self._queue.put(trial, TrialState.WAITING)  # another worker has brought it farther meanwhile
         return None
 
     def _waiting(self, candidates: Sequence[Candidate], wanted: Fate) -> Iterator[Candidate]:
@@ -157,20 +159,21 @@ class Worker:
         """The front and Table 1 with each fresh seed, less what is done."""
         plan, store = self.plan, self.store
         seeds = [derived_seed(plan.seed, _AGAIN, index) for index in range(plan.fresh_seeds)]
-        chosen = {each.number: each for each in [*store.candidates[:1], *store.front()]}.values()
+        chosen = {each.number: each for each in (store.baseline, *store.front()) if each}.values()
         return [(each, seed) for seed in seeds for each in chosen if seed not in store.fresh.get(each.number, {})]
 
     def train_again(self, scoring: Scoring) -> Iterator[tuple[Candidate, float]]:
         """Train what is missing; yields a candidate and its fresh score after each training of this worker."""
         while missing := self.missing():
             living = {trial.user_attrs["training"]: trial for trial in self._again.refresh().living}
-            wanted = {trial.user_attrs["training"]: trial for trial in (each.again(seed) for each, seed in missing)}
-            for training in wanted.keys() - living.keys():
-                self._again.offer(wanted[training])
-            waiting = [trial for training, trial in living.items() if trial.state == TrialState.WAITING]
-            if claimed := next((trial for trial in waiting if self._again.claim(trial)), None):
+            wanted = [each.again(seed) for each, seed in missing]
+            new = [trial for trial in wanted if trial.user_attrs["training"] not in living]
+            for trial in new:
+                self._again.offer(trial)
+            waiting = (trial for trial in living.values() if trial.state == TrialState.WAITING)
+            if claimed := next(filter(None, map(self._again.claim, waiting)), None):
                 yield from self._train_again(claimed, scoring)
-            elif wanted.keys() <= living.keys():
+            elif not new:
                 time.sleep(POLL_SECONDS)
             self.store.read()
 

@@ -17,6 +17,7 @@ import torch
 from budget.limits import Limits
 from dynacp.architecture import TABLE1, Architecture, with_classes
 from nas.counting import count, sample_fitting
+from nas.score import Scorer
 from nas.screen import Screen
 from nas.search import Search, parser
 from nas.space import Space
@@ -37,7 +38,7 @@ def spread_layouts(classes: int) -> list[Architecture]:
 def main() -> None:
     search, file = Search(parser().parse_args(), Screen()), Path(__file__).with_name("spread.csv")
     material = search.material(torch.device("cpu"))
-    scorer = search.scorer_for(material)
+    scorer = Scorer.from_ensemble(material, search.teachers_of(material), search.score_settings)
     rows = pd.read_csv(file).to_dict("records") if file.exists() else []
     done = {(row["layout"], row["seed"]) for row in rows}
     for seed in SEEDS:

@@ -15,7 +15,7 @@ from dynacp.architecture import TABLE1
 from nas.candidate import Candidate
 from nas.export import _knee
 from nas.pareto import dunnett_quantile, hypervolume_history, rescored
-from nas.plot import draw_importance, importances
+from nas.plot import draw_importance, draw_pareto, importances
 from nas.propose import DIRECTIONS, Proposal, Rules, propose
 from nas.samplers import SAMPLERS
 from nas.space import Space, encodings
@@ -28,7 +28,14 @@ def stored(tmp_path: Path, scores: list[float]) -> Store:
     """Table 1 and random layouts with given search scores, in memory."""
     study, again = (optuna.create_study(directions=DIRECTIONS) for _ in range(2))
     study.set_user_attr(
-        "settings", {"identity": {"space": {"classes": 10, "max_blocks": 8}, "limits": {"max_macs": 30_000_000}}}
+        "settings",
+        {
+            "identity": {
+                "space": {"classes": 10, "max_blocks": 8},
+                "limits": {"max_macs": 30_000_000, "max_bytes": 128_000},
+                "dtype": "float16",
+            }
+        },
     )
     rules, done = Rules(Space(), Limits(), "float16"), list[Candidate]()
     for score in scores:
@@ -78,11 +85,21 @@ def test_without_fresh_scores_of_table_1_nothing_is_called_better(tmp_path: Path
     assert rescored(store) == []
 
 
+def test_another_candidate_that_is_quicker_than_table_1_is_not_taken_for_it(tmp_path: Path) -> None:
+    store = stored(tmp_path, [0.5, 0.9, 0.4])
+    assert store.baseline is store.candidates[0]
+    store.candidates = store.candidates[1:]
+    assert store.baseline is None
+    (_, svg) = draw_pareto(store)
+    assert "Table 1" not in svg.read_text()
+
+
 def test_the_hypervolume_grows_trial_by_trial(tmp_path: Path) -> None:
     history = hypervolume_history(stored(tmp_path, [0.5, 0.9, 0.4, 0.95]))
-    assert len(history) == 4
-    assert (history.diff().dropna() >= 0).all()
-    assert 0 < history.iloc[0] < history.iloc[-1] < 1
+    grown = history["hypervolume"]
+    assert history["samples"].tolist() == [1, 2, 3, 4]
+    assert (grown.diff().dropna() >= 0).all()
+    assert 0 < grown.iloc[0] < grown.iloc[-1] < 1
 
 
 def test_importance_waits_for_enough_trials_and_then_finds_what_the_score_depends_on(tmp_path: Path) -> None:

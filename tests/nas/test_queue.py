@@ -64,7 +64,7 @@ def test_of_many_workers_one_claims_a_trial(opened: Opened) -> None:
 
             def claim(worker: Queue, trial: FrozenTrial = trial, gate: threading.Barrier = gate) -> bool:
                 gate.wait()
-                return worker.claim(trial)
+                return worker.claim(trial) is not None
 
             assert sum(pool.map(claim, workers)) == 1
     assert {trial.state for trial in opened.queue.refresh().living} == {TrialState.RUNNING}
@@ -183,6 +183,15 @@ def test_a_trial_may_wait_between_its_rungs_and_keeps_what_it_reached(opened: Op
         opened.queue.put(trial, TrialState.WAITING)
     (trial,) = opened.again().refresh().living
     assert trial.intermediate_values == {64: 0.3, 128: 0.4}
+    late = opened.again()
+    (stale,) = late.refresh().living
+    assert opened.queue.claim(trial)
+    opened.queue.record(trial, 256, 0.5, {"seed": 256})
+    opened.queue.put(trial, TrialState.WAITING)
+    claimed = late.claim(stale)
+    assert claimed is not None
+    assert 256 not in stale.intermediate_values
+    assert 256 in claimed.intermediate_values, "whoever claims late must see what was done meanwhile"
     assert trial.user_attrs["at 128"] == {"seed": 128}
 
 

@@ -1,0 +1,252 @@
+"""Which way of searching finds the best front at equal cost: searches replayed over the pool of trained layouts.
+
+    python studies/replay/run.py
+
+No network is trained: a training of a layout with so many samples costs those samples and gives the score in
+../pool/scores.csv. A search may choose among the pool's layouts alone, each once: what a sampler proposes stands for
+the layout of the pool that is nearest to it and not taken yet. What a search found is the front of its own scores,
+judged by other trainings of the same layouts, those with 8,192 samples. Writes replays.csv (a row per search and
+cost), and replays.md and replays.png from it.
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from scipy.stats import t
+
+from budget.limits import Limits
+from dynacp.architecture import Architecture
+from nas.candidate import Candidate
+from nas.counting import count
+from nas.front import front, hypervolume
+from nas.propose import Asked, History, Proposal, Rules, derived_seed
+from nas.rungs import Fate, fate
+from nas.samplers import SAMPLERS
+from nas.space import Space
+
+HERE = Path(__file__).parent
+POOL = HERE.parent / "pool"
+JUDGED = 8_192
+SEEDS = range(20)
+COSTS = (25_000, 50_000, 100_000, 150_000, 200_000)
+"""Training samples that a search may spend: from 12 to 98 trainings with 2,048."""
+
+REFERENCE = (0.1, 30e6)
+RULES = Rules(Space(), Limits(), "float16")
+
+LADDERS = {
+    "512": (512,),
+    "1,024": (1_024,),
+    "2,048": (2_048,),
+    "4,096": (4_096,),
+    "512 to 4,096": (512, 1_024, 2_048, 4_096),
+    "1,024 to 4,096": (1_024, 2_048, 4_096),
+    "2,048 to 4,096": (2_048, 4_096),
+    "512 to 2,048": (512, 1_024, 2_048),
+}
+"""Training samples at each rung: one rung is a search without early stopping."""
+
+
+class Pool:
+    """Layouts, their costs, and a score at each rung."""
+
+    def __init__(self) -> None:
+        lines = (POOL / "layouts.jsonl").read_text(encoding="utf-8").splitlines()
+        scores = pd.read_csv(POOL / "scores.csv")
+        scores = scores[scores["seed"] == 0].pivot(index="layout", columns="samples", values="accuracy").dropna()
+        self.scores = scores.reset_index(drop=True)
+        self.layouts = [Architecture.from_json(lines[index]) for index in scores.index]
+        self.macs = count(self.layouts)[:, 1]
+        described = np.array([describe(layout) for layout in self.layouts])
+        self._centre, self._spread = described.mean(axis=0), described.std(axis=0)
+        self._places = (described - self._centre) / self._spread
+
+    def nearest(self, layout: Architecture, taken: set[int]) -> int:
+        """The layout of the pool that is most like this one and not taken."""
+        apart = np.linalg.norm(self._places - (np.array(describe(layout)) - self._centre) / self._spread, axis=1)
+        apart[list(taken)] = np.inf
+        return int(np.argmin(apart))
+
+    def judged(self, chosen: list[int]) -> float:
+        """Hypervolume by the trainings that no search has seen, as a share of the box."""
+        points = [(float(self.scores.loc[index, JUDGED]), float(self.macs[index])) for index in chosen]
+        return hypervolume(points, reference=REFERENCE) / ((1 - REFERENCE[0]) * REFERENCE[1])
+
+
+def describe(layout: Architecture) -> list[float]:
+    """What makes two layouts alike: cost, depth, and how early and by what each block shrinks, widens and dilates."""
+    parameters, macs = count([layout])[0].tolist()
+    strides = np.array([block.stride for block in layout.blocks])
+    halvings = [np.cumsum(strides[:, axis] - 1).mean() for axis in (0, 1)]
+    dilated = np.mean([block.dilation for block in layout.blocks])
+    plain = np.mean([block.residual == 1 for block in layout.blocks])
+    ratio = np.mean([block.expanded / block.out for block in layout.blocks])
+    return [
+        np.log(macs),
+        np.log(parameters),
+        len(layout.blocks),
+        *halvings,
+        dilated,
+        plain,
+        ratio,
+        layout.blocks[-1].out,
+    ]
+
+
+@dataclass
+class Replayed:
+    """A candidate of a replayed search, as far as climbing goes."""
+
+    number: int
+    index: int
+    macs: int
+    proposal: Proposal
+    scores: dict[int, float] = field(default_factory=dict)
+    stopped: bool = False
+
+
+def replay(pool: Pool, sampler: str, rungs: tuple[int, ...], seed: int) -> Iterator[tuple[int, list[int]]]:
+    """One search; yields the samples spent so far and the front of its own scores, after each candidate."""
+    candidates, spent, taken = list[Replayed](), 0, set[int]()
+    while len(taken) < len(pool.layouts):
+        index, proposal = _propose(pool, sampler, candidates, taken, seed)
+        taken.add(index)
+        candidate = Replayed(len(candidates), index, int(pool.macs[index]), proposal)
+        for samples in rungs:
+            if fate(candidate, candidates, reference=REFERENCE) is Fate.STOPS:
+                candidate.stopped = True
+                break
+            candidate.scores[samples] = float(pool.scores.loc[index, samples])
+            spent += samples
+        candidates.append(candidate)
+        finished = [each for each in candidates if not each.stopped]
+        best = front([(each.scores[rungs[-1]], each.macs) for each in finished])
+        yield spent, [finished[place].index for place in best]
+
+
+def _propose(pool: Pool, sampler: str, candidates: list[Replayed], taken: set[int], seed: int) -> tuple[int, Proposal]:
+    """Table 1, then what the sampler proposes, moved to the pool."""
+    if not candidates:
+        return 0, _stands_for(pool.layouts[0])
+    if sampler == "random":
+        rng = np.random.default_rng(derived_seed(seed, len(candidates)))
+        index = int(rng.choice([index for index in range(len(pool.layouts)) if index not in taken]))
+        return index, _stands_for(pool.layouts[index])
+    scored = [_scored(each) for each in candidates]
+    history = History(len(candidates), scored, (), (), {pool.layouts[index] for index in taken})
+    asked = Asked(RULES, history, derived_seed(seed, len(candidates)))
+    proposal = SAMPLERS[sampler](asked)
+    if proposal is None:
+        return _propose(pool, "random", candidates, taken, seed)
+    index = pool.nearest(proposal.architecture, taken)
+    return index, _stands_for(pool.layouts[index], proposal.system_attrs)
+
+
+def _stands_for(layout: Architecture, system_attrs: dict[str, object] | None = None) -> Proposal:
+    return Proposal(layout, RULES.space.encode(layout), system_attrs or {})
+
+
+def _scored(each: Replayed) -> optuna.trial.FrozenTrial:
+    waiting = Candidate.waiting(each.number, RULES, each.proposal)
+    waiting.intermediate_values = each.scores
+    return Candidate(waiting).as_scored
+
+
+def searched(pool: Pool, sampler: str, ladder: str, seed: int) -> list[dict[str, object]]:
+    """A row per cost: the judged hypervolume of what was found, and how many candidates that took."""
+    rows, found, trained = [], list[int](), 0
+    costs = list(COSTS)
+    for spent, best in replay(pool, sampler, LADDERS[ladder], seed):
+        while costs and spent > costs[0]:
+            rows.append(_row(pool, sampler, ladder, seed, costs.pop(0), found, trained))
+        if not costs:
+            return rows
+        found, trained = best, trained + 1
+    return [*rows, *(_row(pool, sampler, ladder, seed, cost, found, trained) for cost in costs)]
+
+
+def _row(
+    pool: Pool, sampler: str, ladder: str, seed: int, cost: int, found: list[int], trained: int
+) -> dict[str, object]:
+    best = float(pool.scores.loc[found, JUDGED].max()) if found else REFERENCE[0]
+    return {
+        "sampler": sampler, "rungs": ladder, "seed": seed, "samples": cost, "candidates": trained,
+        "hypervolume": pool.judged(found), "best": best,
+    }  # fmt: skip
+
+
+def compared(replays: pd.DataFrame, *, against: tuple[str, str], samples: int) -> pd.DataFrame:
+    """Means at one cost, and differences from one strategy, seed by seed, with 95 % intervals (Student's t)."""
+    at_cost = replays[replays["samples"] == samples]
+    table = at_cost.pivot(index="seed", columns=["sampler", "rungs"], values="hypervolume")
+    rows = []
+    for strategy in table.columns:
+        apart = table[strategy] - table[against]
+        reach = t.ppf(0.975, len(apart) - 1) * apart.sem()
+        chosen = at_cost[(at_cost["sampler"] == strategy[0]) & (at_cost["rungs"] == strategy[1])]
+        rows.append(
+            {
+                "sampler": strategy[0],
+                "rungs": strategy[1],
+                "candidates": f"{chosen['candidates'].mean():.0f}",
+                "hypervolume": f"{table[strategy].mean():.4f}",
+                "difference": "" if strategy == against else f"{apart.mean():+.4f} ± {reach:.4f}",
+                "best accuracy": f"{chosen['best'].mean():.1%}",
+            }
+        )
+    return pd.DataFrame(rows).sort_values("hypervolume", ascending=False)
+
+
+def draw(replays: pd.DataFrame) -> None:
+    sns.set_theme(context="notebook", style="ticks", rc={"font.size": 10})
+    samplers = [name for name in ("random", "tpe", "nsga2", "local") if name in set(replays["sampler"])]
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    panels = figure.subplots(1, len(samplers), sharey=True, squeeze=False)[0]
+    for axes, sampler in zip(panels, samplers, strict=True):
+        rows = replays[replays["sampler"] == sampler].assign(thousands=replays["samples"] / 1e3)
+        sns.lineplot(
+            rows, x="thousands", y="hypervolume", hue="rungs", hue_order=list(LADDERS), ax=axes, marker="o",
+            errorbar=("ci", 95), seed=0, legend=axes is panels[-1],
+        )  # fmt: skip
+        axes.set_title(sampler, loc="left", weight="bold")
+        axes.set(xlabel="training samples, thousands", ylabel="judged hypervolume, share of the box")
+        axes.grid(alpha=0.25)
+    sns.move_legend(panels[-1], "upper left", bbox_to_anchor=(1, 1), frameon=False, title="rungs")
+    sns.despine(figure)
+    figure.savefig(HERE / "replays.png", dpi=140)
+
+
+def main() -> None:
+    form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    form.add_argument("--samplers", nargs="+", default=["random", "local", "nsga2", "tpe"])
+    options = form.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    pool, file = Pool(), HERE / "replays.csv"
+    rows = pd.read_csv(file).to_dict("records") if file.exists() else []
+    done = {(row["sampler"], row["rungs"], row["seed"]) for row in rows}
+    for sampler in options.samplers:
+        for ladder in LADDERS:
+            for seed in SEEDS:
+                if (sampler, ladder, seed) not in done:
+                    rows += searched(pool, sampler, ladder, seed)
+            pd.DataFrame(rows).to_csv(file, index=False, float_format="%.5f")
+            print(f"{sampler}, {ladder}: done", flush=True)
+    replays = pd.DataFrame(rows)
+    draw(replays)
+    tables = []
+    for cost in COSTS:
+        table = compared(replays, against=("tpe", "2,048"), samples=cost)
+        tables.append(f"At {cost:,} samples:\n\n{table.to_markdown(index=False)}\n")
+    (HERE / "replays.md").write_text("\n".join(tables), encoding="utf-8")
+    print("\n".join(tables))
+
+
+if __name__ == "__main__":
+    main()
