@@ -56,7 +56,7 @@ def candidates() -> Iterator[FrozenTrial]:
         for choices in sample_fitting(RULES.space, RULES.limits, RULES.dtype, proposals=1_000, rng=rng).values():
             proposal = Proposal(RULES.space.decode(choices), choices)
             waiting, score = Candidate.waiting(number, RULES, proposal), made_up_score(proposal.architecture)
-            training = {"at 1": {"seed": number, "loss": 1.0, "seconds": 1.0}}
+            training = {"at 1": {"accuracy": score, "seed": number, "loss": 1.0, "seconds": 1.0}}
             yield create_trial(
                 values=(score, waiting.user_attrs["macs"]),
                 params=waiting.params,

@@ -12,6 +12,9 @@ from dynacp.architecture import Architecture
 from nas.front import Point
 from nas.propose import Proposal, Rules
 
+_AT = "at "
+"""Begins the names of the user attributes that note a training at so many samples."""
+
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
@@ -49,7 +52,7 @@ class Candidate:
         return create_trial(
             state=TrialState.WAITING,
             user_attrs={name: value for name, value in self.trial.user_attrs.items() if name != "worker"},
-            intermediate_values=self.trial.intermediate_values,
+            intermediate_values=dict(self.scores),
             **self._shared(),
         )
 
@@ -94,10 +97,18 @@ class Candidate:
     def bytes(self) -> int:
         return self.trial.user_attrs["bytes"]
 
-    @property
+    @cached_property
+    def trainings(self) -> Mapping[int, Mapping[str, float]]:
+        """Training samples of each rung -> accuracy, seed, loss and seconds, from the first rung on."""
+        noted = {
+            int(name.removeprefix(_AT)): note for name, note in self.trial.user_attrs.items() if name.startswith(_AT)
+        }
+        return dict(sorted(noted.items()))
+
+    @cached_property
     def scores(self) -> Mapping[int, float]:
-        """Training samples -> validation macro accuracy."""
-        return self.trial.intermediate_values
+        """Training samples of each rung -> validation macro accuracy."""
+        return {samples: training["accuracy"] for samples, training in self.trainings.items()}
 
     @property
     def accuracy(self) -> float:
@@ -120,11 +131,6 @@ class Candidate:
     @property
     def fits(self) -> bool:
         return all(value <= 0 for value in self.trial.constraints.values())
-
-    @property
-    def trainings(self) -> list[dict[str, float]]:
-        """Seed, loss and seconds of the training at each rung."""
-        return [self.trial.user_attrs[f"at {samples}"] for samples in sorted(self.scores)]
 
     def __getitem__(self, attribute: str) -> Any:
         """What was noted when it was proposed: parameters, rejected, duplicates, proposing_seconds, told."""

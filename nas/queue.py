@@ -21,8 +21,17 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateF
 from optuna.storages import RDBStorage, fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Engine, event
-from sqlalchemy.exc import InterfaceError, OperationalError
-from tenacity import before_sleep_log, retry, retry_if_exception, stop_after_delay, wait_exponential
+from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
+from tenacity import (
+    before_sleep_log,
+    retry,
+    retry_if_exception,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_exponential,
+    wait_random,
+)
 
 HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 60
 """Between two signs of life of a worker, and without one until its trial is given up."""
@@ -34,8 +43,14 @@ OUTAGE_SECONDS = 600
 """How long a database server may be away before a worker stops."""
 
 
+@retry(
+    retry=retry_if_exception_type(DatabaseError), stop=stop_after_attempt(5), wait=wait_random(0.1, 1.0), reraise=True
+)
 def open_storage(url: str) -> RDBStorage:
-    """The storage, such that two workers cannot claim one trial, and a server that restarts is found again."""
+    """The storage, such that two workers cannot claim one trial, and a server that restarts is found again.
+
+    Tried a few times, because workers that start at once on a new database are in each other's way making its tables.
+    """
     sqlite = url.startswith("sqlite")
     engine = {"connect_args": {"timeout": LOCK_SECONDS}} if sqlite else {"pool_pre_ping": True}
     with warnings.catch_warnings():
@@ -117,7 +132,7 @@ class Queue:
 
     def _lost(self, trial: FrozenTrial) -> bool:
         """Whether its worker was a process of this machine that is no more: known without waiting for heartbeats."""
-        node, pid = trial.user_attrs.get("worker", (None, None))
+        node, pid = trial.user_attrs.get("worker") or (None, None)
         if trial.state != TrialState.RUNNING or node != self.worker[0]:
             return False
         try:
@@ -164,7 +179,10 @@ class Queue:
 
     @patiently
     def record(self, trial: FrozenTrial, step: int, value: float, note: dict[str, Any]) -> None:
-        """Keep an intermediate value, and with it a note. Raises `TrialLostError`."""
+        """Keep a note as user attribute `at <step>`, and a value for Optuna's dashboard. Raises `TrialLostError`.
+
+        Readers go by the note: a server may show them one of the two without the other.
+        """
         trial_id = self._id(trial)
         with self._unless_lost(trial):
             self._storage.set_trial_user_attr(trial_id, f"at {step}", note)
@@ -173,8 +191,11 @@ class Queue:
     @patiently
     def put(self, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None = None) -> None:
         """End a trial, or let it wait again. Raises `TrialLostError`."""
+        trial_id = self._id(trial)
         with self._unless_lost(trial):
-            self._storage.set_trial_state_values(self._id(trial), state, values)
+            if state == TrialState.WAITING:  # or the next worker could be taken for this one, which may be gone by then
+                self._storage.set_trial_user_attr(trial_id, "worker", None)
+            self._storage.set_trial_state_values(trial_id, state, values)
 
     @contextmanager
     def _unless_lost(self, trial: FrozenTrial) -> Iterator[None]:

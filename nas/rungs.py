@@ -37,9 +37,15 @@ class Fate(Enum):
     OPEN = "depends on an earlier candidate that has not come so far"
 
 
-def rungs(samples: int, number: int) -> tuple[int, ...]:
-    """Training samples of each rung; of the last, `samples`."""
-    return tuple(samples // KEPT**below for below in reversed(range(number)))
+def rungs(samples: int, number: int, *, least: int) -> tuple[int, ...]:
+    """Training samples of each rung, the last with `samples`; raises `ValueError` where the first has too few."""
+    steps = tuple(samples // KEPT**below for below in reversed(range(number)))
+    if steps[0] < least:
+        raise ValueError(
+            f"{number} rungs up to {samples:,} samples begin with {steps[0]}, less than a batch of {least}; "
+            "take fewer rungs, or more samples."
+        )
+    return steps
 
 
 def fate(climber: Climber, earlier: Sequence[Climber], *, reference: Point) -> Fate:

@@ -64,7 +64,9 @@ class Scorer:
         """
         started = time.perf_counter()
         recipe = self.settings.recipe
-        network, loss = self.distil(architecture, replace(recipe, samples=samples or recipe.samples), seed=seed)
+        if samples is not None:
+            recipe = replace(recipe, samples=samples)
+        network, loss = self.distil(architecture, recipe, seed=seed)
         accuracy = macro_accuracy(predict(network, self.material.validation), self.material.validation_labels)
         return Score(accuracy, loss, time.perf_counter() - started)
 

@@ -3,6 +3,7 @@
     python -m nas.search                                     the built-in set, 200 candidates
     python -m nas.search --data TAU --mn mn10_as_mAP_471.pt  real data, real teachers
     python -m nas.search --workers 4                         four trainings at a time
+    python -m nas.search --samples 8192 --rungs 3            those that look hopeless after 2,048 or 4,096 stop there
 
 Eight teachers are fine-tuned once and their logits cached. Each trial distils a new candidate that fits and scores it
 on the validation split; Table 1 of the DynaCP report goes first. At the end the front and Table 1 are trained again
@@ -81,7 +82,7 @@ def _add_study(group: argparse._ArgumentGroup) -> None:
 def _add_trial(group: argparse._ArgumentGroup) -> None:
     add, one, limits = group.add_argument, _whole(1), Limits()
     add("--samples", type=_whole(32), default=SAMPLES, metavar="N", help="training samples of one trial")
-    add("--rungs", type=_whole(1, 8), default=1, metavar="N", help="2: hopeless candidates stop at half of them")
+    add("--rungs", type=_whole(1, 8), default=1, metavar="N", help="train on half, a quarter ... first")
     add("--max-macs", type=one, default=limits.max_macs, metavar="N", help="for one second of audio")
     add("--max-bytes", type=one, default=limits.max_bytes, metavar="N", help="of parameters")
     add("--dtype", choices=sorted(BYTES_PER_PARAMETER), default=DEFAULT_DTYPE, help="of parameters at inference")
@@ -132,9 +133,12 @@ class Search:
     def __init__(self, options: argparse.Namespace, screen: Screen) -> None:
         self.options, self.screen = options, screen
         self.limits = Limits(options.max_bytes, options.max_macs)
-        self.rungs = rungs(options.samples, options.rungs)
         settings = ScoreSettings()
         self.score_settings = replace(settings, recipe=replace(settings.recipe, samples=options.samples))
+        try:
+            self.rungs = rungs(options.samples, options.rungs, least=settings.recipe.batch)
+        except ValueError as error:
+            raise StudyError(f"`--rungs`: {error}") from None
         self.teachers = replace(
             TEACHERS,
             mn=options.mn,

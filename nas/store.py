@@ -137,7 +137,7 @@ class Store:
         on_front = {each.number for each in self.front()}
         rows = []
         for each in self.candidates:
-            trainings = each.trainings
+            trainings = list(each.trainings.values())
             rows.append(
                 {
                     "candidate": each.number,
@@ -150,7 +150,7 @@ class Store:
                     "front": each.number in on_front,
                     "layout": str(each.architecture),
                     **{name: trainings[-1][name] for name in ("seed", "loss")},
-                    "seconds": sum(training["seconds"] for training in trainings),
+                    "seconds": round(sum(training["seconds"] for training in trainings), 3),
                     **{name: each[name] for name in ("rejected", "duplicates", "proposing_seconds")},
                     "key": each.architecture.key,
                 }

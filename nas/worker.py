@@ -89,8 +89,9 @@ class Worker:
     def _claim(self, candidates: Sequence[Candidate]) -> Candidate | None:
         for candidate in self._waiting(candidates, Fate.CLIMBS):
             if trial := self._queue.claim(candidate.trial):
-                if trial.intermediate_values == candidate.scores:
-                    return Candidate(trial)
+                claimed = Candidate(trial)
+                if claimed.scores == candidate.scores:
+                    return claimed
                 self._queue.put(trial, TrialState.WAITING)  # another worker has brought it farther meanwhile
         return None
 
@@ -109,7 +110,12 @@ class Worker:
         try:
             with self._queue.working(trial):
                 score = scoring(candidate.architecture, samples=samples, seed=seed)
-                note = {"seed": seed, "loss": score.loss, "seconds": round(score.seconds, 3)}
+                note = {
+                    "accuracy": score.accuracy,
+                    "seed": seed,
+                    "loss": score.loss,
+                    "seconds": round(score.seconds, 3),
+                }
                 self._queue.record(trial, samples, score.accuracy, note)
                 if samples == plan.rungs[-1]:
                     self._queue.put(trial, TrialState.COMPLETE, (score.accuracy, candidate.macs))

@@ -23,7 +23,7 @@ def scored(number: int, rules: Rules, proposal: Proposal, score: float) -> Candi
             params=waiting.params,
             distributions=waiting.distributions,
             system_attrs=waiting.system_attrs,
-            user_attrs={**waiting.user_attrs, "at 1": {"seed": number, "loss": 1.0, "seconds": 1.0}},
+            user_attrs={**waiting.user_attrs, "at 1": {"accuracy": score, "seed": number, "loss": 1.0, "seconds": 1.0}},
             intermediate_values={1: score},
         )
     )

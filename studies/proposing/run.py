@@ -87,7 +87,7 @@ def searched(sampler: Sampler, rules: Rules, landscape: RandomForestRegressor, s
         truth = float(landscape.predict([features(proposal.architecture)])[0])
         seen[proposal.architecture] = truth
         waiting = Candidate.waiting(len(done), rules, proposal)
-        waiting.intermediate_values[1] = truth + rng.normal(0, NOISE)
+        waiting.set_user_attr("at 1", {"accuracy": truth + rng.normal(0, NOISE)})
         done.append(Candidate(waiting))
     rejected, duplicates = (sum(candidate[name] for candidate in done) for name in ("rejected", "duplicates"))
     costs = count(list(seen))[:, 1]

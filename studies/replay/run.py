@@ -155,7 +155,8 @@ def _stands_for(layout: Architecture, system_attrs: dict[str, object] | None = N
 
 def _scored(each: Replayed) -> optuna.trial.FrozenTrial:
     waiting = Candidate.waiting(each.number, RULES, each.proposal)
-    waiting.intermediate_values = each.scores
+    for samples, score in each.scores.items():
+        waiting.set_user_attr(f"at {samples}", {"accuracy": score})
     return Candidate(waiting).as_scored
 
 

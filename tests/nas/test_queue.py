@@ -53,6 +53,24 @@ def waiting(key: int, mark: str = "") -> FrozenTrial:
     return create_trial(state=TrialState.WAITING, user_attrs={"key": key, "mark": mark or f"mark {key}"})
 
 
+def test_workers_that_start_at_once_on_a_new_database_all_find_it(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    server: Postgres = request.getfixturevalue("postgres")
+    for url in (f"sqlite:///{tmp_path / 'new.db'}", server.create_database(f"test_{time.monotonic_ns()}")):
+        gate = threading.Barrier(6)
+
+        def start(_: int, url: str = url, gate: threading.Barrier = gate) -> str:
+            gate.wait()
+            storage = open_storage(url)
+            study = optuna.create_study(study_name="work", storage=storage, load_if_exists=True)
+            study.set_user_attr("settings", {"seed": 0})
+            return Queue(study, storage, unique=("key",)).study.study_name
+
+        with ThreadPoolExecutor(6) as pool:
+            assert list(pool.map(start, range(6))) == ["work"] * 6
+
+
 def test_of_many_workers_one_claims_a_trial(opened: Opened) -> None:
     workers = [opened.again() for _ in range(6)]
     for key in range(12):
@@ -188,6 +206,7 @@ def test_a_trial_may_wait_between_its_rungs_and_keeps_what_it_reached(opened: Op
     assert opened.queue.claim(trial)
     opened.queue.record(trial, 256, 0.5, {"seed": 256})
     opened.queue.put(trial, TrialState.WAITING)
+    assert opened.queue.refresh().living[0].user_attrs["worker"] is None
     claimed = late.claim(stale)
     assert claimed is not None
     assert 256 not in stale.intermediate_values

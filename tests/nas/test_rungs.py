@@ -20,8 +20,10 @@ class Made:
 
 
 def test_each_rung_doubles_the_samples_up_to_the_last() -> None:
-    assert rungs(8_192, 4) == (1_024, 2_048, 4_096, 8_192)
-    assert rungs(2_048, 1) == (2_048,)
+    assert rungs(8_192, 4, least=32) == (1_024, 2_048, 4_096, 8_192)
+    assert rungs(2_048, 1, least=32) == (2_048,)
+    with pytest.raises(ValueError, match="4 rungs up to 128 samples begin with 16, less than a batch of 32"):
+        rungs(128, 4, least=32)
 
 
 def test_the_better_half_of_those_so_far_climbs() -> None:

@@ -186,6 +186,7 @@ def test_a_search_never_touches_the_test_split(tiny: Path, here: Path, tmp_path:
         (["--study", "a/b"], "`--study` must be a folder name of letters"),
         (["--mn", "missing.pt"], "missing.pt"),
         (["--mn-width", "-1"], "width"),
+        (["--rungs", "3"], "3 rungs up to 32 samples begin with 8"),
         (["--study", "what?"], "`--study` must be a folder name of letters"),
         (["--storage", "nosuchdb://x"], "the storage nosuchdb://x cannot be used"),
     ],
@@ -206,6 +207,17 @@ def test_a_file_that_is_no_checkpoint_is_refused_before_anything_is_trained(
     assert main(options(tiny, "bad", mn=tmp_path / "broken.pt")) == 2
     assert "broken.pt" in capsys.readouterr().err
     assert not (here / "studies/bad/results.csv").exists()
+
+
+def test_teachers_that_other_workers_do_not_have_are_told_of(
+    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(options(tiny, "mixed", trials=1)) == 0
+    assert "are not those of other workers" not in capsys.readouterr().out
+    assert Store.open("mixed").note_teachers("0a0b0c0d") != []
+    assert main(options(tiny, "mixed", trials=2)) == 0
+    assert "are not those of other workers (0a0b0c0d)" in capsys.readouterr().out
+    assert len(results("mixed")) == 2
 
 
 def test_the_real_checkpoint_teaches_a_search(tiny: Path, here: Path, shared: Path) -> None:

@@ -2,7 +2,7 @@
 
 The short form runs with the tests. The full one, here with 50 kills and 3 workers on either database:
 
-    NAS_KILLS=50 NAS_WORKERS=3 pytest -n 0 --timeout 7200 tests/nas/test_soak.py -k killed
+    NAS_KILLS=50 NAS_WORKERS=3 NAS_TRIALS=400 pytest -n 0 -s --timeout 7200 tests/nas/test_soak.py -k killed
 """
 
 import os
@@ -26,7 +26,7 @@ from nas.search import main
 from nas.store import Store
 
 KILLS, WORKERS = int(os.environ.get("NAS_KILLS", "4")), int(os.environ.get("NAS_WORKERS", "2"))
-TRIALS = 4 * KILLS
+TRIALS = int(os.environ.get("NAS_TRIALS", "16"))
 MORE = {"sampler": "random", "rungs": 2, "samples": 64}
 SCORES = ["candidate", "accuracy", "samples", "stopped", "macs", "parameters", "bytes", "layout", "seed"]
 
@@ -87,6 +87,15 @@ class Crew:
         return "\n\n".join(path.read_text() for path in sorted(self.folder.glob("machine-*/log")))
 
 
+def finished(url: str) -> bool:
+    try:
+        again = optuna.load_study(study_name="soak: fresh seeds", storage=url)
+    except KeyError:
+        return False  # the first worker has not come so far
+    trials = again.get_trials(deepcopy=False)
+    return bool(trials) and all(trial.state.is_finished() for trial in trials)
+
+
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 @pytest.mark.timeout(900)
 def test_workers_that_are_killed_again_and_again_train_what_an_undisturbed_search_does(
@@ -106,7 +115,7 @@ def test_workers_that_are_killed_again_and_again_train_what_an_undisturbed_searc
         url = server.create_database(f"soak_{time.monotonic_ns()}")
     options = [*search_options(tiny, "soak", TRIALS, **MORE), "--storage", url]
     crew, kills, restarts, phases = Crew([sys.executable, "-m", "nas.search", *options], tmp_path), 0, 0, Counter[str]()
-    while kills < KILLS:
+    while kills < KILLS and not finished(url):  # a kill after the end would count for nothing
         crew.fill()
         time.sleep(rng.uniform(2, 12))
         if server and kills == KILLS // 2 and not restarts:
@@ -127,6 +136,7 @@ def test_workers_that_are_killed_again_and_again_train_what_an_undisturbed_searc
         states = Counter(trial.state.name for trial in study.get_trials())
         assert not {"RUNNING", "WAITING"} & set(states)
         phases[f"{study.study_name}: {dict(states)}"] += 1
+    assert kills >= min(KILLS, 2), "too quick to be disturbed: give it more trials"
     trained = [each.number for each in store.candidates]
     assert trained == list(range(TRIALS))
     assert len({each.architecture for each in store.candidates}) == TRIALS

@@ -14,6 +14,7 @@ from servers import Postgres
 
 from budget.limits import Limits
 from dynacp.architecture import TABLE1, Architecture
+from nas.candidate import Candidate
 from nas.propose import Rules
 from nas.samplers import SAMPLERS
 from nas.score import Score
@@ -60,12 +61,14 @@ def outcome(url: str) -> dict[int, tuple[object, ...]]:
     """What is stored of each candidate, but for times."""
     store = Store.open("shared", url)
     return {
-        each.number: (
-            each.architecture, dict(each.scores), each.trial.state, [training["seed"] for training in each.trainings],
-            store.fresh.get(each.number),
-        )
+        each.number: (each.architecture, each.trial.state, *trained(each), store.fresh.get(each.number))
         for each in store.candidates
-    }  # fmt: skip
+    }
+
+
+def trained(candidate: Candidate) -> tuple[dict[int, float], list[tuple[float, float]]]:
+    """Its scores, and the seed and loss of each training."""
+    return dict(candidate.scores), [(each["seed"], each["loss"]) for each in candidate.trainings.values()]
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +96,7 @@ def test_four_workers_train_what_one_would_each_candidate_and_rung_once(database
     assert len(outcome(busy)) == 14
     assert together.calls == alone.calls
     assert set(together.calls.values()) == {1}
-    assert any(len(scores) < 3 for _, scores, *_ in outcome(calm).values())  # type: ignore[arg-type]
+    assert any(len(scores) < 3 for _, _, scores, *_ in outcome(calm).values())  # type: ignore[arg-type]
 
 
 def test_more_trials_later_go_on_where_the_study_ended_and_fewer_change_nothing(database: Callable[[str], str]) -> None:
@@ -134,6 +137,17 @@ def test_what_a_killed_worker_was_training_is_taken_up_as_it_was_from_its_rung(
             _reap(stormy)
     assert kills > 5
     assert outcome(stormy) == outcome(calm)
+
+
+def test_a_reader_to_whom_a_server_shows_half_of_a_record_goes_by_the_note(database: Callable[[str], str]) -> None:
+    """PostgreSQL reads values after attributes, and what is committed in between shows in one of them alone."""
+    url = database("torn")
+    one = worker(url, plan(1))
+    work(one, MadeUp())
+    (trial,) = one.store.study.get_trials()
+    del trial.user_attrs["at 128"]
+    assert set(trial.intermediate_values) == {64, 128, 256}
+    assert set(Candidate(trial).scores) == {64, 256}
 
 
 def _reap(url: str) -> None:

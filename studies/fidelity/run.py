@@ -1,0 +1,146 @@
+"""Does a short score rank layouts as the full training does? Layouts of the pool, trained in full and tested.
+
+    python studies/fidelity/run.py --data POCKET --mn mn04_as_mAP_432.pt [--shard K/N]
+
+Trains the base student of each chosen layout as studies/training does, with its teachers, and takes its macro accuracy
+on the test split as the truth. Every model is a stage of a run under runs/fidelity, so the command may be stopped and
+given again, and shards may run side by side. Writes full.csv (a row per layout), and ranks.md and ranks.png from it.
+"""
+
+import argparse
+import runpy
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from filelock import FileLock
+from matplotlib.figure import Figure
+from platformdirs import user_cache_path
+from scipy.stats import kendalltau
+
+from dynacp.architecture import Architecture
+from dynacp.corpus import GENERAL
+from dynacp.pipeline import Pipeline
+from dynacp.plan import Plan, TrainingSettings
+from dynacp.run import make_in_turn
+from dynacp.stages import in_order
+from dynacp.train import macro_accuracy, predict
+from nas.counting import count
+
+HERE, RUNS = Path(__file__).parent, Path("runs/fidelity")
+POOL = HERE.parent / "pool"
+SETTINGS: TrainingSettings = runpy.run_path(str(HERE.parent / "training" / "run.py"))["SETTINGS"]
+SPREAD = 36
+"""Layouts spread evenly over the pool's MACs, beside all of its band."""
+
+BAND = 0.9
+"""From this share of Table 1's MACs up to the limit, as in the pool."""
+
+RESAMPLES = 2_000
+
+
+def main() -> None:
+    form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    form.add_argument("--data", type=Path, required=True)
+    form.add_argument("--mn", type=Path, required=True)
+    form.add_argument("--shard", default="1/1", metavar="K/N")
+    options = form.parse_args()
+    shard, shards = map(int, options.shard.split("/"))
+    torch.set_num_threads(1)
+    pool = [Architecture.from_json(line) for line in (POOL / "layouts.jsonl").read_text(encoding="utf-8").splitlines()]
+    costs = pd.DataFrame(count(pool), columns=["parameters", "macs"])
+    spread, band = chosen(costs)
+    for layout in sorted({*spread, *band})[shard - 1 :: shards]:
+        if layout not in set(_done()["layout"]):
+            started = time.perf_counter()
+            accuracy = tested(options, pool[layout], layout)
+            _keep({"layout": layout, "accuracy": accuracy, "seconds": time.perf_counter() - started})
+            print(f"layout {layout}: {accuracy:.1%}", flush=True)
+    compare(costs, {"spread over the space": spread, "within 10 % of Table 1's MACs": band})
+
+
+def chosen(costs: pd.DataFrame) -> tuple[list[int], list[int]]:
+    """Layouts spread over MACs, and all of the band; Table 1, number 0, in both."""
+    by_macs = costs["macs"].sort_values().index.to_numpy()
+    spread = by_macs[np.linspace(0, len(by_macs) - 1, SPREAD - 1).astype(int)].tolist()
+    band = costs.index[costs["macs"] >= BAND * costs.loc[0, "macs"]].tolist()
+    return sorted({0, *spread}), sorted({0, *band})
+
+
+def tested(options: argparse.Namespace, layout: Architecture, number: int) -> float:
+    """Macro accuracy on the test split of the base student, trained in full."""
+    settings = replace(SETTINGS, teachers=replace(SETTINGS.teachers, mn=options.mn))
+    run, cache = RUNS / str(number), user_cache_path("dynacp")
+    pipeline = Pipeline(Plan(layout, settings, options.data, run, RUNS / "teachers", cache))
+    make_in_turn(pipeline, in_order([pipeline.student(GENERAL)]), lambda *_: None)
+    test = pipeline.corpus.test
+    features = pipeline.corpus.test_features(np.arange(len(test)))
+    logits = predict(pipeline.load_student(GENERAL), features, dtype=getattr(torch, settings.dtype))
+    return macro_accuracy(logits, test.labels)
+
+
+def compare(costs: pd.DataFrame, groups: dict[str, list[int]]) -> None:
+    """Kendall's tau of each predictor with the full training, with a 95 % interval (percentile bootstrap, layouts)."""
+    scores = pd.read_csv(POOL / "scores.csv")
+    short = scores[scores["seed"] == 0].pivot(index="layout", columns="samples", values="accuracy")
+    table = costs.join(short).join(_done().set_index("layout")["accuracy"]).dropna()
+    rows = []
+    for group, layouts in groups.items():
+        members = table.loc[table.index.intersection(layouts)]
+        for predictor in [*short.columns, "macs", "parameters"]:
+            tau, low, high = ranked(members[predictor].to_numpy(), members["accuracy"].to_numpy())
+            name = predictor if isinstance(predictor, str) else f"score after {predictor:,} samples"
+            rows.append(
+                {"group": group, "layouts": len(members), "predictor": name, "tau": tau, "low": low, "high": high}
+            )
+    ranks = pd.DataFrame(rows)
+    draw(ranks)
+    written = ranks.assign(tau=[f"{r.tau:+.2f} [{r.low:+.2f}, {r.high:+.2f}]" for r in ranks.itertuples()])
+    text = written.drop(columns=["low", "high"]).to_markdown(index=False)
+    (HERE / "ranks.md").write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+def ranked(predictor: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
+    """Tau, and its 2.5th and 97.5th percentile over resampled layouts."""
+    rng = np.random.default_rng(0)
+    draws = [rng.integers(0, len(truth), len(truth)) for _ in range(RESAMPLES)]
+    taus = [kendalltau(predictor[draw], truth[draw]).statistic for draw in draws]
+    low, high = np.nanpercentile(taus, [2.5, 97.5])
+    return float(kendalltau(predictor, truth).statistic), float(low), float(high)
+
+
+def draw(ranks: pd.DataFrame) -> None:
+    sns.set_theme(context="notebook", style="ticks", rc={"font.size": 10})
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    for axes, (group, rows) in zip(panels, ranks.groupby("group", sort=False), strict=True):
+        reach = [rows["tau"] - rows["low"], rows["high"] - rows["tau"]]
+        axes.errorbar(rows["tau"], rows["predictor"], xerr=reach, fmt="o", color="#1f3a93", capsize=3)
+        axes.axvline(0, color="#555555", lw=1)
+        axes.set_title(f"{group} ({rows['layouts'].iloc[0]} layouts)", loc="left", fontsize=10.5)
+        axes.set_xlabel("Kendall's tau with the full training")
+        axes.grid(alpha=0.25)
+    panels[0].invert_yaxis()
+    sns.despine(figure)
+    figure.savefig(HERE / "ranks.png", dpi=140)
+
+
+def _done() -> pd.DataFrame:
+    file = HERE / "full.csv"
+    with FileLock(HERE / "full.lock"):
+        return pd.read_csv(file) if file.exists() else pd.DataFrame(columns=["layout", "accuracy", "seconds"])
+
+
+def _keep(row: dict[str, float]) -> None:
+    file = HERE / "full.csv"
+    with FileLock(HERE / "full.lock"):
+        pd.DataFrame([row]).to_csv(file, mode="a", header=not file.exists(), index=False, float_format="%.5f")
+
+
+if __name__ == "__main__":
+    main()
