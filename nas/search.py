@@ -152,7 +152,6 @@ class Search:
         """The whole of it; `arguments` are those of the command line, for workers that help."""
         options, screen = self.options, self.screen
         folder, device = study_folder(options.study), _device(options.device)
-        torch.set_num_threads(max(1, torch.get_num_threads() // options.workers))
         material = self.material(device)
         try:
             self.teachers.check(len(material.classes))
@@ -164,23 +163,31 @@ class Search:
         storage = connect(options.study, options.storage or default_storage(options.study))
         store = Store.create_or_resume(options.study, storage, self._settings(material, rules.space, arguments))
         screen.introduce(options, rules.space, self.limits, material, self.teachers)
-        plan = Plan(
-            rules, frame, SAMPLERS[options.sampler], self.rungs, options.trials, options.rescore_seeds, options.seed
-        )
+        sampler = SAMPLERS[options.sampler]
+        plan = Plan(rules, frame, sampler, self.rungs, options.trials, options.rescore_seeds, options.seed)
         worker = Worker(plan, store, storage)
         if worker.has_work:
-            ensemble = self.teachers_of(material)
-            if others := store.note_teachers(ensemble.fingerprint):
-                screen.note(
-                    f"These teachers ({ensemble.fingerprint}) are not those of other workers ({', '.join(others)}): "
-                    "fine-tuned apart, they teach a little differently, and scores mix. Share one --cache."
-                )
-            scorer = Scorer.from_ensemble(material, ensemble, self.score_settings)
+            scorer = self._scorer(store, material)
+            torch.set_num_threads(self._threads)  # the teachers had all
             with helpers(options.workers - 1, arguments, folder, screen.note):
                 self._work(worker, scorer)
         store.read()
         store.write_tables()
         screen.conclude(store, rescored(store), draw_pareto(store))
+
+    @property
+    def _threads(self) -> int:
+        """Of one worker."""
+        return max(1, torch.get_num_threads() // self.options.workers)
+
+    def _scorer(self, store: Store, material: Material) -> Scorer:
+        ensemble = self.teachers_of(material)
+        if others := store.note_teachers(ensemble.fingerprint):
+            self.screen.note(
+                f"These teachers ({ensemble.fingerprint}) are not those of other workers ({', '.join(others)}): "
+                "fine-tuned apart, they teach a little differently, and scores mix. Share one --cache."
+            )
+        return Scorer.from_ensemble(material, ensemble, self.score_settings)
 
     def _work(self, worker: Worker, scorer: Scorer) -> None:
         store, screen, options = worker.store, self.screen, self.options
@@ -227,7 +234,7 @@ class Search:
             "command": shlex.join(["python", "-m", "nas.search", *arguments]),
             "classes": material.classes,
             "clips": {"training": len(material.training), "validation": len(material.validation)},
-            "threads": torch.get_num_threads(),
+            "threads": self._threads,
             "versions": {name: version(name) for name in VERSIONED},
         }
 
