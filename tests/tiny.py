@@ -38,7 +38,7 @@ def write_tiny(root: Path, *, seed: int = 0) -> Path:
     return root
 
 
-def search_options(data: Path, study: str, trials: object, **more: object) -> list[str]:
+def search_options(data: Path, study: str, trials: object, /, **more: object) -> list[str]:
     """Arguments of a short `python -m nas.search` on such a set, with its teachers beside it for the next."""
     settings = {"data": data, "cache": data.parent / "cache", "study": study, "trials": trials}
     settings |= {"samples": 32, "teacher_epochs": 1, "device": "cpu", **more}
