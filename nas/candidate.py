@@ -129,6 +129,10 @@ class Candidate:
         return self.trial.state == TrialState.COMPLETE
 
     @property
+    def ended(self) -> bool:
+        return self.finished or self.stopped
+
+    @property
     def fits(self) -> bool:
         return all(value <= 0 for value in self.trial.constraints.values())
 

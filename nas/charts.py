@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from nas.candidate import Candidate
 from nas.pareto import Rescored, hypervolume_history
-from nas.plot import BASELINE, FRONT, LIMIT, importance_grid
+from nas.plot import BASELINE, FRONT, LIMIT, importance_grid, well_read
 from nas.store import Store
 
 _LAYOUT = {
@@ -111,7 +111,7 @@ def growth(store: Store) -> Markup:
 
 def importance(store: Store) -> Markup:
     """Share of each choice."""
-    grid = importance_grid(store) * 100
+    grid = importance_grid(store, well_read(store)) * 100
     figure = go.Figure(
         go.Heatmap(
             z=grid.to_numpy(),

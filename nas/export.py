@@ -21,7 +21,7 @@ from budget.limits import Limits
 from dynacp.architecture import Architecture
 from nas.candidate import Candidate
 from nas.pareto import Rescored, rescored
-from nas.store import Store, StudyError, clear_errors, write_text
+from nas.store import Store, StudyError, add_study_options, clear_errors, write_text
 
 
 def pick(store: Store, choice: str, max_macs: float) -> Candidate:
@@ -120,8 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m nas.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = form.add_argument
-    add("--study", default="search", metavar="NAME", help="under studies/ (default: %(default)s)")
-    add("--storage", metavar="URL", help="where it is kept, if not in SQLite in studies/NAME")
+    add_study_options(form)
     add("--pick", default="best", metavar="best|knee|N", help="which layout (default: %(default)s)")
     add("--max-macs", type=float, default=float("inf"), metavar="X", help="no layout above this")
     add("--out", type=Path, metavar="DIR", help="where to (default: studies/NAME/export)")

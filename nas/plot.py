@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from nas.pareto import Rescored, hypervolume_history, rescored
 from nas.propose import DIRECTIONS
 from nas.space import Space
-from nas.store import Store, StudyError, clear_errors
+from nas.store import Store, StudyError, add_study_options, clear_errors
 
 FRONT, BASELINE, LIMIT = "#c1272d", "#1f3a93", "#555555"
 IMPORTANCE_TRIALS = 30
@@ -151,10 +151,9 @@ def importances(store: Store) -> dict[str, float]:
         return optuna.importance.get_param_importances(study, target=lambda trial: -trial.values[0])
 
 
-def importance_grid(store: Store) -> pd.DataFrame:
-    """Shares of importance, choices by blocks; NaN where too few layouts read a choice for more than noise."""
-    space, shares = store.settings["identity"]["space"], _well_read(store)
-    numbers = range(1, space["max_blocks"] + 1)
+def importance_grid(store: Store, shares: dict[str, float]) -> pd.DataFrame:
+    """Shares, as `well_read` gives them, choices by blocks; NaN where it gives none."""
+    numbers = range(1, store.settings["identity"]["space"]["max_blocks"] + 1)
     return pd.DataFrame(
         {f"block {number}": [shares.get(f"{choice}_{number}", np.nan) for choice in _CHOICES] for number in numbers},
         index=list(_CHOICES.values()),
@@ -169,7 +168,8 @@ _CHOICES = {
 }
 
 
-def _well_read(store: Store) -> dict[str, float]:
+def well_read(store: Store) -> dict[str, float]:
+    """Importance of the choices that enough layouts read for it to be more than noise."""
     space = Space()
     readers = Counter(name for candidate in store.candidates for name in space.read(candidate.trial.params))
     return {name: share for name, share in importances(store).items() if readers[name] >= IMPORTANCE_TRIALS}
@@ -177,7 +177,8 @@ def _well_read(store: Store) -> dict[str, float]:
 
 def _importance(store: Store, axes: Axes) -> None:
     """What few layouts read is left blank: whatever share it has is noise, and says how much noise there is."""
-    grid, shares = importance_grid(store), _well_read(store)
+    shares = well_read(store)
+    grid = importance_grid(store, shares)
     sns.heatmap(
         grid * 100, ax=axes, cmap="rocket_r", annot=True, fmt=".0f", linewidths=0.5, annot_kws={"fontsize": 8.5},
         cbar_kws={"label": "importance for accuracy, %"},
@@ -196,8 +197,7 @@ def main(arguments: list[str] | None = None) -> int:
     form = argparse.ArgumentParser(
         prog="python -m nas.plot", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    form.add_argument("--study", default="search", metavar="NAME", help="under studies/ (default: %(default)s)")
-    form.add_argument("--storage", metavar="URL", help="where it is kept, if not in SQLite in studies/NAME")
+    add_study_options(form)
     options = form.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

@@ -16,7 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from nas import charts
 from nas.pareto import Rescored, hypervolume_history, rescored
 from nas.plot import BASELINE, FRONT, IMPORTANCE_TRIALS
-from nas.store import Store, StudyError, clear_errors, write_text
+from nas.store import Store, StudyError, add_study_options, clear_errors, write_text
 
 
 def report(store: Store) -> Path:
@@ -173,8 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
     form = argparse.ArgumentParser(
         prog="python -m nas.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    form.add_argument("--study", default="search", metavar="NAME", help="under studies/ (default: %(default)s)")
-    form.add_argument("--storage", metavar="URL", help="where it is kept, if not in SQLite in studies/NAME")
+    add_study_options(form)
     options = form.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

@@ -173,7 +173,7 @@ class Screen:
 
 
 def _ended(store: Store) -> int:
-    return sum(each.finished or each.stopped for each in store.candidates)
+    return sum(each.ended for each in store.candidates)
 
 
 def _front(store: Store) -> Table:

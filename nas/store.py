@@ -3,6 +3,7 @@
 Whatever is finished is stored at once, so a search that is stopped at any moment resumes where it was.
 """
 
+import argparse
 import json
 import re
 from collections.abc import Iterator
@@ -51,6 +52,12 @@ def study_folder(name: str) -> Path:
 
 def default_storage(name: str) -> str:
     return f"sqlite:///{study_folder(name) / 'study.db'}"
+
+
+def add_study_options(form: argparse.ArgumentParser) -> None:
+    """Which stored search a command is about, for `Store.open`."""
+    form.add_argument("--study", default="search", metavar="NAME", help="under studies/ (default: %(default)s)")
+    form.add_argument("--storage", metavar="URL", help="where it is kept, if not in SQLite in studies/NAME")
 
 
 class Store:

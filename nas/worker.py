@@ -57,8 +57,7 @@ class Worker:
 
     @property
     def has_work(self) -> bool:
-        ended = [candidate for candidate in self.store.candidates if candidate.finished or candidate.stopped]
-        return len(ended) < self.plan.trials or bool(self.missing())
+        return sum(candidate.ended for candidate in self.store.candidates) < self.plan.trials or bool(self.missing())
 
     def search(self, scoring: Scoring) -> Iterator[None]:
         """Train candidates until all are finished or stopped; the store is fresh whenever this yields."""
