@@ -8,10 +8,11 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from dynacp.architecture import IDENTITY, POOLED, STEM_STRIDE, Architecture, Block
+from dynacp.depthwise import convolve
 
 
 def _activation(name: str) -> nn.Module:
-    return {"relu6": nn.ReLU6, "relu": nn.ReLU}[name](inplace=True)
+    return {"relu6": nn.ReLU6, "relu": nn.ReLU}[name]()  # in place, ReLU6 copies its input for the backward pass
 
 
 def _pool(name: str, stride: tuple[int, int]) -> nn.Module:
@@ -50,7 +51,7 @@ class DPCPBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[batch, channels_in, frequency, time] -> [batch, out, frequency / stride, time / stride]."""
         expanded = self.activation(self.expand_norm(self.expand(x)))
-        branch = self.depthwise(expanded)
+        branch = convolve(self.depthwise, expanded)
         if self.pool is None:
             merged = self.depthwise_norm(branch)
         elif self.norm_after_sum:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dynacp.augment import freq_mixstyle, mask_frequency, mask_time, mixup, roll_frames
+from dynacp.memory import keep_freed_memory
 from dynacp.settings import require, sourced
 
 PREDICTED_AT_ONCE = 64
@@ -128,6 +129,7 @@ def train(
     `seed` decides the order of the clips and the augmentation; the weights are the caller's. A loss that is not finite
     ends the training there, and is returned. On a GPU the network computes in bfloat16 where that is safe.
     """
+    keep_freed_memory()
     generator = torch.Generator().manual_seed(seed)
     device = features.device
     targets = tuple(target.to(device) for target in targets)
