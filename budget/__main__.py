@@ -18,12 +18,11 @@ import json
 import sys
 from dataclasses import asdict, replace
 
-from rich.console import Console
-
 from budget.conventions import CONVENTIONS, DCASE
 from budget.ledger import BYTES_PER_PARAMETER, DEFAULT_DTYPE, Ledger, ledger
 from budget.limits import Limits, Verdict
 from budget.report import convention_table, headroom_table, ledger_table
+from budget.terminal import complain, console
 from dynacp.architecture import Architecture, resolve
 
 
@@ -61,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.frames is not None:
             network = replace(network, input=(network.input[0], options.frames))
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
         return 2
     accounts = {
         name: ledger(network.layers(), convention=convention, dtype=options.dtype)
@@ -95,13 +94,13 @@ def _print(
     verdict: Verdict,
     counts: dict[str, tuple[str, int]],
 ) -> None:
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    out = console()
     title = f"{layout}: input {network.input[0]} x {network.input[1]}, by the challenge's rule ({DCASE.name})"
-    console.print(ledger_table(accounts[DCASE.name], title))
-    console.print(headroom_table(accounts[DCASE.name], limits))
+    out.print(ledger_table(accounts[DCASE.name], title))
+    out.print(headroom_table(accounts[DCASE.name], limits))
     told = {convention: f"{tool}: {macs:,}" for tool, (convention, macs) in counts.items()}
-    console.print(convention_table(accounts, limits, told))
-    console.print(f"{layout} {verdict}.")
+    out.print(convention_table(accounts, limits, told))
+    out.print(f"{layout} {verdict}.")
 
 
 def _as_json(

@@ -14,15 +14,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from budget.ledger import ledger
+from budget.terminal import complain, console
 from dynacp.architecture import resolve
 from dynacp.data import DataError
+from dynacp.devices import training_device
 from dynacp.efficientat import CheckpointError
 from dynacp.files import written_whole
 from dynacp.pipeline import Pipeline
@@ -84,24 +85,20 @@ def _add_predict(form: argparse.ArgumentParser) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 2 bad input or a stage that failed, 130 stopped by ^C."""
     options = parser().parse_args(arguments)
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 140)
+    out = console()
     try:
-        {"train": _train, "predict": _predict}[options.command](options, console)
+        {"train": _train, "predict": _predict}[options.command](options, out)
     except ERRORS as error:
-        _complain(str(error))
+        complain(error)
         return 2
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _complain(f"{where}{error.strerror or error}; what is finished is kept, mend this and give the command again.")
+        complain(f"{where}{error.strerror or error}; what is finished is kept, mend this and give the command again.")
         return 2
     except KeyboardInterrupt:
-        console.print("Stopped. What is finished is kept; the same command goes on from there.")
+        out.print("Stopped. What is finished is kept; the same command goes on from there.")
         return 130
     return 0
-
-
-def _complain(text: str) -> None:
-    Console(stderr=True, highlight=False).print(f"error: {text}", markup=False, style="red", soft_wrap=True)
 
 
 def _train(options: argparse.Namespace, console: Console) -> None:
@@ -162,10 +159,10 @@ def _plan(options: argparse.Namespace, console: Console) -> tuple[Plan, Training
 
 
 def _device(options: argparse.Namespace) -> str:
-    available = torch.cuda.is_available()
-    if options.device == "cuda" and not available:
-        raise SettingError("`--device cuda`: torch sees no CUDA device here; take `--device cpu`.")
-    device = "cuda" if available and options.device != "cpu" else "cpu"
+    try:
+        device = training_device(options.device).type
+    except ValueError as error:
+        raise SettingError(str(error)) from None
     if device == "cuda" and options.jobs > 1:
         raise SettingError(
             "`--jobs` is for the CPU: take `--device cpu`, or on GPUs `--only ... --shard K/N`, one invocation with "

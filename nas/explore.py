@@ -31,6 +31,7 @@ from rich.table import Table
 
 from budget.ledger import BYTES_PER_PARAMETER, DEFAULT_DTYPE, bytes_per_parameter
 from budget.limits import Limits
+from budget.terminal import complain, console
 from dynacp.architecture import TABLE1, Architecture, resolve, with_classes
 from dynacp.files import written_whole
 from nas.counting import count
@@ -239,28 +240,28 @@ def main(arguments: list[str] | None = None) -> int:
         help="for the exact numbers (default: %(default)s)",
     )
     options = form.parse_args(arguments)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    out = console()
     try:
         layout, limits = resolve(options.layout), Limits(options.max_bytes, int(options.max_macs))
         feasible = Feasible(Space(with_classes(TABLE1, layout.classes)), limits, options.dtype)
         changes = margins(layout, feasible)
         options.out.mkdir(parents=True, exist_ok=True)
-        numbers = numbers_that_fit(feasible, options.cache, console)
+        numbers = numbers_that_fit(feasible, options.cache, out)
         changes.to_csv(options.out / "single-changes.csv", index=False)
         numbers.to_csv(options.out / "numbers.csv", index_label="blocks")
-        console.print(numbers_table(numbers, feasible))
-        console.print(margins_table(changes, options.layout))
+        out.print(numbers_table(numbers, feasible))
+        out.print(margins_table(changes, options.layout))
         if not numbers.sum(axis=None):
             raise ValueError("nothing in the space fits these limits; raise `--max-macs` or `--max-bytes`.")
         draw_space(feasible, layout, options.layout, options.out / "space.png")
         draw_margins(changes, feasible, layout, options.layout, options.out / "single-changes.png")
     except (ValueError, OverflowError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
         return 2
     except KeyboardInterrupt:
         print("Stopped; nothing was kept.", file=sys.stderr)
         return 130
-    console.print(f"{options.out}: numbers.csv, single-changes.csv, space.png, single-changes.png")
+    out.print(f"{options.out}: numbers.csv, single-changes.csv, space.png, single-changes.png")
     return 0
 
 

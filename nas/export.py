@@ -18,6 +18,7 @@ import pandas as pd
 
 from budget.ledger import Ledger, ledger
 from budget.limits import Limits
+from budget.terminal import complain
 from dynacp.architecture import Architecture
 from nas.candidate import Candidate
 from nas.pareto import Rescored, rescored
@@ -132,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
             candidate = pick(store, options.pick, options.max_macs)
             paths, account, standing = export(store, candidate, options.out or store.folder / "export")
     except (StudyError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
         return 2
     print(f"{standing}\n\n{table_markdown(candidate.architecture)}\n")
     print(f"{account.macs:,} MACs, {account.parameters:,} parameters, {account.bytes:,} bytes in {account.dtype}")

@@ -16,14 +16,13 @@ def helpers(number: int, arguments: Sequence[str], folder: Path, note: Callable[
 
     Each writes to worker-2.log and so on in `folder`. They end when the search does, or when the block fails.
     """
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     command = [sys.executable, "-m", "nas.search", *arguments, "--workers", "1"]
     logs = [folder / f"worker-{index}.log" for index in range(2, number + 2)]
     with ExitStack() as stack:
         processes = []
-        for log in logs:
+        for worker, log in enumerate(logs, start=1):
             out = stack.enter_context(log.open("w", encoding="utf-8"))
-            processes.append(subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment))
+            processes.append(subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment(worker)))
         try:
             yield
             for process, log in zip(processes, logs, strict=True):
@@ -33,3 +32,11 @@ def helpers(number: int, arguments: Sequence[str], folder: Path, note: Callable[
             for process in processes:
                 process.terminate()
                 process.wait()
+
+
+def environment(worker: int) -> dict[str, str]:
+    """Of a helper: as many threads as this process has, and one of its GPUs in turn, itself using the first."""
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = list(map(str, range(torch.cuda.device_count()))) if seen is None else seen.split(",")
+    gpu = {"CUDA_VISIBLE_DEVICES": gpus[worker % len(gpus)]} if gpus else {}
+    return {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads()), **gpu}

@@ -19,6 +19,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from budget.terminal import complain
 from nas.pareto import Rescored, hypervolume_history, rescored
 from nas.propose import DIRECTIONS
 from nas.space import Space
@@ -208,7 +209,7 @@ def main(arguments: list[str] | None = None) -> int:
             for path in [*draw_pareto(store), *draw_hypervolume(store), *draw_importance(store)]:
                 print(path)
     except (StudyError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
         return 2
     if len(store.candidates) < IMPORTANCE_TRIALS:
         print(f"importance: not drawn, {len(store.candidates)} trained trials are too few (from {IMPORTANCE_TRIALS})")

@@ -13,6 +13,7 @@ from typing import Any
 import optuna
 from jinja2 import Environment, StrictUndefined
 
+from budget.terminal import complain
 from nas import charts
 from nas.pareto import Rescored, hypervolume_history, rescored
 from nas.plot import BASELINE, FRONT, IMPORTANCE_TRIALS
@@ -180,7 +181,7 @@ def main(arguments: list[str] | None = None) -> int:
         with clear_errors(options.study):
             print(report(Store.open(options.study, options.storage)))
     except (StudyError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
         return 2
     return 0
 

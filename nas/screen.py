@@ -1,19 +1,19 @@
 """What a search shows: at a terminal a live front and progress with time left, elsewhere a line per trial."""
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from budget.limits import Limits
+from budget.terminal import complain, console
 from dynacp.teachers import FAMILIES, Ensemble, TeacherSettings
 from nas.candidate import Candidate
 from nas.counting import share_that_fits
@@ -30,13 +30,13 @@ class Screen:
     """Writes to standard output, errors to standard error."""
 
     def __init__(self) -> None:
-        self.console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+        self.console = console()
 
     def note(self, text: str) -> None:
-        self.console.print(text, markup=False, soft_wrap=not self.console.is_terminal)
+        self.console.print(text, soft_wrap=not self.console.is_terminal)
 
     def error(self, text: str) -> None:
-        Console(stderr=True, highlight=False).print(f"error: {text}", markup=False, style="red", soft_wrap=True)
+        complain(text)
 
     def introduce(
         self, options: argparse.Namespace, space: Space, limits: Limits, material: Material, teachers: TeacherSettings

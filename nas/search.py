@@ -28,6 +28,7 @@ from budget.ledger import BYTES_PER_PARAMETER, DEFAULT_DTYPE
 from budget.limits import Limits
 from dynacp.architecture import TABLE1, with_classes
 from dynacp.data import DataError
+from dynacp.devices import training_device
 from dynacp.scenes import write_scenes
 from dynacp.teachers import Ensemble
 from nas.helpers import helpers
@@ -121,6 +122,11 @@ def main(arguments: list[str] | None = None) -> int:
     except (DataError, StudyError, OSError) as error:
         screen.error(str(error))
         return 2
+    except torch.OutOfMemoryError as error:
+        screen.error(
+            f"the GPU's memory ran out ({error}); what is finished is kept. Free some, or take fewer --workers."
+        )
+        return 2
     except KeyboardInterrupt:
         screen.note("Stopped. Finished trials are kept; the same command goes on from there.")
         return 130
@@ -151,9 +157,9 @@ class Search:
     def run(self, arguments: Sequence[str]) -> None:
         """The whole of it; `arguments` are those of the command line, for workers that help."""
         options, screen = self.options, self.screen
-        folder, device = study_folder(options.study), _device(options.device)
-        material = self.material(device)
+        folder = study_folder(options.study)
         try:
+            material = self.material(training_device(options.device))
             self.teachers.check(len(material.classes))
         except ValueError as error:
             raise StudyError(str(error)) from None
@@ -246,12 +252,6 @@ class Search:
             )
         self.screen.teachers(ensemble)
         return ensemble
-
-
-def _device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
-        raise StudyError("`--device cuda`: torch sees no CUDA device here; take `--device cpu`.")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 if __name__ == "__main__":

@@ -35,8 +35,8 @@ HERE = Path(__file__).parent
 POOL = HERE.parent / "pool"
 JUDGED = 8_192
 SEEDS = range(20)
-COSTS = (25_000, 50_000, 100_000, 150_000, 200_000)
-"""Training samples that a search may spend: from 12 to 98 trainings with 2,048."""
+COSTS = (25_000, 50_000, 75_000, 100_000)
+"""Training samples that a search may spend: from 12 to 48 trainings with 2,048, a third of the pool."""
 
 REFERENCE = (0.1, 30e6)
 RULES = Rules(Space(), Limits(), "float16")
