@@ -88,8 +88,7 @@ class Census:
         Raises `ValueError` for a space of more walks than 2^64.
         """
         feasible = self.feasible
-        if (walks := feasible.walks(blocks)) > 1 << 64:
-            raise ValueError(f"{walks:.3g} walks of {blocks} blocks are more than this count has digits for.")
+        feasible.check_digits(blocks)
         budget = Price(feasible.budget.parameters, min(feasible.macs_within(max_macs), self.macs))
         if not feasible.allows(feasible.start, blocks, budget):
             return 0

@@ -162,8 +162,9 @@ class Feasible:
 
         Walks are drawn exactly uniformly from those whose parameters fit, and those with too many MACs thrown away: one
         in ten of eight blocks under the default limits, nearly all under a low limit of MACs. Raises `ValueError`
-        where none fits.
+        where none fits, and for a space of more walks than 2^64.
         """
+        self.check_digits(blocks)
         if not self.allows(self.start, blocks, self.budget):
             raise ValueError(
                 f"no network of {blocks} blocks fits {self.limits.max_bytes:,} bytes and {self.limits.max_macs:,} MACs."
@@ -248,6 +249,11 @@ class Feasible:
             yield f"dilation_{number}", list(self.space.dilations)
             ((_, move),) = moves
             state, left = move.to, left.after(move)
+
+    def check_digits(self, blocks: int) -> None:
+        """Raise `ValueError` where walks of so many blocks are too many to be counted exactly in 64 bits."""
+        if (walks := self.walks(blocks)) > 1 << 64:
+            raise ValueError(f"{walks:.3g} walks of {blocks} blocks are more than this count has digits for.")
 
     def walks(self, blocks: int) -> int:
         """How many walks of so many blocks there are, whether they fit or not."""

@@ -14,14 +14,14 @@ import torch
 def helpers(number: int, arguments: Sequence[str], folder: Path, note: Callable[[str], None]) -> Iterator[None]:
     """Runs `python -m nas.search` so many times beside the block, with as many threads each as this process has.
 
-    Each writes to worker-2.log and so on in `folder`. They end when the search does, or when the block fails.
+    Each adds to worker-2.log and so on in `folder`. They end when the search does, or when the block fails.
     """
     command = [sys.executable, "-m", "nas.search", *arguments, "--workers", "1"]
     logs = [folder / f"worker-{index}.log" for index in range(2, number + 2)]
     with ExitStack() as stack:
         processes = []
         for worker, log in enumerate(logs, start=1):
-            out = stack.enter_context(log.open("w", encoding="utf-8"))
+            out = stack.enter_context(log.open("a", encoding="utf-8"))
             processes.append(subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment(worker)))
         try:
             yield

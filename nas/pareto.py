@@ -76,9 +76,9 @@ def rescored(store: Store) -> list[Rescored]:
     paired = np.array([[fresh[number][seed] for seed in shared] for number in numbers])
     apart, reach = paired.mean(axis=1) - paired[0].mean(), _reach(paired)
     entries = []
-    for number, difference in zip(numbers, apart.tolist(), strict=True):
+    for number, accuracies, difference in zip(numbers, paired.tolist(), apart.tolist(), strict=True):
         low, high = (difference - reach, difference + reach) if number else (float("nan"), float("nan"))
-        entries.append(Rescored(candidates[number], tuple(fresh[number].values()), difference, low, high))
+        entries.append(Rescored(candidates[number], tuple(accuracies), difference, low, high))
     return sorted(entries, key=lambda entry: entry.candidate.macs)
 
 

@@ -10,9 +10,12 @@ import logging
 import os
 import platform
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
@@ -20,10 +23,10 @@ import psutil
 from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage, fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, make_url
 from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 from tenacity import (
-    before_sleep_log,
+    RetryCallState,
     retry,
     retry_if_exception,
     retry_if_exception_type,
@@ -42,6 +45,9 @@ LOCK_SECONDS = 120
 OUTAGE_SECONDS = 600
 """How long a database server may be away before a worker stops."""
 
+CONNECT_SECONDS, UNANSWERED_MILLISECONDS = 10, 30_000
+"""How long PostgreSQL's driver waits for a connection, and for a server's machine that does not answer any more."""
+
 
 @retry(
     retry=retry_if_exception_type(DatabaseError), stop=stop_after_attempt(5), wait=wait_random(0.1, 1.0), reraise=True
@@ -51,8 +57,11 @@ def open_storage(url: str) -> RDBStorage:
 
     Tried a few times, because workers that start at once on a new database are in each other's way making its tables.
     """
-    sqlite = url.startswith("sqlite")
-    engine = {"connect_args": {"timeout": LOCK_SECONDS}} if sqlite else {"pool_pre_ping": True}
+    database = make_url(url)
+    sqlite = database.get_backend_name() == "sqlite"
+    engine: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS}} if sqlite else {"pool_pre_ping": True}
+    if database.get_driver_name().startswith("psycopg"):
+        engine["connect_args"] = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": UNANSWERED_MILLISECONDS}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         storage = RDBStorage(
@@ -74,19 +83,50 @@ def _lock_from_the_start(engine: Engine) -> None:
     engine.dispose()
 
 
+def cause(error: BaseException) -> str:
+    """What went wrong with a storage, in a line: Optuna speaks of invalid data whatever it was."""
+    source = error.__cause__ or error
+    return (str(source).splitlines() or [type(source).__name__])[0].rstrip(". ")
+
+
 def _server_is_away(error: BaseException) -> bool:
     source = error.__cause__ if isinstance(error, StorageInternalError) else error
     return isinstance(source, OperationalError | InterfaceError) and "sqlite3" not in type(source.orig).__module__
+
+
+class _Server:
+    """What this process knows of its database server."""
+
+    steady_since = time.monotonic()
+    """When it was first there, or last away."""
+
+    def was_away(self) -> None:
+        self.steady_since = time.monotonic()
+
+    def steady(self) -> bool:
+        """Long enough for all workers to have shown life: while it was away, none could."""
+        return time.monotonic() - self.steady_since > GRACE_SECONDS
+
+
+_server = _Server()
+
+
+def _say_that_it_is_away(state: RetryCallState) -> None:
+    _server.was_away()
+    error = state.outcome and state.outcome.exception()
+    if error:
+        logging.getLogger(__name__).warning("The database is away (%s); trying again.", cause(error))
 
 
 patiently = retry(
     retry=retry_if_exception(_server_is_away),
     wait=wait_exponential(max=10),
     stop=stop_after_delay(OUTAGE_SECONDS),
-    before_sleep=before_sleep_log(logging.getLogger(__name__), logging.WARNING),
+    before_sleep=_say_that_it_is_away,
     reraise=True,
 )
-"""Tries again while a server restarts. Whatever is done twice because an answer was lost ends as if done once."""
+"""Tries again while a server restarts. What is done twice because an answer was lost ends as if done once; only a claim
+whose answer was lost is nobody's until its heartbeat is old."""
 
 
 class TrialLostError(RuntimeError):
@@ -106,25 +146,35 @@ class Queue:
     def __init__(self, study: optuna.Study, storage: RDBStorage, unique: Sequence[str]) -> None:
         self.study, self._storage, self._unique = study, storage, unique
         self._study_id = storage.get_study_id_from_name(study.study_name)
-        self.worker = [platform.node(), os.getpid()]
+        self._ids = dict[int, int]()
+        self.worker = [this_machine(), os.getpid()]
 
-    @patiently
     def refresh(self) -> Trials:
         """Give up what repeats an earlier trial and what lost its worker; return what there is."""
-        fail_stale_trials(self.study)
+        while True:
+            trials, settled = self._sifted()
+            if settled:
+                return trials
+
+    @patiently
+    def _sifted(self) -> tuple[Trials, bool]:
+        """What there is, and whether nothing had to be given up: if something was, more may have happened meanwhile."""
+        if _server.steady():
+            fail_stale_trials(self.study)
+        settled = True
         trials, taken = Trials([], []), {name: set[Any]() for name in self._unique}
         for trial in self.study.get_trials(deepcopy=False):
             marks = {name: trial.user_attrs[name] for name in self._unique}
             if trial.state == TrialState.FAIL:
                 trials.given_up.append(trial)
             elif self._repeats(trial, marks, taken) or self._lost(trial):
-                self.give_up(trial)
-                trials.given_up.append(trial)
+                self._give_up_unless_changed(trial)
+                settled = False
             else:
                 trials.living.append(trial)
                 for name, mark in marks.items():
                     taken[name].add(mark)
-        return trials
+        return trials, settled
 
     def _repeats(self, trial: FrozenTrial, marks: dict[str, Any], taken: dict[str, set[Any]]) -> bool:
         """Numbers are given one after the other, so whoever sees a trial sees all before it, and all judge alike."""
@@ -132,8 +182,8 @@ class Queue:
 
     def _lost(self, trial: FrozenTrial) -> bool:
         """Whether its worker was a process of this machine that is no more: known without waiting for heartbeats."""
-        node, pid = trial.user_attrs.get("worker") or (None, None)
-        if trial.state != TrialState.RUNNING or node != self.worker[0]:
+        machine, pid = trial.user_attrs.get("worker") or (None, None)
+        if trial.state != TrialState.RUNNING or machine != self.worker[0]:
             return False
         try:
             return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
@@ -163,8 +213,11 @@ class Queue:
 
         def beat() -> None:
             while not ended.wait(HEARTBEAT_SECONDS):
-                with suppress(StorageInternalError):
+                try:
                     self._storage.record_heartbeat(trial_id)
+                except StorageInternalError as error:
+                    if _server_is_away(error):
+                        _server.was_away()
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
@@ -189,13 +242,22 @@ class Queue:
             self._storage.set_trial_intermediate_value(trial_id, step, value)
 
     @patiently
-    def put(self, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None = None) -> None:
-        """End a trial, or let it wait again. Raises `TrialLostError`."""
+    def end(self, trial: FrozenTrial, state: TrialState, values: Sequence[float]) -> None:
+        """COMPLETE or PRUNED. Raises `TrialLostError`."""
+        with self._unless_lost(trial):
+            self._storage.set_trial_state_values(self._id(trial), state, values)
+
+    @patiently
+    def put_back(self, trial: FrozenTrial) -> None:
+        """Let a trial that this worker claimed wait for its next rung. Raises `TrialLostError`."""
         trial_id = self._id(trial)
         with self._unless_lost(trial):
-            if state == TrialState.WAITING:  # or the next worker could be taken for this one, which may be gone by then
-                self._storage.set_trial_user_attr(trial_id, "worker", None)
-            self._storage.set_trial_state_values(trial_id, state, values)
+            now = self._storage.get_trial(trial_id)
+            if not now.state.is_finished() and now.user_attrs.get("worker") not in (self.worker, None):
+                return  # done already, the answer was lost, and another worker has claimed it
+            # Without a mark, or the next worker could be taken for this one, which may be gone by then.
+            self._storage.set_trial_user_attr(trial_id, "worker", None)
+            self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
 
     @contextmanager
     def _unless_lost(self, trial: FrozenTrial) -> Iterator[None]:
@@ -211,5 +273,21 @@ class Queue:
         with suppress(UpdateFinishedTrialError):
             self._storage.set_trial_state_values(self._id(trial), TrialState.FAIL)
 
+    def _give_up_unless_changed(self, trial: FrozenTrial) -> None:
+        now = self._storage.get_trial(self._id(trial))
+        if (now.state, now.user_attrs) == (trial.state, trial.user_attrs):
+            self.give_up(trial)
+
     def _id(self, trial: FrozenTrial) -> int:
-        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
+        number = trial.number
+        if number not in self._ids:
+            self._ids[number] = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+        return self._ids[number]
+
+
+@cache
+def this_machine() -> str:
+    """Names where process numbers mean the same: a host, since it was started, and within it a container's."""
+    boot, processes = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")  # Linux alone has them
+    parts = [boot.read_text().strip() if boot.exists() else "", str(processes.readlink()) if processes.exists() else ""]
+    return " ".join([platform.node(), *filter(None, parts)])

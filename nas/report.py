@@ -6,6 +6,7 @@ Writes studies/NAME/report.html, which needs no other file and no network.
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def _content(store: Store) -> dict[str, Any]:
         "rungs": _rungs(store),
         "proposals": _proposals(store),
         "readers": IMPORTANCE_TRIALS,
-        "command": _command(store),
+        "command": command(store),
         "settings": _settings(store),
     }
 
@@ -117,10 +118,13 @@ def _proposals(store: Store) -> str:
     )
 
 
-def _command(store: Store) -> str:
+def command(store: Store) -> str:
     """That of the first worker, with the number of trials that the study has come to."""
-    command, trials = store.settings["command"], str(len(store.candidates))
-    return command if f"--trials {trials}" in command else f"{command} --trials {trials}"
+    words = shlex.split(store.settings["command"])
+    asked = [place for place, word in enumerate(words) if word.split("=")[0] == "--trials"]
+    for place in reversed(asked):
+        del words[place : place + (1 if "=" in words[place] else 2)]
+    return shlex.join([*words, "--trials", str(len(store.candidates))])
 
 
 def _settings(store: Store) -> dict[str, str]:

@@ -20,7 +20,7 @@ from nas.counting import share_that_fits
 from nas.material import Material
 from nas.pareto import Rescored
 from nas.space import Space
-from nas.store import Store
+from nas.store import Store, without_password
 
 SHARE_PROPOSALS = 20_000
 """Random encodings from which the share that fits is estimated at the start."""
@@ -121,7 +121,9 @@ class Screen:
 
             yield progressed
 
-    def conclude(self, store: Store, entries: Sequence[Rescored], pictures: Sequence[Path]) -> None:
+    def conclude(
+        self, store: Store, entries: Sequence[Rescored], pictures: Sequence[Path], storage: str | None
+    ) -> None:
         """The front with its fresh scores, and where everything is."""
         view = Table(title="Layouts trained again with fresh seeds", title_justify="left")
         for name in ("layout", "MMACs", "kB", "search score", "fresh mean ± sd", "against Table 1 (95 %)", "verdict"):
@@ -154,9 +156,8 @@ class Screen:
             f"{results['proposing_seconds'].sum():.1f} s of proposing."
         )
         self.note(f"Results: {store.folder / 'results.csv'}, {', '.join(map(str, pictures))}")
-        self.note(
-            f"Next: python -m nas.plot --study {store.folder.name}; python -m nas.export --study {store.folder.name}"
-        )
+        which = f"--study {store.folder.name}" + (f" --storage {without_password(storage)}" if storage else "")
+        self.note(f"Next: python -m nas.report {which}; python -m nas.export {which}")
 
     def _progress(self, unit: str) -> Progress:
         return Progress(

@@ -13,6 +13,7 @@ here or with the same --storage on another machine, it helps.
 
 import argparse
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -41,7 +42,7 @@ from nas.samplers import SAMPLERS
 from nas.score import SAMPLES, TEACHERS, Scorer, ScoreSettings
 from nas.screen import Screen
 from nas.space import Space
-from nas.store import Store, StudyError, clear_errors, connect, default_storage, study_folder
+from nas.store import Store, StudyError, clear_errors, connect, default_storage, study_folder, without_password
 from nas.worker import Plan, Worker
 
 BUILT_IN = "built-in"
@@ -179,7 +180,7 @@ class Search:
                 self._work(worker, scorer)
         store.read()
         store.write_tables()
-        screen.conclude(store, rescored(store), draw_pareto(store))
+        screen.conclude(store, rescored(store), draw_pareto(store), options.storage)
 
     @property
     def _threads(self) -> int:
@@ -220,6 +221,11 @@ class Search:
             root = Path(options.data)
         return load_material(root, seed=options.seed, cache=options.cache, device=device)
 
+    def _shown(self, argument: str) -> str:
+        """As it may be kept with the study."""
+        url = self.options.storage
+        return argument.replace(url, without_password(url)) if url else argument
+
     def _settings(self, material: Material, space: Space, arguments: Sequence[str]) -> dict[str, Any]:
         options = self.options
         described = {**asdict(space), "classes": len(material.classes), "stem": space.frame.stem}
@@ -237,7 +243,7 @@ class Search:
                 "space": {name: value for name, value in described.items() if name != "frame"},
                 "front_end": asdict(material.front_end),
             },
-            "command": shlex.join(["python", "-m", "nas.search", *arguments]),
+            "command": shlex.join(["python", "-m", "nas.search", *map(self._shown, arguments)]),
             "classes": material.classes,
             "clips": {"training": len(material.training), "validation": len(material.validation)},
             "threads": self._threads,
@@ -255,4 +261,5 @@ class Search:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's way, or a helper's parent's, of saying ^C
     sys.exit(main())

@@ -17,13 +17,14 @@ from filelock import FileLock
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from dynacp.files import written_whole
 from nas.candidate import Candidate
 from nas.front import front
 from nas.propose import DIRECTIONS
-from nas.queue import open_storage, patiently
+from nas.queue import cause, open_storage, patiently
 
 STUDIES = Path("studies")
 
@@ -38,9 +39,7 @@ def clear_errors(name: str) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
-        source = error.__cause__ or error  # Optuna speaks of invalid data whatever went wrong
-        cause = (str(source).splitlines() or [type(source).__name__])[0].rstrip(". ")
-        raise StudyError(f"the storage of study {name!r} failed: {cause}. Trials that it holds are kept.") from None
+        raise StudyError(f"the storage of study {name!r} failed: {cause(error)}. Trials in it are kept.") from None
 
 
 def study_folder(name: str) -> Path:
@@ -203,8 +202,18 @@ def _usable(name: str, storage: str | None) -> Iterator[None]:
     except StudyError:
         raise
     except (KeyError, ValueError, ImportError, SQLAlchemyError, StorageInternalError) as error:
-        where = f"the storage {storage}" if storage else f"its storage in {study_folder(name)}"
-        raise StudyError(f"study {name!r}: {where} cannot be used ({error})") from None
+        where = f"the storage {without_password(storage)}" if storage else f"its storage in {study_folder(name)}"
+        if isinstance(error, KeyError):
+            raise StudyError(f"{where} holds no study {name!r}.") from None
+        raise StudyError(f"study {name!r}: {where} cannot be used ({cause(error)})") from None
+
+
+def without_password(url: str) -> str:
+    """A storage's URL as it may be shown and kept; what is no URL, as it is."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return url
 
 
 def write_text(path: Path, text: str) -> None:

@@ -60,29 +60,48 @@ class Worker:
         return sum(candidate.ended for candidate in self.store.candidates) < self.plan.trials or bool(self.missing())
 
     def search(self, scoring: Scoring) -> Iterator[None]:
-        """Train candidates until all are finished or stopped; the store is fresh whenever this yields."""
-        while True:
-            living, given_up = self._queue.refresh()
-            candidates = [self.store.candidate(trial) for trial in living]
-            candidates = sorted((c for c in candidates if c.number < self.plan.trials), key=lambda c: c.number)
+        """Train candidates until all are finished or stopped; yields whenever there is more in the store, read anew."""
+        more = self._news()
+        while self._went_on(scoring):
+            self.store.read()
+            if self.store.candidates and more():
+                yield
+
+    def _news(self) -> Callable[[], bool]:
+        """Tells whether more was scored or has ended since it was last asked."""
+        known = set[tuple[int, int, bool]]()
+
+        def more() -> bool:
+            before = len(known)
+            known.update((each.number, len(each.scores), each.ended) for each in self.store.candidates)
+            return len(known) > before
+
+        return more
+
+    def _went_on(self, scoring: Scoring) -> bool:
+        """Do the next thing that is to be done, or wait a moment for other workers; false if nothing is left."""
+        living, given_up = self._queue.refresh()
+        candidates = [self.store.candidate(trial) for trial in living]
+        candidates = sorted((c for c in candidates if c.number < self.plan.trials), key=lambda c: c.number)
+        try:
             if self._stop_early(candidates):
-                continue
+                return True
             if claimed := self._claim(candidates):
                 self._train(claimed, scoring)
-            elif self._offer(candidates, given_up):
-                continue
-            elif any(candidate.trial.state == TrialState.RUNNING for candidate in candidates):
-                time.sleep(POLL_SECONDS)
-            else:
-                return
-            self.store.read()
-            if self.store.candidates:
-                yield
+                return True
+        except TrialLostError:
+            return True  # another worker has taken it up
+        if self._offer(candidates, given_up):
+            return True
+        if any(candidate.trial.state == TrialState.RUNNING for candidate in candidates):
+            time.sleep(POLL_SECONDS)
+            return True
+        return False
 
     def _stop_early(self, candidates: Sequence[Candidate]) -> bool:
         hopeless = list(self._waiting(candidates, Fate.STOPS))
         for candidate in hopeless:
-            self._queue.put(candidate.trial, TrialState.PRUNED, candidate.point)
+            self._queue.end(candidate.trial, TrialState.PRUNED, candidate.point)
         return bool(hopeless)
 
     def _claim(self, candidates: Sequence[Candidate]) -> Candidate | None:
@@ -91,46 +110,49 @@ class Worker:
                 claimed = Candidate(trial)
                 if claimed.scores == candidate.scores:
                     return claimed
-                self._queue.put(trial, TrialState.WAITING)  # another worker has brought it farther meanwhile
+                self._queue.put_back(trial)  # another worker has brought it farther meanwhile
         return None
 
     def _waiting(self, candidates: Sequence[Candidate], wanted: Fate) -> Iterator[Candidate]:
         for place, candidate in enumerate(candidates):
             if candidate.trial.state != TrialState.WAITING:
                 continue
-            if fate(candidate, candidates[:place], reference=self._reference) == wanted:
+            if self._fate(candidate, candidates[:place]) == wanted:
                 yield candidate
 
+    def _fate(self, candidate: Candidate, earlier: Sequence[Candidate]) -> Fate:
+        if self.plan.rungs[-1] in candidate.scores:
+            return Fate.CLIMBS  # its worker was lost between its last score and its end
+        return fate(candidate, earlier, reference=self._reference)
+
     def _train(self, candidate: Candidate, scoring: Scoring) -> None:
-        """To the next rung."""
-        plan, trial = self.plan, candidate.trial
-        samples = next(samples for samples in plan.rungs if samples not in candidate.scores)
-        seed = derived_seed(plan.seed, candidate.number, samples)
-        try:
-            with self._queue.working(trial):
-                score = scoring(candidate.architecture, samples=samples, seed=seed)
-                note = {
-                    "accuracy": score.accuracy,
-                    "seed": seed,
-                    "loss": score.loss,
-                    "seconds": round(score.seconds, 3),
-                }
-                self._queue.record(trial, samples, score.accuracy, note)
-                if samples == plan.rungs[-1]:
-                    self._queue.put(trial, TrialState.COMPLETE, (score.accuracy, candidate.macs))
-                else:
-                    self._queue.put(trial, TrialState.WAITING)
-        except TrialLostError:
-            return  # another worker has taken it up
+        """To the next rung; after the last one it is complete. Raises `TrialLostError`."""
+        trial, missing = candidate.trial, [samples for samples in self.plan.rungs if samples not in candidate.scores]
+        with self._queue.working(trial):
+            accuracy = self._score(candidate, missing[0], scoring) if missing else candidate.accuracy
+            if len(missing) > 1:
+                self._queue.put_back(trial)
+            else:
+                self._queue.end(trial, TrialState.COMPLETE, (accuracy, candidate.macs))
+
+    def _score(self, candidate: Candidate, samples: int, scoring: Scoring) -> float:
+        seed = derived_seed(self.plan.seed, candidate.number, samples)
+        score = scoring(candidate.architecture, samples=samples, seed=seed)
+        note = {"accuracy": score.accuracy, "seed": seed, "loss": score.loss, "seconds": round(score.seconds, 3)}
+        self._queue.record(candidate.trial, samples, score.accuracy, note)
+        return score.accuracy
 
     def _offer(self, candidates: Sequence[Candidate], given_up: Sequence[FrozenTrial]) -> bool:
         """Put the next candidate into the queue; false if there are enough, or no more."""
         held = {candidate.number for candidate in candidates}
         number = next((number for number in range(self.plan.trials) if number not in held), None)
-        if number is None or self.exhausted:
+        if number is None:
+            return False
+        lost = self._lost(number, candidates, given_up)
+        if self.exhausted and lost is None:
             return False
         try:
-            self._queue.offer(self._lost(number, candidates, given_up) or self._new(number, candidates))
+            self._queue.offer(lost or self._new(number, candidates))
         except SpaceExhaustedError as error:
             self.exhausted = error
             return False
@@ -168,7 +190,8 @@ class Worker:
         return [(each, seed) for seed in seeds for each in chosen if seed not in store.fresh.get(each.number, {})]
 
     def train_again(self, scoring: Scoring) -> Iterator[tuple[Candidate, float]]:
-        """Train what is missing; yields a candidate and its fresh score after each training of this worker."""
+        """Train what is missing; yields a candidate and its fresh score after each training of this worker,
+        the store read anew."""
         while missing := self.missing():
             living = {trial.user_attrs["training"]: trial for trial in self._again.refresh().living}
             wanted = [each.again(seed) for each, seed in missing]
@@ -176,18 +199,21 @@ class Worker:
             for trial in new:
                 self._again.offer(trial)
             waiting = (trial for trial in living.values() if trial.state == TrialState.WAITING)
-            if claimed := next(filter(None, map(self._again.claim, waiting)), None):
-                yield from self._train_again(claimed, scoring)
-            elif not new:
+            claimed = next(filter(None, map(self._again.claim, waiting)), None)
+            accuracy = self._train_again(claimed, scoring) if claimed else None
+            if not claimed and not new:
                 time.sleep(POLL_SECONDS)
             self.store.read()
+            if claimed and accuracy is not None:
+                yield Candidate(claimed), accuracy
 
-    def _train_again(self, trial: FrozenTrial, scoring: Scoring) -> Iterator[tuple[Candidate, float]]:
+    def _train_again(self, trial: FrozenTrial, scoring: Scoring) -> float | None:
+        """None where another worker has taken it up meanwhile."""
         candidate = Candidate(trial)
         try:
             with self._again.working(trial):
                 score = scoring(candidate.architecture, seed=trial.user_attrs["seed"])
-                self._again.put(trial, TrialState.COMPLETE, (score.accuracy, candidate.macs))
-            yield candidate, score.accuracy
+                self._again.end(trial, TrialState.COMPLETE, (score.accuracy, candidate.macs))
         except TrialLostError:
-            return
+            return None
+        return score.accuracy

@@ -139,6 +139,12 @@ def test_nothing_is_sampled_where_nothing_fits() -> None:
         Feasible(SMALL, Limits(max_bytes=1_000)).sample(2, 1, np.random.default_rng(0))
 
 
+def test_a_space_too_large_to_be_counted_exactly_is_not_sampled_from() -> None:
+    """256 walks a block: 2^64 of eight blocks, 2^72 of nine."""
+    with pytest.raises(ValueError, match=r"4.72e\+21 walks of 9 blocks are more"):
+        Feasible(Space(max_blocks=9), Limits()).sample(9, 1, np.random.default_rng(0))
+
+
 @settings(max_examples=50, deadline=None)
 @given(limits(), st.integers(0, 2**32 - 1))
 def test_the_nearest_choices_fit_and_are_the_same_where_the_network_fits(limits: Limits, seed: int) -> None:

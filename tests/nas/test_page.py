@@ -1,6 +1,7 @@
 """The page about a search, in a real browser: no errors, the layout on hovering, readable on a phone."""
 
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,8 @@ from selenium.webdriver.support.wait import WebDriverWait
 from tiny import search_options, write_tiny
 
 from nas.pareto import rescored
+from nas.report import command, verdict
 from nas.report import main as report_main
-from nas.report import verdict
 from nas.search import main
 from nas.store import Store
 
@@ -104,6 +105,17 @@ def test_it_says_what_the_study_holds(study: Store) -> None:
     assert "python -m nas.search --data" in text
     for name in ("torch", "optuna"):
         assert f"{name} {study.settings['versions'][name]}" in text
+
+
+@pytest.mark.parametrize("asked", ["", " --trials 200", " --trials=20", " --trials 2 --seed 1"])
+def test_the_command_that_reproduces_a_search_names_as_many_trials_as_there_are(
+    study: Store, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(study.settings, "command", f"python -m nas.search --data 'a folder'{asked}")
+    words = shlex.split(command(study))
+    assert words[:5] == ["python", "-m", "nas.search", "--data", "a folder"]
+    assert [word for word in words if word.startswith("--trials")] == ["--trials"]
+    assert words[words.index("--trials") + 1] == str(len(study.candidates))
 
 
 def test_a_study_without_a_page_to_write_ends_in_a_line(

@@ -79,6 +79,15 @@ def test_a_layout_is_better_only_where_the_interval_of_fresh_scores_says_so(tmp_
     assert entry.low < 0.20 < entry.high
 
 
+def test_means_and_their_difference_rest_on_the_seeds_that_all_layouts_have(tmp_path: Path) -> None:
+    store = stored(tmp_path, [0.5, 0.9])
+    add_fresh(store, 0, {0: 0.50, 1: 0.52, 2: 0.90})
+    add_fresh(store, 1, {0: 0.60, 1: 0.64})
+    baseline, rival = sorted(rescored(store), key=lambda entry: entry.candidate.number)
+    assert baseline.accuracies == (0.50, 0.52)
+    assert rival.difference == pytest.approx(rival.mean - baseline.mean)
+
+
 def test_without_fresh_scores_of_table_1_nothing_is_called_better(tmp_path: Path) -> None:
     store = stored(tmp_path, [0.5, 0.9])
     add_fresh(store, 1, {0: 0.9, 1: 0.9})

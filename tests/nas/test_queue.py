@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
+import psutil
 import pytest
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
@@ -19,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from servers import Postgres
 
 from nas import queue
-from nas.queue import Queue, TrialLostError, open_storage
+from nas.queue import Queue, TrialLostError, open_storage, this_machine
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -110,7 +111,7 @@ def test_a_trial_whose_worker_was_killed_on_this_machine_is_given_up_at_once(ope
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     for key, worker in enumerate(
-        [(platform.node(), dead.pid), (platform.node(), os.getpid()), ("elsewhere", dead.pid)]
+        [(this_machine(), dead.pid), (this_machine(), os.getpid()), (platform.node(), dead.pid)]
     ):
         opened.queue.offer(waiting(key))
         other = opened.again()
@@ -121,10 +122,21 @@ def test_a_trial_whose_worker_was_killed_on_this_machine_is_given_up_at_once(ope
     assert [trial.user_attrs["key"] for trial in living] == [1, 2]
 
 
+def test_machines_of_one_name_do_not_judge_each_others_processes() -> None:
+    """Containers and cloned machines may share a name; what tells them apart is where process numbers mean the same."""
+    assert this_machine().startswith(f"{platform.node()} ")
+    script = "from nas.queue import this_machine; print(this_machine())"
+    inside = ["unshare", "--pid", "--fork", sys.executable, "-c", script]
+    apart = subprocess.run(inside, capture_output=True, text=True)
+    if apart.returncode:
+        pytest.skip(f"no new process namespace can be had here: {apart.stderr.strip()}")
+    assert apart.stdout.strip() != this_machine()
+
+
 def test_a_zombie_counts_as_dead(opened: Opened) -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     opened.queue.offer(waiting(0))
-    opened.queue.worker = [platform.node(), child.pid]
+    opened.queue.worker = [this_machine(), child.pid]
     assert opened.queue.claim(opened.queue.refresh().living[0])
     deadline = time.monotonic() + 30
     while not opened.queue.refresh().given_up and time.monotonic() < deadline:
@@ -153,11 +165,11 @@ def test_a_trial_of_a_machine_that_vanished_is_given_up_and_one_that_shows_life_
         assert len(opened.queue.refresh().living) == 2
         time.sleep(5)
         living, given_up = opened.again().refresh()
-        opened.queue.put(kept, TrialState.COMPLETE, (0.5, 1.0))
+        opened.queue.end(kept, TrialState.COMPLETE, (0.5, 1.0))
     assert [trial.number for trial in living] == [kept.number]
     assert [trial.number for trial in given_up] == [lost.number]
     with pytest.raises(TrialLostError):
-        vanished.put(lost, TrialState.COMPLETE, (0.5, 1.0))
+        vanished.end(lost, TrialState.COMPLETE, (0.5, 1.0))
     with pytest.raises(TrialLostError):
         vanished.record(lost, 64, 0.5, {})
     assert not vanished.claim(lost)
@@ -198,20 +210,69 @@ def test_a_trial_may_wait_between_its_rungs_and_keeps_what_it_reached(opened: Op
         assert opened.queue.claim(trial)
         assert not opened.again().claim(trial)
         opened.queue.record(trial, step, value, {"seed": step})
-        opened.queue.put(trial, TrialState.WAITING)
+        opened.queue.put_back(trial)
     (trial,) = opened.again().refresh().living
     assert trial.intermediate_values == {64: 0.3, 128: 0.4}
     late = opened.again()
     (stale,) = late.refresh().living
     assert opened.queue.claim(trial)
     opened.queue.record(trial, 256, 0.5, {"seed": 256})
-    opened.queue.put(trial, TrialState.WAITING)
+    opened.queue.put_back(trial)
     assert opened.queue.refresh().living[0].user_attrs["worker"] is None
     claimed = late.claim(stale)
     assert claimed is not None
     assert 256 not in stale.intermediate_values
     assert 256 in claimed.intermediate_values, "whoever claims late must see what was done meanwhile"
     assert trial.user_attrs["at 128"] == {"seed": 128}
+
+
+def test_an_answer_that_was_lost_does_not_take_a_trial_from_whoever_claimed_it_since(opened: Opened) -> None:
+    opened.queue.offer(waiting(0))
+    (trial,) = opened.queue.refresh().living
+    assert opened.queue.claim(trial)
+    opened.queue.put_back(trial)
+    other = opened.again()
+    other.worker = ["elsewhere", 1]
+    assert other.claim(trial)
+    opened.queue.put_back(trial)  # once more: the first answer did not come
+    (trial,) = opened.queue.refresh().living
+    assert trial.state == TrialState.RUNNING
+    assert trial.user_attrs["worker"] == ["elsewhere", 1]
+
+
+def test_what_changed_since_it_was_looked_at_is_not_given_up(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker put its trial back and died, and another claimed it, between a look at the trials and the judgement."""
+    opened.queue.offer(waiting(0))
+    (trial,) = opened.queue.refresh().living
+    dead, other = opened.again(), opened.again()
+    dead.worker = [this_machine(), -1]
+    assert dead.claim(trial)
+    monkeypatch.setattr("psutil.Process", lambda pid: _gone(pid))
+
+    def _gone(pid: int) -> object:
+        if opened.queue.study.trials[0].user_attrs["worker"] == dead.worker:
+            dead.put_back(trial)
+            other.worker = ["elsewhere", 1]
+            assert other.claim(trial)
+        raise psutil.NoSuchProcess(pid)
+
+    living, given_up = opened.queue.refresh()
+    assert not given_up
+    assert living[0].user_attrs["worker"] == ["elsewhere", 1]
+
+
+def test_nobody_is_given_up_for_silence_while_the_server_was_away(
+    short_grace: None, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened.queue.offer(waiting(0))
+    other = opened.again()
+    other.worker = ["elsewhere", 1]
+    assert other.claim(opened.queue.refresh().living[0])
+    time.sleep(4)
+    queue._server.was_away()
+    assert opened.queue.refresh().living, "it could not show life"
+    time.sleep(4)
+    assert opened.queue.refresh().given_up, "it could have since"
 
 
 def test_a_server_that_restarts_is_waited_for_and_nothing_is_lost(postgres: Postgres) -> None:
@@ -228,7 +289,7 @@ def test_a_server_that_restarts_is_waited_for_and_nothing_is_lost(postgres: Post
         later.start()
         work.record(trial, 64, 0.5, {})
         later.join()
-        work.put(trial, TrialState.COMPLETE, (0.5,))
+        work.end(trial, TrialState.COMPLETE, (0.5,))
     (trial,) = work.refresh().living
     assert trial.state == TrialState.COMPLETE
     assert trial.intermediate_values == {64: 0.5}

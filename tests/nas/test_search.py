@@ -189,6 +189,7 @@ def test_a_search_never_touches_the_test_split(tiny: Path, here: Path, tmp_path:
         (["--rungs", "3"], "3 rungs up to 32 samples begin with 8"),
         (["--study", "what?"], "`--study` must be a folder name of letters"),
         (["--storage", "nosuchdb://x"], "the storage nosuchdb://x cannot be used"),
+        (["--storage", "postgresql+psycopg://nas:secret@127.0.0.1:1/nas"], "nas:***@127.0.0.1:1/nas cannot be used"),
     ],
 )
 def test_bad_input_ends_with_status_2_and_no_traceback(
@@ -198,6 +199,8 @@ def test_bad_input_ends_with_status_2_and_no_traceback(
     err = capsys.readouterr().err
     assert err.startswith("error: ")
     assert complaint in err
+    assert err.count("\n") == 1 or "made with other settings" in err
+    assert "secret" not in err
 
 
 def test_a_file_that_is_no_checkpoint_is_refused_before_anything_is_trained(
@@ -303,6 +306,9 @@ def test_a_study_in_a_storage_elsewhere_is_drawn_without_a_folder_here(
 ) -> None:
     url = f"sqlite:///{here / 'central.db'}"
     assert main([*options(tiny, "far"), "--storage", url]) == 0
+    assert f"python -m nas.report --study far --storage {url}" in capsys.readouterr().out
+    assert plot.main(["--study", "near", "--storage", url]) == 2
+    assert f"the storage {url} holds no study 'near'" in capsys.readouterr().err
     shutil.rmtree(here / "studies")
     assert plot.main(["--study", "far", "--storage", url]) == 0
     assert (here / "studies/far/pareto.png").stat().st_size > 1_000

@@ -3,19 +3,20 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
 
 import optuna
 import pytest
+from optuna.trial import FrozenTrial, TrialState
 from servers import Postgres
 
 from budget.limits import Limits
 from dynacp.architecture import TABLE1, Architecture
 from nas.candidate import Candidate
-from nas.propose import Rules
+from nas.propose import Rules, SpaceExhaustedError
 from nas.samplers import SAMPLERS
 from nas.score import Score
 from nas.space import Space
@@ -139,6 +140,54 @@ def test_what_a_killed_worker_was_training_is_taken_up_as_it_was_from_its_rung(
     assert outcome(stormy) == outcome(calm)
 
 
+def test_a_worker_that_dies_between_the_last_score_and_the_end_leaves_a_finished_candidate(
+    database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm, stormy = database("calm"), database("stormy")
+    work(worker(calm, plan(6)), MadeUp())
+    scoring, deaths = MadeUp(), 0
+    while True:
+        victim = worker(stormy, plan(6))
+        queue, last = victim._queue, victim._queue.end
+        queue.worker = ["this machine", -1]
+        monkeypatch.setattr(queue, "give_up", lambda _: None)
+
+        def dying(trial: FrozenTrial, state: TrialState, values: Sequence[float], *, real: object = last) -> None:
+            if state == TrialState.COMPLETE and trial.user_attrs.get("at 256") is None:
+                raise Killed  # it has just been scored; who takes it up sees the score from the start
+            real(trial, state, values)  # type: ignore[operator]
+
+        monkeypatch.setattr(queue, "end", dying)
+        try:
+            work(victim, scoring)
+            break
+        except Killed:
+            deaths += 1
+            _reap(stormy)
+    assert deaths > 2
+    assert outcome(stormy) == outcome(calm)
+    assert set(scoring.calls.values()) == {1}
+
+
+def test_a_candidate_that_is_lost_after_the_space_is_exhausted_is_still_taken_up(
+    database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, scoring = database("small"), MadeUp()
+    one, other = worker(url, plan(9)), worker(url, plan(9))
+    other._queue.worker = ["this machine", -1]
+    monkeypatch.setattr(other._queue, "give_up", lambda _: None)
+
+    def losing(architecture: Architecture, **more: int) -> Score:
+        one.exhausted = SpaceExhaustedError("the first worker found nothing new while the other one trained")
+        raise Killed
+
+    with pytest.raises(Killed):
+        work(other, losing)
+    _reap(url)
+    work(one, scoring)
+    assert set(outcome(url)) == {0}, "the lost one is trained, and no other was ever proposed"
+
+
 def test_a_reader_to_whom_a_server_shows_half_of_a_record_goes_by_the_note(database: Callable[[str], str]) -> None:
     """PostgreSQL reads values after attributes, and what is committed in between shows in one of them alone."""
     url = database("torn")
@@ -154,5 +203,5 @@ def _reap(url: str) -> None:
     """As when the grace period is over."""
     store = Store.open("shared", url)
     for study in (store.study, store.again):
-        for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-            study._storage.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.FAIL)
+        for trial in study.get_trials(states=(TrialState.RUNNING,)):
+            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
