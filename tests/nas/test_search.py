@@ -99,7 +99,7 @@ def test_the_same_seed_gives_the_same_candidates_and_scores_also_when_resumed(ti
     assert set(results("other")["layout"][1:]).isdisjoint(results("once")["layout"][1:])
 
 
-def test_sigkill_and_sigint_lose_no_finished_trial_and_change_no_result(tiny: Path, here: Path) -> None:
+def test_sigkill_sigint_and_sigterm_lose_no_finished_trial_and_change_no_result(tiny: Path, here: Path) -> None:
     assert main(options(tiny, "calm")) == 0
     command = [sys.executable, "-m", "nas.search", *options(tiny, "stormy")]
     stored = here / "studies/stormy/results.csv"
@@ -116,10 +116,11 @@ def test_sigkill_and_sigint_lose_no_finished_trial_and_change_no_result(tiny: Pa
         return process.returncode, out
 
     assert start_and_stop_after(2, signal.SIGKILL)[0] == -signal.SIGKILL
-    status, out = start_and_stop_after(3, signal.SIGINT)
-    assert status == 130, out
-    assert "Finished trials are kept" in out
-    assert "Traceback" not in out
+    for trials, signal_number in ((3, signal.SIGINT), (4, signal.SIGTERM)):
+        status, out = start_and_stop_after(trials, signal_number)
+        assert status == 130, out
+        assert "Finished trials are kept" in out
+        assert "Traceback" not in out
     assert 3 <= len(pd.read_csv(stored)) <= TRIALS
     assert main(options(tiny, "stormy")) == 0
     pd.testing.assert_frame_equal(results("stormy")[SCORES], results("calm")[SCORES])
