@@ -6,12 +6,9 @@ ends COMPLETE or PRUNED, or waits again. A trial whose worker is gone is given u
 Optuna records and judges heartbeats inside `Study.optimize` alone; here `Queue.working` and `Queue.refresh` do so.
 """
 
-import logging
 import os
 import platform
 import threading
-import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -20,113 +17,12 @@ from typing import Any, NamedTuple
 
 import optuna
 import psutil
-from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage, fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Engine, event, make_url
-from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
-from tenacity import (
-    RetryCallState,
-    retry,
-    retry_if_exception,
-    retry_if_exception_type,
-    stop_after_attempt,
-    stop_after_delay,
-    wait_exponential,
-    wait_random,
-)
 
-HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 60
-"""Between two signs of life of a worker, and without one until its trial is given up."""
-
-LOCK_SECONDS = 120
-"""How long a worker waits for the others' transactions on SQLite, which has one lock for everything."""
-
-OUTAGE_SECONDS = 600
-"""How long a database server may be away before a worker stops."""
-
-CONNECT_SECONDS, UNANSWERED_MILLISECONDS = 10, 30_000
-"""How long PostgreSQL's driver waits for a connection, and for a server's machine that does not answer any more."""
-
-
-@retry(
-    retry=retry_if_exception_type(DatabaseError), stop=stop_after_attempt(5), wait=wait_random(0.1, 1.0), reraise=True
-)
-def open_storage(url: str) -> RDBStorage:
-    """The storage, such that two workers cannot claim one trial, and a server that restarts is found again.
-
-    Tried a few times, because workers that start at once on a new database are in each other's way making its tables.
-    """
-    database = make_url(url)
-    sqlite = database.get_backend_name() == "sqlite"
-    engine: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS}} if sqlite else {"pool_pre_ping": True}
-    if database.get_driver_name().startswith("psycopg"):
-        engine["connect_args"] = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": UNANSWERED_MILLISECONDS}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        storage = RDBStorage(
-            url, engine_kwargs=engine, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS
-        )
-    if sqlite:
-        _lock_from_the_start(storage.engine)
-    return storage
-
-
-def _lock_from_the_start(engine: Engine) -> None:
-    """SQLite ignores SELECT ... FOR UPDATE, by which Optuna makes claims atomic: so every transaction locks at once."""
-
-    def connected(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # or sqlite3 begins transactions by itself, too late
-
-    event.listen(engine, "connect", connected)
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    engine.dispose()
-
-
-def cause(error: BaseException) -> str:
-    """What went wrong with a storage, in a line: Optuna speaks of invalid data whatever it was."""
-    source = error.__cause__ or error
-    return (str(source).splitlines() or [type(source).__name__])[0].rstrip(". ")
-
-
-def _server_is_away(error: BaseException) -> bool:
-    source = error.__cause__ if isinstance(error, StorageInternalError) else error
-    return isinstance(source, OperationalError | InterfaceError) and "sqlite3" not in type(source.orig).__module__
-
-
-class _Server:
-    """What this process knows of its database server."""
-
-    steady_since = time.monotonic()
-    """When it was first there, or last away."""
-
-    def was_away(self) -> None:
-        self.steady_since = time.monotonic()
-
-    def steady(self) -> bool:
-        """Long enough for all workers to have shown life: while it was away, none could."""
-        return time.monotonic() - self.steady_since > GRACE_SECONDS
-
-
-_server = _Server()
-
-
-def _say_that_it_is_away(state: RetryCallState) -> None:
-    _server.was_away()
-    error = state.outcome and state.outcome.exception()
-    if error:
-        logging.getLogger(__name__).warning("The database is away (%s); trying again.", cause(error))
-
-
-patiently = retry(
-    retry=retry_if_exception(_server_is_away),
-    wait=wait_exponential(max=10),
-    stop=stop_after_delay(OUTAGE_SECONDS),
-    before_sleep=_say_that_it_is_away,
-    reraise=True,
-)
-"""Tries again while a server restarts. What is done twice because an answer was lost ends as if done once; only a claim
-whose answer was lost is nobody's until its heartbeat is old."""
+from nas import database
+from nas.database import patiently, server, server_is_away
 
 
 class TrialLostError(RuntimeError):
@@ -159,7 +55,7 @@ class Queue:
     @patiently
     def _sifted(self) -> tuple[Trials, bool]:
         """What there is, and whether nothing had to be given up: if something was, more may have happened meanwhile."""
-        if _server.steady():
+        if server.steady():
             fail_stale_trials(self.study)
         settled = True
         trials, taken = Trials([], []), {name: set[Any]() for name in self._unique}
@@ -212,12 +108,12 @@ class Queue:
         trial_id, ended = self._id(trial), threading.Event()
 
         def beat() -> None:
-            while not ended.wait(HEARTBEAT_SECONDS):
+            while not ended.wait(database.HEARTBEAT_SECONDS):
                 try:
                     self._storage.record_heartbeat(trial_id)
                 except StorageInternalError as error:
-                    if _server_is_away(error):
-                        _server.was_away()
+                    if server_is_away(error):
+                        server.was_away()
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()

@@ -17,10 +17,11 @@ from budget.terminal import complain, console
 from dynacp.teachers import FAMILIES, Ensemble, TeacherSettings
 from nas.candidate import Candidate
 from nas.counting import share_that_fits
+from nas.database import without_password
 from nas.material import Material
 from nas.pareto import Rescored
 from nas.space import Space
-from nas.store import Store, without_password
+from nas.store import Store
 
 SHARE_PROPOSALS = 20_000
 """Random encodings from which the share that fits is estimated at the start."""

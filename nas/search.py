@@ -32,6 +32,7 @@ from dynacp.data import DataError
 from dynacp.devices import training_device
 from dynacp.scenes import write_scenes
 from dynacp.teachers import Ensemble
+from nas.database import without_password
 from nas.helpers import helpers
 from nas.material import Material, load_material
 from nas.pareto import rescored
@@ -42,7 +43,7 @@ from nas.samplers import SAMPLERS
 from nas.score import SAMPLES, TEACHERS, Scorer, ScoreSettings
 from nas.screen import Screen
 from nas.space import Space
-from nas.store import Store, StudyError, clear_errors, connect, default_storage, study_folder, without_password
+from nas.store import Store, StudyError, clear_errors, connect, default_storage, study_folder
 from nas.worker import Plan, Worker
 
 BUILT_IN = "built-in"

@@ -17,14 +17,13 @@ from filelock import FileLock
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from dynacp.files import written_whole
 from nas.candidate import Candidate
+from nas.database import cause, open_storage, patiently, without_password
 from nas.front import front
 from nas.propose import DIRECTIONS
-from nas.queue import cause, open_storage, patiently
 
 STUDIES = Path("studies")
 
@@ -206,14 +205,6 @@ def _usable(name: str, storage: str | None) -> Iterator[None]:
         if isinstance(error, KeyError):
             raise StudyError(f"{where} holds no study {name!r}.") from None
         raise StudyError(f"study {name!r}: {where} cannot be used ({cause(error)})") from None
-
-
-def without_password(url: str) -> str:
-    """A storage's URL as it may be shown and kept; what is no URL, as it is."""
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return url
 
 
 def write_text(path: Path, text: str) -> None:

@@ -19,8 +19,9 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from servers import Postgres
 
-from nas import queue
-from nas.queue import Queue, TrialLostError, open_storage, this_machine
+from nas import database
+from nas.database import open_storage
+from nas.queue import Queue, TrialLostError, this_machine
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -147,8 +148,8 @@ def test_a_zombie_counts_as_dead(opened: Opened) -> None:
 
 @pytest.fixture
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "HEARTBEAT_SECONDS", 1)
-    monkeypatch.setattr(queue, "GRACE_SECONDS", 3)
+    monkeypatch.setattr(database, "HEARTBEAT_SECONDS", 1)
+    monkeypatch.setattr(database, "GRACE_SECONDS", 3)
 
 
 def test_a_trial_of_a_machine_that_vanished_is_given_up_and_one_that_shows_life_is_not(
@@ -269,7 +270,7 @@ def test_nobody_is_given_up_for_silence_while_the_server_was_away(
     other.worker = ["elsewhere", 1]
     assert other.claim(opened.queue.refresh().living[0])
     time.sleep(4)
-    queue._server.was_away()
+    database.server.was_away()
     assert opened.queue.refresh().living, "it could not show life"
     time.sleep(4)
     assert opened.queue.refresh().given_up, "it could have since"

@@ -1,0 +1,121 @@
+"""The database that a search is kept in: how it is opened, what its errors mean, and how its absence is survived."""
+
+import logging
+import time
+import warnings
+from typing import Any
+
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import RDBStorage
+from sqlalchemy import Engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, OperationalError
+from tenacity import (
+    RetryCallState,
+    retry,
+    retry_if_exception,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_exponential,
+    wait_random,
+)
+
+HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 60
+"""Between two signs of life of a worker, and without one until its trial is given up."""
+
+LOCK_SECONDS = 120
+"""How long a worker waits for the others' transactions on SQLite, which has one lock for everything."""
+
+OUTAGE_SECONDS = 600
+"""How long a database server may be away before a worker stops."""
+
+CONNECT_SECONDS, UNANSWERED_MILLISECONDS = 10, 30_000
+"""How long PostgreSQL's driver waits for a connection, and for a server's machine that does not answer any more."""
+
+
+@retry(
+    retry=retry_if_exception_type(DatabaseError), stop=stop_after_attempt(5), wait=wait_random(0.1, 1.0), reraise=True
+)
+def open_storage(url: str) -> RDBStorage:
+    """The storage, such that two workers cannot claim one trial, and a server that restarts is found again.
+
+    Tried a few times, because workers that start at once on a new database are in each other's way making its tables.
+    """
+    database = make_url(url)
+    sqlite = database.get_backend_name() == "sqlite"
+    engine: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS}} if sqlite else {"pool_pre_ping": True}
+    if database.get_driver_name().startswith("psycopg"):
+        engine["connect_args"] = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": UNANSWERED_MILLISECONDS}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        storage = RDBStorage(
+            url, engine_kwargs=engine, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS
+        )
+    if sqlite:
+        _lock_from_the_start(storage.engine)
+    return storage
+
+
+def _lock_from_the_start(engine: Engine) -> None:
+    """SQLite ignores SELECT ... FOR UPDATE, by which Optuna makes claims atomic: so every transaction locks at once."""
+
+    def connected(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # or sqlite3 begins transactions by itself, too late
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    engine.dispose()
+
+
+def cause(error: BaseException) -> str:
+    """What went wrong with a storage, in a line: Optuna speaks of invalid data whatever it was."""
+    source = error.__cause__ or error
+    return (str(source).splitlines() or [type(source).__name__])[0].rstrip(". ")
+
+
+def without_password(url: str) -> str:
+    """A database's URL as it may be shown and kept; what is no URL, as it is."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return url
+
+
+def server_is_away(error: BaseException) -> bool:
+    source = error.__cause__ if isinstance(error, StorageInternalError) else error
+    return isinstance(source, OperationalError | InterfaceError) and "sqlite3" not in type(source.orig).__module__
+
+
+class Server:
+    """What this process knows of its database server."""
+
+    steady_since = time.monotonic()
+    """When it was first there, or last away."""
+
+    def was_away(self) -> None:
+        self.steady_since = time.monotonic()
+
+    def steady(self) -> bool:
+        """Long enough for all workers to have shown life: while it was away, none could."""
+        return time.monotonic() - self.steady_since > GRACE_SECONDS
+
+
+server = Server()
+
+
+def _say_that_it_is_away(state: RetryCallState) -> None:
+    server.was_away()
+    error = state.outcome and state.outcome.exception()
+    if error:
+        logging.getLogger(__name__).warning("The database is away (%s); trying again.", cause(error))
+
+
+patiently = retry(
+    retry=retry_if_exception(server_is_away),
+    wait=wait_exponential(max=10),
+    stop=stop_after_delay(OUTAGE_SECONDS),
+    before_sleep=_say_that_it_is_away,
+    reraise=True,
+)
+"""Tries again while a server restarts. What is done twice because an answer was lost ends as if done once; only a claim
+whose answer was lost is nobody's until its heartbeat is old."""
