@@ -5,13 +5,16 @@
 No network is trained: a training of a layout with so many samples costs those samples and gives the score in
 ../pool/scores.csv. A search may choose among the pool's layouts alone, each once: what a sampler proposes stands for
 the layout of the pool that is nearest to it and not taken yet. What a search found is the front of its own scores,
-judged by other trainings of the same layouts, those with 8,192 samples. Writes replays.csv (a row per search and
-cost), and replays.md and replays.png from it.
+judged by other trainings of the same layouts, those with 8,192 samples, in two ways: by their hypervolume, which
+takes the best of noisy judgements and so favours long fronts, and by the accuracy of what the search itself would pick
+from its front under a limit of MACs, in the mean over all limits. Writes replays.csv (a row per search and cost), and
+replays.md and replays.png from it.
 """
 
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +29,7 @@ from dynacp.architecture import Architecture
 from nas.candidate import Candidate
 from nas.counting import count
 from nas.front import front, hypervolume
-from nas.propose import Asked, History, Proposal, Rules, derived_seed
+from nas.propose import Asked, History, Proposal, Rules, by_chance, derived_seed
 from nas.rungs import Fate, fate
 from nas.samplers import SAMPLERS
 from nas.space import Space
@@ -50,6 +53,9 @@ LADDERS = {
     "512 to 2,048": (512, 1_024, 2_048),
 }
 """Training samples at each rung: one rung is a search without early stopping. (512 alone score like chance.)"""
+
+
+MEASURES = {"hypervolume": "judged hypervolume", "picked": "judged accuracy of the pick"}
 
 
 class Pool:
@@ -76,6 +82,12 @@ class Pool:
         """Hypervolume by the trainings that no search has seen, as a share of the box."""
         points = [(float(self.scores.loc[index, JUDGED]), float(self.macs[index])) for index in chosen]
         return hypervolume(points, reference=REFERENCE) / ((1 - REFERENCE[0]) * REFERENCE[1])
+
+    def picked(self, chosen: list[int]) -> float:
+        """Judged accuracy of the dearest of a front (by MACs) below a limit, in the mean over limits; else chance."""
+        ends = [*self.macs[chosen], REFERENCE[1]]
+        reach = np.diff(np.minimum(ends, REFERENCE[1])) / REFERENCE[1]
+        return float(REFERENCE[0] + (self.scores.loc[chosen, JUDGED] - REFERENCE[0]) @ reach)
 
 
 def describe(layout: Architecture) -> list[float]:
@@ -133,16 +145,10 @@ def _propose(pool: Pool, sampler: str, candidates: list[Replayed], taken: set[in
     """Table 1, then what the sampler proposes, moved to the pool."""
     if not candidates:
         return 0, _stands_for(pool.layouts[0])
-    if sampler == "random":
-        rng = np.random.default_rng(derived_seed(seed, len(candidates)))
-        index = int(rng.choice([index for index in range(len(pool.layouts)) if index not in taken]))
-        return index, _stands_for(pool.layouts[index])
     scored = [_scored(each) for each in candidates]
     history = History(len(candidates), scored, (), (), {pool.layouts[index] for index in taken})
     asked = Asked(RULES, history, derived_seed(seed, len(candidates)))
-    proposal = SAMPLERS[sampler](asked)
-    if proposal is None:
-        return _propose(pool, "random", candidates, taken, seed)
+    proposal = SAMPLERS[sampler](asked) or by_chance(asked)
     index = pool.nearest(proposal.architecture, taken)
     return index, _stands_for(pool.layouts[index], proposal.system_attrs)
 
@@ -174,50 +180,45 @@ def searched(pool: Pool, sampler: str, ladder: str, seed: int) -> list[dict[str,
 def _row(
     pool: Pool, sampler: str, ladder: str, seed: int, cost: int, found: list[int], trained: int
 ) -> dict[str, object]:
-    best = float(pool.scores.loc[found, JUDGED].max()) if found else REFERENCE[0]
     return {
-        "sampler": sampler, "rungs": ladder, "seed": seed, "samples": cost, "candidates": trained,
-        "hypervolume": pool.judged(found), "best": best,
+        "sampler": sampler, "rungs": ladder, "seed": seed, "samples": cost, "candidates": trained, "found": len(found),
+        "hypervolume": pool.judged(found), "picked": pool.picked(found),
     }  # fmt: skip
 
 
 def compared(replays: pd.DataFrame, *, against: tuple[str, str], samples: int) -> pd.DataFrame:
     """Means at one cost, and differences from one strategy, seed by seed, with 95 % intervals (Student's t)."""
     at_cost = replays[replays["samples"] == samples]
-    table = at_cost.pivot(index="seed", columns=["sampler", "rungs"], values="hypervolume")
     rows = []
-    for strategy in table.columns:
-        apart = table[strategy] - table[against]
-        reach = t.ppf(0.975, len(apart) - 1) * apart.sem()
-        chosen = at_cost[(at_cost["sampler"] == strategy[0]) & (at_cost["rungs"] == strategy[1])]
-        rows.append(
-            {
-                "sampler": strategy[0],
-                "rungs": strategy[1],
-                "candidates": f"{chosen['candidates'].mean():.0f}",
-                "hypervolume": f"{table[strategy].mean():.4f}",
-                "difference": "" if strategy == against else f"{apart.mean():+.4f} ± {reach:.4f}",
-                "best accuracy": f"{chosen['best'].mean():.1%}",
-            }
-        )
-    return pd.DataFrame(rows).sort_values("hypervolume", ascending=False)
+    for strategy, searches in at_cost.groupby(["sampler", "rungs"], sort=False):
+        row = {"sampler": strategy[0], "rungs": strategy[1]}
+        row |= {name: f"{searches[name].mean():.1f}" for name in ("candidates", "found")}
+        for measure in MEASURES:
+            table = at_cost.pivot(index="seed", columns=["sampler", "rungs"], values=measure)
+            apart = table[strategy] - table[against]
+            reach = t.ppf(0.975, len(apart) - 1) * apart.sem()
+            row[measure] = f"{table[strategy].mean():.4f}"
+            row[f"{measure}, difference"] = "" if strategy == against else f"{apart.mean():+.4f} ± {reach:.4f}"
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values("picked", ascending=False)
 
 
 def draw(replays: pd.DataFrame) -> None:
     sns.set_theme(context="notebook", style="ticks", rc={"font.size": 10})
     samplers = [name for name in ("random", "tpe", "nsga2", "local") if name in set(replays["sampler"])]
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
-    panels = figure.subplots(1, len(samplers), sharey=True, squeeze=False)[0]
-    for axes, sampler in zip(panels, samplers, strict=True):
-        rows = replays[replays["sampler"] == sampler].assign(thousands=replays["samples"] / 1e3)
+    figure = Figure(figsize=(11, 6.2), layout="constrained")
+    panels = figure.subplots(2, len(samplers), sharex=True, sharey="row", squeeze=False)
+    for (row, (measure, label)), (column, sampler) in product(enumerate(MEASURES.items()), enumerate(samplers)):
+        axes, rows = panels[row, column], replays[replays["sampler"] == sampler]
         sns.lineplot(
-            rows, x="thousands", y="hypervolume", hue="rungs", hue_order=list(LADDERS), ax=axes, marker="o",
-            errorbar=("ci", 95), seed=0, legend=axes is panels[-1],
+            rows.assign(thousands=rows["samples"] / 1e3), x="thousands", y=measure, ax=axes, marker="o", seed=0,
+            hue="rungs", hue_order=list(LADDERS), errorbar=("ci", 95), legend=bool(row == 0 and axes is panels[0, -1]),
         )  # fmt: skip
-        axes.set_title(sampler, loc="left", weight="bold")
-        axes.set(xlabel="training samples, thousands", ylabel="judged hypervolume, share of the box")
+        if row == 0:
+            axes.set_title(sampler, loc="left", weight="bold")
+        axes.set(xlabel="thousand samples", ylabel=label)
         axes.grid(alpha=0.25)
-    sns.move_legend(panels[-1], "upper left", bbox_to_anchor=(1, 1), frameon=False, title="rungs")
+    sns.move_legend(panels[0, -1], "upper left", bbox_to_anchor=(1, 1), frameon=False, title="rungs")
     sns.despine(figure)
     figure.savefig(HERE / "replays.png", dpi=140)
 
