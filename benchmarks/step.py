@@ -5,13 +5,16 @@
 Steps on 32 clips, of Table 1 (three of its six blocks are dilated) and of four random layouts that fit, in the mean.
 Each measurement is a process of its own, since memory that is kept stays kept; rounds take turns, the median counts.
 
-Notes. PyTorch's CPU backward pass of a dilated depthwise convolution is a generic one: at 64 channels of 64 x 23 it
-takes 41 ms with dilation 2 where the undilated takes 7, and 94 against 5 with a stride as well; the forward pass is
-oneDNN's, and fast. glibc gives blocks beyond 128 kB back to the system when they are freed: 32,000 page faults a step
-of Table 1, a fifth of its time. jemalloc made it worse (106,000 faults) unless told to keep everything, tcmalloc did as
-well as the two settings of glibc; huge pages gained nothing beyond. torch.profiler with record_shapes=True brings the
-page faults back, and then blames batch norm. Activations in place cost 4 to 7 %: ReLU6 copies its input first. A
-second thread for our backward pass gained nothing: torch's own threads spin for a while after each operation.
+Notes. With something else training on the other of two cores: 1.6 times as fast for Table 1 (102 to 164 clips/s; memory
+alone 1.24, gradients alone 1.32), and 2.0 times for the random layouts (132 to 263), all of it by the gradients.
+
+PyTorch's CPU backward pass of a dilated depthwise convolution is a generic one: at 64 channels of 64 x 23 it takes
+41 ms with dilation 2 where the undilated takes 7, and 94 against 5 with a stride as well; the forward pass is oneDNN's,
+and fast. glibc gives blocks beyond 128 kB back to the system when they are freed: 32,000 page faults a step of Table 1,
+a fifth of its time. jemalloc made it worse (106,000 faults) unless told to keep everything, tcmalloc did as well as the
+two settings of glibc; huge pages gained nothing beyond. torch.profiler with record_shapes=True brings the page faults
+back, and then blames batch norm. Activations in place cost 4 to 7 %: ReLU6 copies its input first. A second thread for
+our backward pass gained nothing: torch's own threads spin for a while after each operation.
 """
 
 import multiprocessing
