@@ -89,34 +89,50 @@ def tested(pipeline: Pipeline) -> float:
 
 
 def compare(costs: pd.DataFrame, groups: dict[str, list[int]]) -> None:
-    """Kendall's tau of each predictor with the full training, with a 95 % interval (percentile bootstrap, layouts)."""
+    """Kendall's tau of each predictor with the full training, and less that of MACs, with 95 % intervals."""
     scores = pd.read_csv(POOL / "scores.csv")
     short = scores[scores["seed"] == 0].pivot(index="layout", columns="samples", values="accuracy")
     table = costs.join(short).join(_done().set_index("layout")["accuracy"]).dropna()
     rows = []
     for group, layouts in groups.items():
         members = table.loc[table.index.intersection(layouts)]
-        for predictor in [*short.columns, "macs", "parameters"]:
-            tau, low, high = ranked(members[predictor].to_numpy(), members["accuracy"].to_numpy())
+        taus = {predictor: ranked(members, predictor) for predictor in [*short.columns, "macs", "parameters"]}
+        for predictor, drawn in taus.items():
             name = predictor if isinstance(predictor, str) else f"score after {predictor:,} samples"
+            beyond = drawn - taus["macs"]
             rows.append(
-                {"group": group, "layouts": len(members), "predictor": name, "tau": tau, "low": low, "high": high}
+                {"group": group, "layouts": len(members), "predictor": name}
+                | dict(zip(("tau", "low", "high"), _interval(drawn), strict=True))
+                | dict(zip(("beyond", "beyond low", "beyond high"), _interval(beyond), strict=True))
             )
     ranks = pd.DataFrame(rows)
     draw(ranks)
-    written = ranks.assign(tau=[f"{r.tau:+.2f} [{r.low:+.2f}, {r.high:+.2f}]" for r in ranks.itertuples()])
-    text = written.drop(columns=["low", "high"]).to_markdown(index=False)
+    written = ranks[["group", "layouts", "predictor"]].assign(
+        **{
+            "tau": [_written(*row) for row in ranks[["tau", "low", "high"]].to_numpy()],
+            "less that of MACs": [_written(*row) for row in ranks[["beyond", "beyond low", "beyond high"]].to_numpy()],
+        }
+    )
+    text = written.to_markdown(index=False)
     (HERE / "ranks.md").write_text(text + "\n", encoding="utf-8")
     print(text)
 
 
-def ranked(predictor: np.ndarray, truth: np.ndarray) -> tuple[float, float, float]:
-    """Tau, and its 2.5th and 97.5th percentile over resampled layouts."""
-    rng = np.random.default_rng(0)
-    draws = [rng.integers(0, len(truth), len(truth)) for _ in range(RESAMPLES)]
-    taus = [kendalltau(predictor[draw], truth[draw]).statistic for draw in draws]
-    low, high = np.nanpercentile(taus, [2.5, 97.5])
-    return float(kendalltau(predictor, truth).statistic), float(low), float(high)
+def ranked(members: pd.DataFrame, predictor: str | int) -> np.ndarray:
+    """Tau with the full training, and the same over resampled layouts, alike for every predictor."""
+    rng, values = np.random.default_rng(0), members[[predictor, "accuracy"]].to_numpy().T
+    draws = [np.arange(len(members)), *rng.integers(0, len(members), (RESAMPLES, len(members)))]
+    return np.array([kendalltau(values[0, draw], values[1, draw]).statistic for draw in draws])
+
+
+def _interval(drawn: np.ndarray) -> tuple[float, float, float]:
+    """The value itself, and the 2.5th and 97.5th percentile of the resampled ones."""
+    low, high = np.nanpercentile(drawn[1:], [2.5, 97.5])
+    return float(drawn[0]), float(low), float(high)
+
+
+def _written(value: float, low: float, high: float) -> str:
+    return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 def draw(ranks: pd.DataFrame) -> None:
