@@ -55,8 +55,8 @@ def main() -> None:
     pool = [Architecture.from_json(line) for line in (POOL / "layouts.jsonl").read_text(encoding="utf-8").splitlines()]
     costs = pd.DataFrame(count(pool), columns=["parameters", "macs"])
     spread, band = chosen(costs)
-    teachers = stages_of(planned(options, pool[0], 0), "teachers")
-    make_in_turn(planned(options, pool[0], 0), teachers[shard - 1 :: shards], lambda *_: None)
+    first = planned(options, pool[0], 0)
+    make_in_turn(first, stages_of(first, "teachers")[shard - 1 :: shards], lambda *_: None)
     for layout in list(dict.fromkeys([*spread, *band]))[shard - 1 :: shards]:
         if layout not in set(_done()["layout"]):
             started = time.perf_counter()

@@ -41,8 +41,12 @@ class Strategy:
     sampler: str
     rungs: tuple[int, ...]
 
+    @property
+    def ladder(self) -> str:
+        return "-".join(map(str, self.rungs))
+
     def __str__(self) -> str:
-        return f"{self.sampler}-{'-'.join(map(str, self.rungs))}"
+        return f"{self.sampler}-{self.ladder}"
 
 
 STRATEGIES = (Strategy("tpe", (2_048,)), Strategy("random", (2_048,)))
@@ -91,7 +95,7 @@ def searched(strategy: Strategy, seed: int, scorer: Scorer) -> dict[str, object]
     reference = (1 / frame.classes, float(limits.max_macs))
     volume = hypervolume([(score, each.macs) for score, each in zip(judged, found, strict=True)], reference=reference)
     return {
-        "sampler": strategy.sampler, "rungs": "-".join(map(str, strategy.rungs)), "seed": seed,
+        "sampler": strategy.sampler, "rungs": strategy.ladder, "seed": seed,
         "candidates": len(store.candidates), "samples": spent(store), "found": len(found),
         "hypervolume": volume / ((1 - reference[0]) * reference[1]), "best": max(judged),
     }  # fmt: skip
