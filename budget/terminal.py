@@ -1,6 +1,9 @@
-"""What all command lines say, and where: results on standard output, errors on standard error."""
+"""What all command lines say, and where: results on standard output, errors on standard error. And how they stop."""
 
+import os
+import signal
 import sys
+import threading
 
 from rich.console import Console
 
@@ -16,3 +19,22 @@ def console() -> Console:
 def complain(error: object) -> None:
     """One line on standard error, which says what is wrong and what to do about it."""
     Console(stderr=True, highlight=False, markup=False).print(f"error: {error}", style="red", soft_wrap=True)
+
+
+def hear_stops() -> None:
+    """SIGTERM stops as ^C does, and neither goes unheard.
+
+    Python drops a KeyboardInterrupt that comes while a finalizer or a weak reference's callback runs, and only tells
+    `sys.unraisablehook` of it; such a one is sent again a moment later.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.unraisablehook = _interrupt_again
+
+
+def _interrupt_again(dropped: "sys.UnraisableHookArgs") -> None:
+    if issubclass(dropped.exc_type, KeyboardInterrupt):
+        again = threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT])
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(dropped)

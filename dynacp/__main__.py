@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from budget.ledger import ledger
-from budget.terminal import complain, console
+from budget.terminal import complain, console, hear_stops
 from dynacp.architecture import resolve
 from dynacp.data import DataError
 from dynacp.devices import training_device
@@ -238,4 +238,5 @@ def _predict(options: argparse.Namespace, console: Console) -> None:
 
 
 if __name__ == "__main__":
+    hear_stops()
     sys.exit(main())

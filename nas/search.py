@@ -13,7 +13,6 @@ here or with the same --storage on another machine, it helps.
 
 import argparse
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -27,6 +26,7 @@ from platformdirs import user_cache_path
 
 from budget.ledger import BYTES_PER_PARAMETER, DEFAULT_DTYPE
 from budget.limits import Limits
+from budget.terminal import hear_stops
 from dynacp.architecture import TABLE1, with_classes
 from dynacp.data import DataError
 from dynacp.devices import training_device
@@ -262,5 +262,5 @@ class Search:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's way, or a helper's parent's, of saying ^C
+    hear_stops()
     sys.exit(main())
