@@ -1,6 +1,6 @@
 """Does a short score rank layouts as the full training does? Layouts of the pool, trained in full and tested.
 
-    python studies/fidelity/run.py --data POCKET --mn mn04_as_mAP_432.pt [--shard K/N]
+    python -m studies.fidelity.run --data POCKET --mn mn04_as_mAP_432.pt --cache CACHE [--shard K/N]
 
 Trains the base student of each chosen layout as studies/training does, with its teachers, and takes its macro accuracy
 on the test split as the truth. Every model is a stage of a run under runs/fidelity, so the command may be stopped and
@@ -8,7 +8,6 @@ given again, and shards may run side by side. Writes full.csv (a row per layout)
 """
 
 import argparse
-import runpy
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,51 +16,45 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
-from filelock import FileLock
 from matplotlib.figure import Figure
-from platformdirs import user_cache_path
 from scipy.stats import kendalltau
 
 from dynacp.architecture import Architecture
 from dynacp.corpus import GENERAL
 from dynacp.pipeline import Pipeline
-from dynacp.plan import Plan, TrainingSettings
+from dynacp.plan import Plan
 from dynacp.run import make_in_turn, stages_of
 from dynacp.stages import in_order
 from dynacp.train import macro_accuracy, predict
 from nas.counting import count
+from studies.pool.run import SCORES, read_pool
+from studies.sharing import Rows, form, share
+from studies.training import run as training
 
 HERE, RUNS = Path(__file__).parent, Path("runs/fidelity")
-POOL = HERE.parent / "pool"
-_TRAINING: TrainingSettings = runpy.run_path(str(HERE.parent / "training" / "run.py"))["SETTINGS"]
-SETTINGS = replace(_TRAINING, base=replace(_TRAINING.base, epochs=8))
+SETTINGS = replace(training.SETTINGS, base=replace(training.SETTINGS.base, epochs=8))
 """Those of the training study, but for the base student's 15 epochs: 8 are what the machine had time for."""
 
 BAND, SPREAD, IN_BAND = 0.9, 36, 31
 """The band begins at this share of Table 1's MACs; layouts over all of the pool, and within its band."""
 
 RESAMPLES = 2_000
+FULL = Rows(HERE / "full.csv", ["layout"])
 
 
 def main() -> None:
-    form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    form.add_argument("--data", type=Path, required=True)
-    form.add_argument("--mn", type=Path, required=True)
-    form.add_argument("--cache", type=Path, default=user_cache_path("dynacp"))
-    form.add_argument("--shard", default="1/1", metavar="K/N")
-    options = form.parse_args()
-    shard, shards = map(int, options.shard.split("/"))
+    options = form(__doc__).parse_args()
     torch.set_num_threads(1)
-    pool = [Architecture.from_json(line) for line in (POOL / "layouts.jsonl").read_text(encoding="utf-8").splitlines()]
+    pool = read_pool()
     costs = pd.DataFrame(count(pool), columns=["parameters", "macs"])
     spread, band = chosen(costs)
     first = planned(options, pool[0], 0)
-    make_in_turn(first, stages_of(first, "teachers")[shard - 1 :: shards], lambda *_: None)
-    for layout in list(dict.fromkeys([*spread, *band]))[shard - 1 :: shards]:
-        if layout not in set(_done()["layout"]):
+    make_in_turn(first, share(stages_of(first, "teachers"), options), lambda *_: None)
+    for layout in share(dict.fromkeys([*spread, *band]), options):
+        if (layout,) not in FULL.done():
             started = time.perf_counter()
             accuracy = tested(planned(options, pool[layout], layout))
-            _keep({"layout": layout, "accuracy": accuracy, "seconds": time.perf_counter() - started})
+            FULL.keep({"layout": layout, "accuracy": accuracy, "seconds": time.perf_counter() - started})
             print(f"layout {layout}: {accuracy:.1%}", flush=True)
     compare(costs, {"spread over the space": spread, "within 10 % of Table 1's MACs": band})
 
@@ -70,7 +63,7 @@ def chosen(costs: pd.DataFrame) -> tuple[list[int], list[int]]:
     """Layouts spread evenly over the pool's MACs, and some of the band; Table 1, number 0, in both."""
     by_macs = costs["macs"].drop(0).sort_values().index.to_numpy()
     spread = [0, *by_macs[np.linspace(0, len(by_macs) - 1, SPREAD - 1).astype(int)].tolist()]
-    band = costs.index[costs["macs"] >= BAND * costs.loc[0, "macs"]].tolist()
+    band = costs.index[costs["macs"] >= BAND * costs["macs"].iloc[0]].tolist()
     return spread, sorted(band, key=lambda layout: layout not in spread)[:IN_BAND]
 
 
@@ -90,9 +83,9 @@ def tested(pipeline: Pipeline) -> float:
 
 def compare(costs: pd.DataFrame, groups: dict[str, list[int]]) -> None:
     """Kendall's tau of each predictor with the full training, and less that of MACs, with 95 % intervals."""
-    scores = pd.read_csv(POOL / "scores.csv")
+    scores = pd.read_csv(SCORES)
     short = scores[scores["seed"] == 0].pivot(index="layout", columns="samples", values="accuracy")
-    table = costs.join(short).join(_done().set_index("layout")["accuracy"]).dropna()
+    table = costs.join(short).join(FULL.read().set_index("layout")["accuracy"]).dropna()
     rows = []
     for group, layouts in groups.items():
         members = table.loc[table.index.intersection(layouts)]
@@ -149,18 +142,6 @@ def draw(ranks: pd.DataFrame) -> None:
     panels[0].invert_yaxis()
     sns.despine(figure)
     figure.savefig(HERE / "ranks.png", dpi=140)
-
-
-def _done() -> pd.DataFrame:
-    file = HERE / "full.csv"
-    with FileLock(HERE / "full.lock"):
-        return pd.read_csv(file) if file.exists() else pd.DataFrame(columns=["layout", "accuracy", "seconds"])
-
-
-def _keep(row: dict[str, float]) -> None:
-    file = HERE / "full.csv"
-    with FileLock(HERE / "full.lock"):
-        pd.DataFrame([row]).to_csv(file, mode="a", header=not file.exists(), index=False, float_format="%.5f")
 
 
 if __name__ == "__main__":

@@ -1,104 +1,93 @@
 """Does the default way of searching find more than chance does, live? Searches on the pocket set, each of equal cost.
 
-    python studies/live/run.py --data POCKET --mn mn04_as_mAP_432.pt --cache CACHE [--shard K/N]
+    python -m studies.live.run --data POCKET --mn mn04_as_mAP_432.pt --cache CACHE [--shard K/N]
 
 Every search is one of `python -m nas.search`'s, with its worker, storage and trainings, but ends when these have taken
 COST samples. The front that it found is judged as in ../replay: trained again with 8,192 samples and a seed that
-no search used. Searches are kept under runs/live, so the command may be stopped and given again. Writes searches.csv (a
-row per search) beside this file.
+no search used. Searches are kept under runs/live, so the command may be stopped and given again. Writes fronts.csv (a
+row per layout that a search found), and searches.md from it.
 """
 
-import argparse
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pandas as pd
-import torch
-from filelock import FileLock
+from scipy.stats import t
 
 from budget.limits import Limits
 from dynacp.architecture import TABLE1, with_classes
-from dynacp.teachers import TeacherSettings
 from nas.front import hypervolume
-from nas.material import load_material
 from nas.propose import Rules, derived_seed
 from nas.samplers import SAMPLERS
-from nas.score import TEACHERS, Scorer, ScoreSettings
+from nas.score import SAMPLES, Scorer
 from nas.space import Space
 from nas.store import Store, connect, default_storage, study_folder
 from nas.worker import Plan, Worker
+from studies.replay.run import MEASURES, REFERENCE, picked
+from studies.sharing import Rows, form, scorer, share
 
 HERE, RUNS = Path(__file__).resolve().parent, Path("runs/live")
-COST, JUDGED, SEEDS = 100_000, 8_192, range(2)
+COST, JUDGED = 100_000, 8_192
+SAMPLERS_COMPARED, SEEDS = ("tpe", "random"), range(4)
 JUDGE_SEED = derived_seed(2026, JUDGED)
+FRAME, LIMITS = with_classes(TABLE1, 10), Limits()
 
 
 @dataclass(frozen=True)
-class Strategy:
+class Search:
     sampler: str
-    rungs: tuple[int, ...]
+    seed: int
 
     @property
-    def ladder(self) -> str:
-        return "-".join(map(str, self.rungs))
-
-    def __str__(self) -> str:
-        return f"{self.sampler}-{self.ladder}"
-
-
-STRATEGIES = (Strategy("tpe", (2_048,)), Strategy("random", (2_048,)))
+    def name(self) -> str:
+        return f"{self.sampler}-{self.seed}"
 
 
 def main() -> None:
-    form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    form.add_argument("--data", type=Path, required=True)
-    form.add_argument("--mn", type=Path, required=True)
-    form.add_argument("--cache", type=Path, required=True)
-    form.add_argument("--shard", default="1/1", metavar="K/N")
-    options = form.parse_args()
-    shard, shards = map(int, options.shard.split("/"))
+    options = form(__doc__).parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    scorer = scorer_of(options.data.resolve(), replace(TEACHERS, mn=options.mn.resolve()), options.cache.resolve())
-    torch.set_num_threads(1)
+    scoring = scorer(options)
     RUNS.mkdir(parents=True, exist_ok=True)
     os.chdir(RUNS)
-    for seed, strategy in list(product(SEEDS, STRATEGIES))[shard - 1 :: shards]:
-        keep(searched(strategy, seed, scorer))
+    rows = Rows(HERE / "fronts.csv", ["sampler", "seed", "candidate"])
+    for seed, sampler in share(product(SEEDS, SAMPLERS_COMPARED), options):
+        judge(Search(sampler, seed), scoring, rows)
+    text = compared(rows.read()).to_markdown(index=False)
+    (HERE / "searches.md").write_text(text + "\n", encoding="utf-8")
+    print(text)
 
 
-def scorer_of(data: Path, teachers: TeacherSettings, cache: Path) -> Scorer:
-    material = load_material(data, seed=0, cache=cache, device=torch.device("cpu"))
-    ensemble = material.ensemble(teachers, seed=0, folder=cache, on_step=lambda *_: None)
-    return Scorer.from_ensemble(material, ensemble, ScoreSettings())
+def judge(search: Search, scoring: Scorer, rows: Rows) -> None:
+    """Keep a row for each layout of the search's front, but for those that have theirs."""
+    store = searched(search, scoring)
+    done = rows.done()
+    for each in store.front():
+        if (search.sampler, search.seed, each.number) not in done:
+            judged = scoring(each.architecture, samples=JUDGED, seed=JUDGE_SEED).accuracy
+            key = {"sampler": search.sampler, "seed": search.seed, "candidate": each.number}
+            of = {"of": len(store.candidates), "macs": each.macs}
+            rows.keep({**key, **of, "score": each.accuracy, "judged": judged})
+            print(f"{search.name} #{each.number}: {each.accuracy:.1%}, judged {judged:.1%}", flush=True)
 
 
-def searched(strategy: Strategy, seed: int, scorer: Scorer) -> dict[str, object]:
-    """One search, from nothing or from where it was, and the judgement of its front."""
-    name, limits = f"{strategy}-{seed}", Limits()
-    frame = with_classes(TABLE1, len(scorer.material.classes))
-    identity = {"space": {"classes": frame.classes}, "limits": {"max_macs": limits.max_macs}, "strategy": name}
-    study_folder(name).mkdir(parents=True, exist_ok=True)
-    storage = connect(name, default_storage(name))
-    store = Store.create_or_resume(name, storage, {"identity": identity})
-    rules, sampler = Rules(Space(frame), limits, "float16"), SAMPLERS[strategy.sampler]
-    plan = Plan(rules, frame, sampler, strategy.rungs, trials=10_000, fresh_seeds=0, seed=seed)
+def searched(search: Search, scoring: Scorer) -> Store:
+    """The search, from nothing or from where it was."""
+    study_folder(search.name).mkdir(parents=True, exist_ok=True)
+    storage = connect(search.name, default_storage(search.name))
+    identity = {"space": {"classes": FRAME.classes}, "limits": {"max_macs": LIMITS.max_macs}, "search": search.name}
+    store = Store.create_or_resume(search.name, storage, {"identity": identity})
+    rules = Rules(Space(FRAME), LIMITS, "float16")
+    plan = Plan(rules, FRAME, SAMPLERS[search.sampler], (SAMPLES,), trials=10_000, fresh_seeds=0, seed=search.seed)
     if spent(store) < COST:
-        for _ in Worker(plan, store, storage).search(scorer):
-            print(f"{name}: {spent(store):,} samples", flush=True)
+        for _ in Worker(plan, store, storage).search(scoring):
             if spent(store) >= COST:
                 break
-    found = store.front()
-    judged = [scorer(each.architecture, samples=JUDGED, seed=JUDGE_SEED).accuracy for each in found]
-    reference = (1 / frame.classes, float(limits.max_macs))
-    volume = hypervolume([(score, each.macs) for score, each in zip(judged, found, strict=True)], reference=reference)
-    return {
-        "sampler": strategy.sampler, "rungs": strategy.ladder, "seed": seed,
-        "candidates": len(store.candidates), "samples": spent(store), "found": len(found),
-        "hypervolume": volume / ((1 - reference[0]) * reference[1]), "best": max(judged),
-    }  # fmt: skip
+        print(f"{search.name}: {spent(store):,} samples", flush=True)
+    return store
 
 
 def spent(store: Store) -> int:
@@ -106,10 +95,35 @@ def spent(store: Store) -> int:
     return sum(sum(each.scores) for each in store.candidates)
 
 
-def keep(row: dict[str, object]) -> None:
-    file = HERE / "searches.csv"
-    with FileLock(HERE / "searches.lock"):
-        pd.DataFrame([row]).to_csv(file, mode="a", header=not file.exists(), index=False, float_format="%.5f")
+def compared(fronts: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds, and the first sampler's difference by seed with 95 % intervals (Student's t)."""
+    measured = pd.DataFrame(
+        [
+            {"sampler": key[0], "seed": key[1], "candidates": front["of"].iloc[0], "found": len(front), **judged(front)}
+            for key, front in fronts.groupby(["sampler", "seed"])
+        ]
+    )
+    rows = []
+    for measure in ("candidates", "found", "best", *MEASURES):
+        of_seed = measured.pivot(index="seed", columns="sampler", values=measure)
+        ours, chance = (of_seed[sampler] for sampler in SAMPLERS_COMPARED)
+        apart = (ours - chance).dropna()
+        reach = t.ppf(0.975, len(apart) - 1) * apart.sem()
+        means = {sampler: f"{of_seed[sampler].mean():.4g}" for sampler in SAMPLERS_COMPARED}
+        rows.append({"": measure, **means, "difference": f"{apart.mean():+.3g} ± {reach:.2g}", "searches": len(apart)})
+    return pd.DataFrame(rows)
+
+
+def judged(front: pd.DataFrame) -> dict[str, float]:
+    """The replays' measures of a front, and its best."""
+    macs, accuracies = front["macs"].to_numpy(float), front["judged"].to_numpy(float)
+    volume = hypervolume(list(zip(accuracies, macs, strict=True)), reference=REFERENCE)
+    order = np.argsort(macs)
+    return {
+        "best": accuracies.max(),
+        "hypervolume": volume / ((1 - REFERENCE[0]) * REFERENCE[1]),
+        "picked": picked(macs[order], accuracies[order]),
+    }
 
 
 if __name__ == "__main__":

@@ -1,33 +1,29 @@
 """A pool of layouts, each trained at every rung of a growing budget, so that searches can be replayed over it.
 
-    python studies/pool/run.py --data POCKET --mn mn04_as_mAP_432.pt --cache CACHE [--shard K/N]
+    python -m studies.pool.run --data POCKET --mn mn04_as_mAP_432.pt --cache CACHE [--shard K/N]
 
 Writes layouts.jsonl (what the pool holds) and scores.csv (a row per training) beside this file. It may be stopped at
 any time: what stands in scores.csv is not trained again. Several shards may run side by side, each with one thread.
 """
 
-import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass
 from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import torch
-from filelock import FileLock
 
 from budget.limits import Limits
 from dynacp.architecture import TABLE1, Architecture, resolve, with_classes
 from nas.counting import count
 from nas.feasible import Feasible
-from nas.material import load_material
 from nas.propose import derived_seed
-from nas.score import TEACHERS, Scorer, ScoreSettings
 from nas.space import Space
+from studies.sharing import Rows, form, scorer, share
 
 HERE = Path(__file__).parent
+LAYOUTS, SCORES = HERE / "layouts.jsonl", HERE / "scores.csv"
 RUNGS = (512, 1_024, 2_048, 4_096, 8_192)
 """Training samples. Each rung is a training of its own, with a schedule and a seed of its own."""
 
@@ -77,53 +73,23 @@ def jobs(number: int) -> Iterator[Job]:
 
 
 def main() -> None:
-    form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    form.add_argument("--data", type=Path, required=True)
-    form.add_argument("--mn", type=Path, required=True)
-    form.add_argument("--cache", type=Path, required=True)
-    form.add_argument("--shard", default="1/1", metavar="K/N")
-    options = form.parse_args()
-    shard, shards = map(int, options.shard.split("/"))
-    pool = _pool()
-    material = load_material(options.data, seed=0, cache=options.cache, device=torch.device("cpu"))
-    teachers = replace(TEACHERS, mn=options.mn)
-    with FileLock(HERE / "teachers.lock"):  # one shard fine-tunes them, the others wait
-        ensemble = material.ensemble(teachers, seed=0, folder=options.cache, on_step=lambda *_: None)
-    torch.set_num_threads(1)
-    for job in list(jobs(len(pool)))[shard - 1 :: shards]:
-        if job not in _done():
-            settings = ScoreSettings()
-            settings = replace(settings, recipe=replace(settings.recipe, samples=job.samples))
-            scorer = Scorer.from_ensemble(material, ensemble, settings)
-            network = with_classes(pool[job.layout], len(material.classes))
-            score = scorer(network, seed=derived_seed(job.seed, job.samples))
+    options = form(__doc__).parse_args()
+    if not LAYOUTS.exists():
+        LAYOUTS.write_text("".join(json.dumps(asdict(network)) + "\n" for network in layouts()), encoding="utf-8")
+    pool, rows, scoring = read_pool(), Rows(SCORES, ["layout", "samples", "seed"]), scorer(options)
+    for job in share(jobs(len(pool)), options):
+        if astuple(job) not in rows.done():
+            network = with_classes(pool[job.layout], len(scoring.material.classes))
+            score = scoring(network, samples=job.samples, seed=derived_seed(job.seed, job.samples))
             parameters, macs = count([network])[0].tolist()
-            row = {"parameters": parameters, "macs": macs, "accuracy": score.accuracy, "seconds": score.seconds}
-            _keep({**asdict(job), **row})
+            cost = {"parameters": parameters, "macs": macs, "accuracy": score.accuracy, "seconds": score.seconds}
+            rows.keep({**asdict(job), **cost})
             print(job, f"{score.accuracy:.3f} {score.seconds:.0f} s", flush=True)
 
 
-def _pool() -> list[Architecture]:
-    """The layouts, drawn once."""
-    file = HERE / "layouts.jsonl"
-    with FileLock(HERE / "pool.lock"):
-        if not file.exists():
-            file.write_text("".join(json.dumps(asdict(network)) + "\n" for network in layouts()), encoding="utf-8")
-    return [Architecture.from_json(line) for line in file.read_text(encoding="utf-8").splitlines()]
-
-
-def _done() -> set[Job]:
-    with FileLock(HERE / "pool.lock"):
-        if not (HERE / "scores.csv").exists():
-            return set()
-        rows = pd.read_csv(HERE / "scores.csv")
-    return {Job(*map(int, row)) for row in rows[["layout", "samples", "seed"]].to_numpy()}
-
-
-def _keep(row: dict[str, object]) -> None:
-    file = HERE / "scores.csv"
-    with FileLock(HERE / "pool.lock"):
-        pd.DataFrame([row]).to_csv(file, mode="a", header=not file.exists(), index=False, float_format="%.5f")
+def read_pool() -> list[Architecture]:
+    """The layouts, by number."""
+    return [Architecture.from_json(line) for line in LAYOUTS.read_text(encoding="utf-8").splitlines()]
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 """Proposals that fit: TPE with rejection, TPE that is told of rejections, and TPE whose choices are moved to what fits.
 
-    python studies/proposing/run.py
+    python -m studies.proposing.run
 
-Searches of 100 trials on a made-up landscape: a random forest fitted to the pocket search's 100 scores (../pocket),
-plus the noise between seeds that was measured there. No network is trained, so what is compared is the proposing alone.
+Searches of 100 trials on a made-up landscape: a random forest fitted to the scores of the pool's 157 layouts with 2,048
+samples (../pool), plus the noise between seeds that was measured there. No network is trained, so what is compared is
+the proposing alone.
 Writes searches.csv (a row per search) beside this file.
 """
 
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import optuna
@@ -25,9 +27,10 @@ from nas.candidate import Candidate
 from nas.counting import count
 from nas.feasible import Feasible
 from nas.propose import DIRECTIONS, Asked, History, Proposal, Rules, Sampler, propose
-from nas.samplers import SAMPLERS, after_random_ones
+from nas.samplers import SAMPLERS, STARTUP_TRIALS
+from nas.score import SAMPLES
 from nas.space import Space
-from nas.store import Store
+from studies.replay.run import Pool, describe
 
 HERE = Path(__file__).parent
 PROPOSALS = 64
@@ -37,27 +40,17 @@ TRIALS, SEEDS = 100, range(20)
 TOLD = "rejection, told"
 """As the search proposes."""
 
-NOISE = 0.040
-"""Standard deviation between seeds on the pocket set."""
-
-
-def features(network: Architecture) -> list[float]:
-    """What the landscape depends on: MACs, parameters, depth, and what each block does."""
-    parameters, macs = count([network])[0].tolist()
-    strides = np.array([block.stride for block in network.blocks])
-    halvings = [np.cumsum(strides[:, axis] - 1).mean() for axis in (0, 1)]
-    dilated = np.mean([block.dilation for block in network.blocks])
-    plain = np.mean([block.residual == 1 for block in network.blocks])
-    widest = max(block.out for block in network.blocks)
-    return [macs, parameters, len(network.blocks), *halvings, dilated, plain, widest, network.blocks[-1].out]
+NOISE = 0.045
+"""Standard deviation between seeds of one layout of the pool with 2,048 samples."""
 
 
 def moved(feasible: Feasible) -> Sampler:
-    """TPE, whose choices are moved to the nearest ones that fit."""
+    """TPE, whose choices, the first random ones too, are moved to the nearest ones that fit."""
 
     def sampler(asked: Asked) -> Proposal | None:
         study = optuna.create_study(
-            directions=DIRECTIONS, sampler=TPESampler(n_startup_trials=0, multivariate=True, seed=asked.seed)
+            directions=DIRECTIONS,
+            sampler=TPESampler(n_startup_trials=STARTUP_TRIALS, multivariate=True, seed=asked.seed),
         )
         study.add_trials(asked.history.scored)
         for _ in range(PROPOSALS):
@@ -66,7 +59,7 @@ def moved(feasible: Feasible) -> Sampler:
                 return answer
         return None
 
-    return after_random_ones(sampler)
+    return sampler
 
 
 def searched(sampler: Sampler, rules: Rules, landscape: RandomForestRegressor, seed: int) -> dict[str, float]:
@@ -84,7 +77,7 @@ def searched(sampler: Sampler, rules: Rules, landscape: RandomForestRegressor, s
             proposal = propose(sampler, rules, history, seed=seed)
         else:
             proposal = Proposal(TABLE1, rules.space.encode(TABLE1))
-        truth = float(landscape.predict([features(proposal.architecture)])[0])
+        truth = float(landscape.predict([describe(proposal.architecture)])[0])
         seen[proposal.architecture] = truth
         waiting = Candidate.waiting(len(done), rules, proposal)
         waiting.set_user_attr("at 1", {"accuracy": truth + rng.normal(0, NOISE)})
@@ -109,13 +102,13 @@ def searched(sampler: Sampler, rules: Rules, landscape: RandomForestRegressor, s
 
 def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    known = Store.open("pocket").candidates
+    pool = Pool()
     landscape = RandomForestRegressor(300, min_samples_leaf=3, random_state=0, n_jobs=1)
-    landscape.fit([features(each.architecture) for each in known], [each.accuracy for each in known])
+    landscape.fit([describe(layout) for layout in pool.layouts], pool.scores[SAMPLES])
     rules, file = Rules(Space(), Limits(), "float16"), HERE / "searches.csv"
     feasible = Feasible(rules.space, rules.limits)
     feasible.allows(feasible.start, rules.space.max_blocks, feasible.budget)  # the tables, once for a search
-    rows = pd.read_csv(file).to_dict("records") if file.exists() else []
+    rows: list[Any] = pd.read_csv(file).to_dict("records") if file.exists() else []
     done = {(row["proposals by"], row["seed"]) for row in rows}
     tpe = SAMPLERS["tpe"]
     for seed in SEEDS:

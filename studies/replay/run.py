@@ -1,6 +1,6 @@
 """Which way of searching finds the best front at equal cost: searches replayed over the pool of trained layouts.
 
-    python studies/replay/run.py
+    python -m studies.replay.run
 
 No network is trained: a training of a layout with so many samples costs those samples and gives the score in
 ../pool/scores.csv. A search may choose among the pool's layouts alone, each once: what a sampler proposes stands for
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -33,9 +34,9 @@ from nas.propose import Asked, History, Proposal, Rules, by_chance, derived_seed
 from nas.rungs import Fate, fate
 from nas.samplers import SAMPLERS
 from nas.space import Space
+from studies.pool.run import SCORES, read_pool
 
 HERE = Path(__file__).parent
-POOL = HERE.parent / "pool"
 JUDGED = 8_192
 SEEDS = range(20)
 COSTS = (25_000, 50_000, 75_000, 100_000)
@@ -62,11 +63,10 @@ class Pool:
     """Layouts, their costs, and a score at each rung."""
 
     def __init__(self) -> None:
-        lines = (POOL / "layouts.jsonl").read_text(encoding="utf-8").splitlines()
-        scores = pd.read_csv(POOL / "scores.csv")
+        layouts, scores = read_pool(), pd.read_csv(SCORES)
         scores = scores[scores["seed"] == 0].pivot(index="layout", columns="samples", values="accuracy").dropna()
-        self.scores = scores.reset_index(drop=True)
-        self.layouts = [Architecture.from_json(lines[index]) for index in scores.index]
+        self.scores = {samples: column.to_numpy(float) for samples, column in scores.items()}
+        self.layouts = [layouts[index] for index in scores.index]
         self.macs = count(self.layouts)[:, 1]
         described = np.array([describe(layout) for layout in self.layouts])
         self._centre, self._spread = described.mean(axis=0), described.std(axis=0)
@@ -80,14 +80,17 @@ class Pool:
 
     def judged(self, chosen: list[int]) -> float:
         """Hypervolume by the trainings that no search has seen, as a share of the box."""
-        points = [(float(self.scores.loc[index, JUDGED]), float(self.macs[index])) for index in chosen]
+        points = [(float(self.scores[JUDGED][index]), float(self.macs[index])) for index in chosen]
         return hypervolume(points, reference=REFERENCE) / ((1 - REFERENCE[0]) * REFERENCE[1])
 
     def picked(self, chosen: list[int]) -> float:
-        """Judged accuracy of the dearest of a front (by MACs) below a limit, in the mean over limits; else chance."""
-        ends = [*self.macs[chosen], REFERENCE[1]]
-        reach = np.diff(np.minimum(ends, REFERENCE[1])) / REFERENCE[1]
-        return float(REFERENCE[0] + (self.scores.loc[chosen, JUDGED] - REFERENCE[0]) @ reach)
+        return picked(self.macs[chosen], self.scores[JUDGED][chosen])
+
+
+def picked(macs: np.ndarray, judged: np.ndarray) -> float:
+    """Judged accuracy of the dearest of a front (by MACs) below a limit, in the mean over limits; else chance."""
+    reach = np.diff(np.minimum([*macs, REFERENCE[1]], REFERENCE[1])) / REFERENCE[1]
+    return float(REFERENCE[0] + (judged - REFERENCE[0]) @ reach)
 
 
 def describe(layout: Architecture) -> list[float]:
@@ -133,7 +136,7 @@ def replay(pool: Pool, sampler: str, rungs: tuple[int, ...], seed: int) -> Itera
             if fate(candidate, candidates, reference=REFERENCE) is Fate.STOPS:
                 candidate.stopped = True
                 break
-            candidate.scores[samples] = float(pool.scores.loc[index, samples])
+            candidate.scores[samples] = float(pool.scores[samples][index])
             spent += samples
         candidates.append(candidate)
         finished = [each for each in candidates if not each.stopped]
@@ -229,7 +232,7 @@ def main() -> None:
     options = form.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     pool, file = Pool(), HERE / "replays.csv"
-    rows = pd.read_csv(file).to_dict("records") if file.exists() else []
+    rows: list[Any] = pd.read_csv(file).to_dict("records") if file.exists() else []
     done = {(row["sampler"], row["rungs"], row["seed"]) for row in rows}
     for sampler in options.samplers:
         for ladder in LADDERS:

@@ -1,6 +1,6 @@
 """What each part of the training brings, on the pocket set: trains every condition with three seeds, and compares.
 
-    python studies/training/run.py --data POCKET --mn mn04_as_mAP_432.pt --winner studies/pocket/export/pocket-54.json
+    python -m studies.training.run --data POCKET --mn mn04_as_mAP_432.pt --winner studies/pocket/export/pocket-54.json
 
 All conditions share one set of teachers. Every model is a stage of a run under runs/training-study, so the command may
 be stopped and given again. Writes students.csv (a row per trained student) and comparisons.md beside this file.

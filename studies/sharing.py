@@ -1,0 +1,68 @@
+"""What several studies do alike: trainings of the pocket set, shared out to processes that each add to one table."""
+
+import argparse
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+import torch
+from filelock import FileLock
+
+from nas.material import load_material
+from nas.score import TEACHERS, Scorer, ScoreSettings
+
+
+def form(description: str | None) -> argparse.ArgumentParser:
+    """The options of a study that trains."""
+    form = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    form.add_argument("--data", type=_resolved, required=True, help="the pocket set")
+    form.add_argument("--mn", type=_resolved, required=True, help="the teachers' checkpoint")
+    form.add_argument("--cache", type=_resolved, required=True, help="for log-mels and teachers")
+    form.add_argument("--shard", default="1/1", metavar="K/N", help="this process does the K-th of every N things")
+    return form
+
+
+def _resolved(path: str) -> Path:
+    return Path(path).resolve()
+
+
+T = TypeVar("T")
+
+
+def share(things: Iterable[T], options: argparse.Namespace) -> list[T]:
+    """Those of `--shard`."""
+    shard, shards = map(int, options.shard.split("/"))
+    return list(islice(things, shard - 1, None, shards))
+
+
+def scorer(options: argparse.Namespace) -> Scorer:
+    """A default search's, on one thread. The first process that asks fine-tunes the teachers, the others wait."""
+    material = load_material(options.data, seed=0, cache=options.cache, device=torch.device("cpu"))
+    teachers = replace(TEACHERS, mn=options.mn)
+    ensemble = material.ensemble(teachers, seed=0, folder=options.cache, on_step=lambda *_: None)
+    torch.set_num_threads(1)
+    return Scorer.from_ensemble(material, ensemble, ScoreSettings())
+
+
+class Rows:
+    """A CSV file of which some columns are the key of a row; many processes add to it."""
+
+    def __init__(self, file: Path, key: list[str]) -> None:
+        self.file, self.key = file, key
+        self._lock = FileLock(file.with_suffix(".lock"))
+
+    def read(self) -> pd.DataFrame:
+        with self._lock:
+            return pd.read_csv(self.file) if self.file.exists() else pd.DataFrame(columns=self.key)
+
+    def done(self) -> set[tuple[object, ...]]:
+        """The keys of all rows."""
+        return set(self.read()[self.key].itertuples(index=False, name=None))
+
+    def keep(self, row: dict[str, object]) -> None:
+        with self._lock:
+            new = not self.file.exists()
+            pd.DataFrame([row]).to_csv(self.file, mode="a", header=new, index=False, float_format="%.5f")
