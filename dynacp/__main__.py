@@ -3,6 +3,7 @@
     python -m dynacp train table1                                        the built-in scenes, in minutes
     python -m dynacp train ARCH --data TAU --mn mn10_as_mAP_471.pt --dymn dymn10_as.pt --device cuda
     python -m dynacp predict RUN recordings/ --device-id a
+    python -m dynacp export RUN --to onnx --waveform                     its students, for onnxruntime
 
 Training prints all its settings with their sources, may be stopped at any moment, and goes on with the same command.
 """
@@ -16,18 +17,29 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    track,
+)
 from rich.table import Table
 
+from budget.conventions import FOLDED
 from budget.ledger import ledger
+from budget.limits import Limits
 from budget.terminal import complain, console, hear_stops
 from dynacp.architecture import resolve
 from dynacp.data import DataError
 from dynacp.devices import training_device
 from dynacp.efficientat import CheckpointError
+from dynacp.export.command import DTYPES, ExportError, Form, Order
 from dynacp.files import written_whole
 from dynacp.pipeline import Pipeline
-from dynacp.plan import PRESETS, Plan, TrainingSettings, claim_run
+from dynacp.plan import PRESETS, Plan, TrainingSettings, claim_run, read_run
 from dynacp.predict import AudioError, Predictor, wavs
 from dynacp.report import Report
 from dynacp.run import GROUPS, make_in_turn, make_side_by_side, stages_of
@@ -37,7 +49,7 @@ from dynacp.stages import Stage, StageError, in_order
 from dynacp.teachers import FAMILIES
 
 BUILT_IN = "built-in"
-ERRORS = (AudioError, CheckpointError, DataError, SettingError, StageError)
+ERRORS = (AudioError, CheckpointError, DataError, ExportError, SettingError, StageError)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     commands = form.add_subparsers(dest="command", required=True)
     _add_train(commands.add_parser("train", help="teachers, base student and device students, resumable"))
     _add_predict(commands.add_parser("predict", help="class probabilities of wavs"))
+    _add_export(commands.add_parser("export", help="the students for a device's runtime, counted and compared again"))
     return form
 
 
@@ -82,12 +95,25 @@ def _add_predict(form: argparse.ArgumentParser) -> None:
     add("--csv", type=Path, metavar="FILE", help="write all probabilities there in place of a table")
 
 
+def _add_export(form: argparse.ArgumentParser) -> None:
+    add, limits = form.add_argument, Limits()
+    add("run", type=Path, metavar="RUN", help="a folder that `train` finished")
+    add("--to", choices=("onnx",), required=True, help="what to export to")
+    add("--dtype", choices=DTYPES, help="of the parameters (default: the run's)")
+    add("--waveform", action="store_true", help="hear one second of samples in place of log-mels")
+    add("--student", metavar="NAME", help="base, or a device's (default: all)")
+    add("--data", default=BUILT_IN, metavar="PATH", help="what the run was trained on (default: built-in scenes)")
+    add("--max-macs", type=int, default=limits.max_macs, metavar="N", help="(default: %(default)s)")
+    add("--max-bytes", type=int, default=limits.max_bytes, metavar="N", help="of parameters (default: %(default)s)")
+    add("--cache", type=Path, default=user_cache_path("dynacp"), metavar="DIR", help="for decoded audio")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 2 bad input or a stage that failed, 130 stopped by ^C."""
     options = parser().parse_args(arguments)
     out = console()
     try:
-        {"train": _train, "predict": _predict}[options.command](options, out)
+        {"train": _train, "predict": _predict, "export": _export}[options.command](options, out)
     except ERRORS as error:
         complain(error)
         return 2
@@ -235,6 +261,25 @@ def _predict(options: argparse.Namespace, console: Console) -> None:
         first, *others = row[2:].astype(float).nlargest(2).items()
         view.add_row(row["file"], str(first[0]), f"{first[1]:.3f}", *(f"{name} {share:.3f}" for name, share in others))
     console.print(view)
+
+
+def _export(options: argparse.Namespace, console: Console) -> None:
+    data = write_scenes(options.cache / "scenes") if options.data == BUILT_IN else Path(options.data)
+    try:
+        limits = Limits(options.max_bytes, options.max_macs)
+    except ValueError as error:
+        raise SettingError(str(error)) from None
+    form = Form(options.dtype or read_run(options.run)["settings"]["dtype"], options.waveform)
+    order = Order(options.run, form, limits, data, options.cache, options.student)
+    order.check()
+    for export in track(order.exports(), "exporting", len(order.students), console=console, transient=True):
+        account, apart = export.count.ledger, export.count.front_end_bytes
+        console.print(
+            f"{export.file}: {account.parameters:,} parameters, {account.bytes:,} bytes, {account.macs:,} MACs "
+            f"({FOLDED.name}): {export.verdict}. {export.parity}."
+            + (f" The front end's constants, not counted: {apart:,} bytes." if apart else ""),
+            soft_wrap=True,
+        )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ frequency of 21,361 Hz. The bank, logarithm and normalisation are those of CP-JK
 
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,9 @@ CPU_CLIPS_AT_ONCE = 4
 
 BAND_GROUPS = 8
 """A band weighs few bins, so the bank is multiplied as this many groups of bands, each over its own bins only."""
+
+GroupedBank: TypeAlias = tuple[tuple[int, int, Tensor], ...]
+"""A mel bank as groups of bands: (first bin, last bin + 1, weights over these bins)."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +100,7 @@ def mel_bank(settings: FrontEnd, f_min: int, f_max: int) -> Tensor:
 
 
 @lru_cache(maxsize=8)  # evaluation asks for one bank again and again; a draw in training builds its own in 2 ms
-def _grouped_bank(
-    settings: FrontEnd, f_min: int, f_max: int, device: torch.device
-) -> tuple[tuple[int, int, Tensor], ...]:
-    """The mel bank as groups of bands: (first bin, last bin + 1, weights over these bins)."""
+def grouped_bank(settings: FrontEnd, f_min: int, f_max: int, device: torch.device) -> GroupedBank:
     groups = []
     for bands in mel_bank(settings, f_min, f_max).tensor_split(BAND_GROUPS):
         bins = bands.any(dim=0).nonzero().flatten().tolist() or [0]
@@ -144,12 +145,13 @@ class LogMel(nn.Module):
                 "add the batch dimension, or scale integers."
             )
         self.settings.frames(waves.shape[1])
-        bank = _grouped_bank(self.settings, *self.settings.edges(generator), waves.device)
+        bank = grouped_bank(self.settings, *self.settings.edges(generator), waves.device)
         clips = CPU_CLIPS_AT_ONCE if waves.device.type == "cpu" else len(waves)
         with torch.autocast(waves.device.type, enabled=False):
-            return torch.cat([self._log_mel(part, bank) for part in waves.float().split(clips)])
+            return torch.cat([self.log_mel(part, bank) for part in waves.float().split(clips)])
 
-    def _log_mel(self, waves: Tensor, bank: tuple[tuple[int, int, Tensor], ...]) -> Tensor:
+    def log_mel(self, waves: Tensor, bank: GroupedBank) -> Tensor:
+        """Of float32 waves, through a bank that is given: operations on tensors alone, which can be exported."""
         settings = self.settings
         if settings.pre_emphasis:
             waves = waves[:, 1:] - settings.pre_emphasis * waves[:, :-1]

@@ -138,11 +138,21 @@ def in_order(stages: list[Stage]) -> list[Stage]:
 
 def read_artifact(path: Path) -> dict[str, Any]:
     """What the stage with this path stored, whoever made it and however. Raises `StageError` unless it is whole."""
+    return _loaded(_whole(path)[0])
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings that the stage with this path was made with, as plain JSON. Raises `StageError` as well."""
+    return _whole(path)[1]["settings"]
+
+
+def _whole(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """A stage's artifact and record."""
     file, record = beside(path, ".pt"), _record(beside(path, ".json"))
     content = _content(file)
     if record is None or content is None or _digest(content) != record["checksum"]:
         raise StageError(f"{file} is not there, not finished or damaged; run the training again, which mends it.")
-    return _loaded(content)
+    return content, record
 
 
 def beside(path: Path, ending: str) -> Path:

@@ -1,0 +1,118 @@
+"""An independent count: parameters, bytes and MACs read off an exported ONNX graph, by its own weights and shapes.
+
+Nothing is taken from the description that the graph was exported from. What stands before the first convolution is the
+audio front end; its constants are counted apart, as the challenge does not count them.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+from onnx.numpy_helper import to_array
+
+from budget.conventions import UnknownLayerError
+from budget.ledger import Ledger, Row
+
+FREE_OPERATORS = {
+    "Add", "AveragePool", "Cast", "Clip", "Flatten", "GlobalAveragePool", "MaxPool", "ReduceMean", "Relu", "Reshape",
+}  # fmt: skip
+"""What the challenge charges nothing for."""
+
+
+@dataclass(frozen=True)
+class GraphCount:
+    """What a graph holds: the network's ledger, and the bytes of what is no parameter."""
+
+    ledger: Ledger
+    statistics_bytes: int
+    """Running means and variances of batch norms that were not folded."""
+    front_end_bytes: int
+
+
+def count_graph(model: ModelProto) -> GraphCount:
+    """Count one clip through the graph, by the challenge's rule (`budget.conventions.DCASE`).
+
+    Raises `UnknownLayerError` for an operator that it has no rule for: a count that skips it would be wrong in silence.
+    """
+    inferred = _for_one_clip(model)
+    weights = {tensor.name: tensor for tensor in inferred.graph.initializer}
+    shapes = {value.name: _shape(value) for value in (*inferred.graph.value_info, *inferred.graph.output)}
+    front_end, network = _divided(inferred.graph)
+    rows, statistics = list[Row](), 0
+    for node in network:
+        own = [weights[name] for name in node.input if name in weights]
+        if node.op_type == "Conv":
+            parameters = sum(map(_elements, own))
+            macs = parameters * math.prod(shapes[node.output[0]][1:])
+        elif node.op_type == "BatchNormalization":
+            own, running = own[:2], own[2:]
+            parameters = macs = sum(map(_elements, own))
+            statistics += sum(map(_bytes, running))
+        elif node.op_type in FREE_OPERATORS:
+            continue
+        else:
+            raise UnknownLayerError(
+                f"the graph's node {node.name!r} is a {node.op_type}, which this count has no rule for; it knows Conv, "
+                f"BatchNormalization, and at no cost {', '.join(sorted(FREE_OPERATORS))}."
+            )
+        name = own[0].name.removesuffix(".weight")
+        rows.append(Row(name, node.op_type, shapes[node.output[0]], parameters, macs, sum(map(_bytes, own))))
+    dtypes = {TensorProto.DataType.Name(weights[node.input[1]].data_type).lower() for node in network if _is_conv(node)}
+    used_before = {name for node in front_end for name in node.input if name in weights}
+    return GraphCount(
+        Ledger(tuple(rows), "dcase", ", ".join({"float": "float32"}.get(each, each) for each in sorted(dtypes))),
+        statistics_bytes=statistics,
+        front_end_bytes=sum(_bytes(weights[name]) for name in used_before),
+    )
+
+
+def _for_one_clip(model: ModelProto) -> ModelProto:
+    """The same graph with a batch of one, and the shape of every value known."""
+    single = ModelProto()
+    single.CopyFrom(model)
+    for value in single.graph.input:
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    del single.graph.value_info[:]  # the exporter's, which name the batch
+    for value in single.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    return onnx.shape_inference.infer_shapes(single, strict_mode=True, data_prop=True)
+
+
+def _divided(graph: GraphProto) -> tuple[list[NodeProto], list[NodeProto]]:
+    """The nodes that the first convolution's input is computed by, and the others."""
+    makers = {output: node for node in graph.node for output in node.output}
+    first = next((node for node in graph.node if _is_conv(node)), None)
+    if first is None:
+        raise UnknownLayerError("the graph holds no convolution, so it is no network of this family.")
+    before = {id(node) for node in _upstream([first.input[0]], makers)}
+    return (
+        [node for node in graph.node if id(node) in before],
+        [node for node in graph.node if id(node) not in before],
+    )
+
+
+def _upstream(names: Iterable[str], makers: dict[str, NodeProto]) -> Iterator[NodeProto]:
+    for name in names:
+        if name in makers:
+            yield makers[name]
+            yield from _upstream(makers[name].input, makers)
+
+
+def _is_conv(node: NodeProto) -> bool:
+    return node.op_type == "Conv"
+
+
+def _shape(value: onnx.ValueInfoProto) -> tuple[int, int, int]:
+    """(channels, frequency, time), with 1 for axes that are not there."""
+    channels, frequency, time, *_ = [*(dim.dim_value for dim in value.type.tensor_type.shape.dim), 1, 1, 1][1:]
+    return channels, frequency, time
+
+
+def _elements(tensor: TensorProto) -> int:
+    return math.prod(tensor.dims)
+
+
+def _bytes(tensor: TensorProto) -> int:
+    return int(to_array(tensor).nbytes)
