@@ -36,6 +36,7 @@ from dynacp.architecture import resolve
 from dynacp.data import DataError
 from dynacp.devices import training_device
 from dynacp.efficientat import CheckpointError
+from dynacp.export.card import write_card
 from dynacp.export.command import DTYPES, ExportError, Form, Order
 from dynacp.files import written_whole
 from dynacp.pipeline import Pipeline
@@ -272,7 +273,8 @@ def _export(options: argparse.Namespace, console: Console) -> None:
     form = Form(options.dtype or read_run(options.run)["settings"]["dtype"], options.waveform)
     order = Order(options.run, form, limits, data, options.cache, options.student)
     order.check()
-    for export in track(order.exports(), "exporting", len(order.students), console=console, transient=True):
+    quiet = not console.is_terminal
+    for export in track(order.exports(), "exporting", len(order.students), console=console, disable=quiet):
         account, apart = export.count.ledger, export.count.front_end_bytes
         console.print(
             f"{export.file}: {account.parameters:,} parameters, {account.bytes:,} bytes, {account.macs:,} MACs "
@@ -280,6 +282,7 @@ def _export(options: argparse.Namespace, console: Console) -> None:
             + (f" The front end's constants, not counted: {apart:,} bytes." if apart else ""),
             soft_wrap=True,
         )
+    console.print(str(write_card(options.run, order.folder, waveform=form.waveform)), soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,10 @@ RATE = 44_100
 CLASSES = ("crackle", "hum", "whistle")
 TRAINING_DEVICES, TEST_DEVICES = ("a", "b", "s1"), ("a", "b", "s1", "s4")
 TRAINING_CLIPS, TEST_CLIPS = 48, 24
+SHORT = (
+    "teachers.epochs=1", "teachers.batch=16", "device_teachers.epochs=1", "device_teachers.batch=8",
+    "base.epochs=1", "base.batch=16", "devices.epochs=1", "devices.batch=8",
+)  # fmt: skip
 
 
 def write_tiny(root: Path, *, seed: int = 0) -> Path:
@@ -43,6 +47,15 @@ def search_options(data: Path, study: str, trials: object, /, **more: object) ->
     settings = {"data": data, "cache": data.parent / "cache", "study": study, "trials": trials}
     settings |= {"samples": 32, "teacher_epochs": 1, "device": "cpu", **more}
     return [text for name, value in settings.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+
+
+def train_options(data: Path, run: Path, *more: str, short: tuple[str, ...] = SHORT) -> list[str]:
+    """Arguments of a short `python -m dynacp`, to train; decoded audio is kept beside the data, for all tests."""
+    cache = str(data.parent / "cache")
+    return [
+        "train", "table1", "--data", str(data), "--out", str(run), "--cache", cache, "--device", "cpu",
+        "--preset", "quick", *more, "--set", *short,
+    ]  # fmt: skip
 
 
 def write_rows(file: Path, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

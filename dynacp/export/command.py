@@ -115,6 +115,10 @@ class Order:
             return waves(clips, self.front_end.sample_rate, self.cache).astype(np.float32) / WAVE_SCALE
         return log_mels(clips, self.front_end, self.cache)[:, None].astype(np.float32)
 
+    @property
+    def folder(self) -> Path:
+        return self.run / "exports" / str(self.form)
+
     def check(self) -> None:
         """Raise now for what is known to fail: `StageError`, `DataError`, `ExportError`."""
         architecture = Student.load(self.run, self.students[0]).network.architecture
@@ -133,9 +137,8 @@ class Order:
         parity = self._parity(student, model)
         if self.form.dtype == "float32" and parity.equal_decisions < 1:
             raise ExportError(f"{name}: the exported graph decides otherwise than the student: {parity}.")
-        folder = self.run / "exports" / str(self.form)
-        folder.mkdir(parents=True, exist_ok=True)
-        export = Export(name, folder / f"{name}.onnx", count, verdict, parity)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        export = Export(name, self.folder / f"{name}.onnx", count, verdict, parity)
         describe(model, student, count.ledger)
         with written_whole(export.file) as partial:
             onnx.save(model, partial)

@@ -36,7 +36,15 @@ def onnx_graph(student: Student, dtype: str, *, waveform: bool) -> onnx.ModelPro
             dynamic_shapes={"heard": {0: torch.export.Dim("batch")}},
         )
     assert program is not None
-    return program.model_proto
+    return _bare(program.model_proto)
+
+
+def _bare(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Without the exporter's notes on where in the program each node comes from, which take more than the weights."""
+    for each in (model.graph, *model.graph.node, *model.graph.initializer, *model.graph.value_info):
+        each.ClearField("metadata_props")
+        each.ClearField("doc_string")
+    return model
 
 
 def describe(model: onnx.ModelProto, student: Student, ledger: Ledger) -> None:

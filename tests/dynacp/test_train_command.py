@@ -15,45 +15,15 @@ import pandas as pd
 import pytest
 import soundfile as sf
 import tiny
+from tiny import SHORT
+from tiny import train_options as train
 
 from dynacp.__main__ import main
 from dynacp.stages import read_artifact
 
 STUDENTS = ("base", *tiny.TRAINING_DEVICES)
-SHORT = (
-    "teachers.epochs=1", "teachers.batch=16", "device_teachers.epochs=1", "device_teachers.batch=8",
-    "base.epochs=1", "base.batch=16", "devices.epochs=1", "devices.batch=8",
-)  # fmt: skip
 KILLS = int(os.environ.get("DYNACP_KILLS", "4"))
 """How often the training is killed before it may finish; DYNACP_KILLS=20 is the full soak."""
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.write_tiny(tmp_path_factory.mktemp("tiny") / "data")
-
-
-def train(data: Path, run: Path, *more: str, short: tuple[str, ...] = SHORT) -> list[str]:
-    """The command's arguments; decoded audio is kept beside the data, for all tests."""
-    cache = str(data.parent / "cache")
-    return [
-        "train", "table1", "--data", str(data), "--out", str(run), "--cache", cache, "--device", "cpu",
-        "--preset", "quick", *more, "--set", *short,
-    ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def calm(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run that nothing disturbed."""
-    run = tmp_path_factory.mktemp("runs") / "calm"
-    assert main(train(data, run)) == 0
-    return run
-
-
-@pytest.fixture
-def copy(calm: Path, tmp_path: Path) -> Path:
-    """The finished run, to be changed."""
-    return shutil.copytree(calm, tmp_path / "run")
 
 
 def checksums(run: Path) -> dict[str, str]:
