@@ -97,11 +97,13 @@ class OnnxFiles:
     def write_card(self) -> Path:
         """README.md, of all files in the folder."""
         facts = [json.loads(file.read_text(encoding="utf-8")) for file in self.folder.glob("*.json")]
-        front_end = self.trained.front_end
-        shape = (front_end.sample_rate,) if self.form.waveform else (1, *self._input)
-        heard = "one second of samples in [-1, 1]" if self.form.waveform else "as the metadata's front_end makes it"
+        facts.sort(key=lambda each: (each["student"] != BASE, each["student"]))
+        waveform, architecture = self.form.waveform, self.trained.student(BASE).network.architecture
         usage = USAGE.format(
-            student=facts[0]["student"], shape=(1, *shape), input=INPUT[self.form.waveform], heard=heard
+            student=facts[0]["student"],
+            input=INPUT[waveform],
+            shape=(1, self.trained.front_end.sample_rate) if waveform else (1, 1, *architecture.input),
+            heard="one second of samples in [-1, 1]" if waveform else "as the metadata's front_end makes it",
         )
         file = self.folder / "README.md"
         with written_whole(file) as partial:

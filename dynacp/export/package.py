@@ -100,8 +100,8 @@ from {package} import {module}
 logits, classes = {module}.predict(["clip.wav"], ["a"])
 ```
 
-Clips may have any sample rate and several channels, but last one second: other lengths are an error. Devices that have no
-student are predicted by the base. Computed in {dtype}, on a GPU with `use_cuda=True` where there is one.
+Clips may have any sample rate and several channels, but last one second: other lengths are an error. Devices that have
+no student are predicted by the base. Computed in {dtype}, on a GPU with `use_cuda=True` where there is one.
 """
 
 
