@@ -15,6 +15,7 @@ from budget.conventions import FOLDED
 from budget.graph import GraphCount, count_graph
 from budget.ledger import Ledger, ledger
 from budget.limits import Verdict
+from dynacp.corpus import BASE
 from dynacp.export.card import card
 from dynacp.export.network import Exported
 from dynacp.export.onnx_form import INPUT, describe, onnx_graph, run_onnx
