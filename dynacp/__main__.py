@@ -4,6 +4,7 @@
     python -m dynacp train ARCH --data TAU --mn mn10_as_mAP_471.pt --dymn dymn10_as.pt --device cuda
     python -m dynacp predict RUN recordings/ --device-id a
     python -m dynacp export RUN --to onnx --waveform                     its students, for onnxruntime
+    python -m dynacp export RUN --to dcase --name Team_Lab               all of them, for the challenge
 
 Training prints all its settings with their sources, may be stopped at any moment, and goes on with the same command.
 """
@@ -36,16 +37,19 @@ from dynacp.architecture import resolve
 from dynacp.data import DataError
 from dynacp.devices import training_device
 from dynacp.efficientat import CheckpointError
-from dynacp.export.card import write_card
-from dynacp.export.command import DTYPES, ExportError, Form, Order
+from dynacp.export.onnx_files import Form, OnnxFiles
+from dynacp.export.package import write_package
+from dynacp.export.trained import DTYPES, ExportError, Trained
 from dynacp.files import written_whole
+from dynacp.overrides import changed, settings_table
 from dynacp.pipeline import Pipeline
-from dynacp.plan import PRESETS, Plan, TrainingSettings, claim_run, read_run
-from dynacp.predict import AudioError, Predictor, wavs
+from dynacp.plan import PRESETS, Plan, TrainingSettings, claim_run
+from dynacp.predict import Predictor, wavs
+from dynacp.recording import AudioError
 from dynacp.report import Report
 from dynacp.run import GROUPS, make_in_turn, make_side_by_side, stages_of
 from dynacp.scenes import write_scenes
-from dynacp.settings import SettingError, changed, settings_table
+from dynacp.settings import SettingError
 from dynacp.stages import Stage, StageError, in_order
 from dynacp.teachers import FAMILIES
 
@@ -99,10 +103,12 @@ def _add_predict(form: argparse.ArgumentParser) -> None:
 def _add_export(form: argparse.ArgumentParser) -> None:
     add, limits = form.add_argument, Limits()
     add("run", type=Path, metavar="RUN", help="a folder that `train` finished")
-    add("--to", choices=("onnx",), required=True, help="what to export to")
+    add("--to", choices=("onnx", "dcase"), required=True, help="onnx: a graph each; dcase: a package to submit")
     add("--dtype", choices=DTYPES, help="of the parameters (default: the run's)")
     add("--waveform", action="store_true", help="hear one second of samples in place of log-mels")
     add("--student", metavar="NAME", help="base, or a device's (default: all)")
+    add("--name", metavar="NAME", help="of the submission, such as Team_Lab (dcase)")
+    add("--index", type=int, default=1, metavar="K", help="of the submission's systems (dcase; default: 1)")
     add("--data", default=BUILT_IN, metavar="PATH", help="what the run was trained on (default: built-in scenes)")
     add("--max-macs", type=int, default=limits.max_macs, metavar="N", help="(default: %(default)s)")
     add("--max-bytes", type=int, default=limits.max_bytes, metavar="N", help="of parameters (default: %(default)s)")
@@ -270,11 +276,16 @@ def _export(options: argparse.Namespace, console: Console) -> None:
         limits = Limits(options.max_bytes, options.max_macs)
     except ValueError as error:
         raise SettingError(str(error)) from None
-    form = Form(options.dtype or read_run(options.run)["settings"]["dtype"], options.waveform)
-    order = Order(options.run, form, limits, data, options.cache, options.student)
-    order.check()
+    {"onnx": _to_onnx, "dcase": _to_dcase}[options.to](
+        Trained(options.run, data, options.cache, limits), options, console
+    )
+
+
+def _to_onnx(trained: Trained, options: argparse.Namespace, console: Console) -> None:
+    students = trained.students(options.student)
+    files = OnnxFiles(trained, Form(options.dtype or trained.dtype, options.waveform))
     quiet = not console.is_terminal
-    for export in track(order.exports(), "exporting", len(order.students), console=console, disable=quiet):
+    for export in track(files.exports(students), "exporting", len(students), console=console, disable=quiet):
         account, apart = export.count.ledger, export.count.front_end_bytes
         console.print(
             f"{export.file}: {account.parameters:,} parameters, {account.bytes:,} bytes, {account.macs:,} MACs "
@@ -282,7 +293,18 @@ def _export(options: argparse.Namespace, console: Console) -> None:
             + (f" The front end's constants, not counted: {apart:,} bytes." if apart else ""),
             soft_wrap=True,
         )
-    console.print(str(write_card(options.run, order.folder, waveform=form.waveform)), soft_wrap=True)
+    console.print(str(files.write_card()), soft_wrap=True)
+
+
+def _to_dcase(trained: Trained, options: argparse.Namespace, console: Console) -> None:
+    if given := [name for name in ("dtype", "waveform", "student") if getattr(options, name)]:
+        raise SettingError(f"`--{given[0]}` does not go with `--to dcase`, which takes all students as they are.")
+    if not options.name:
+        raise SettingError("`--to dcase` needs `--name`, such as Team_Lab.")
+    packaged = write_package(trained, trained.students(), options.name, options.index)
+    for name, parity in packaged.parity.items():
+        console.print(f"{name}: {parity}.", soft_wrap=True)
+    console.print(f"Next: pip install {packaged.folder}", soft_wrap=True)
 
 
 if __name__ == "__main__":

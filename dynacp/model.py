@@ -8,7 +8,6 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from dynacp.architecture import IDENTITY, POOLED, STEM_STRIDE, Architecture, Block
-from dynacp.depthwise import convolve
 
 
 def _activation(name: str) -> nn.Module:
@@ -51,7 +50,7 @@ class DPCPBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[batch, channels_in, frequency, time] -> [batch, out, frequency / stride, time / stride]."""
         expanded = self.activation(self.expand_norm(self.expand(x)))
-        branch = convolve(self.depthwise, expanded)
+        branch = self.depthwise(expanded)
         if self.pool is None:
             merged = self.depthwise_norm(branch)
         elif self.norm_after_sum:

@@ -6,21 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import soundfile as sf
 import torch
-from torchaudio.functional import resample
 
 from dynacp.architecture import Architecture
 from dynacp.corpus import BASE
 from dynacp.features import FrontEnd, LogMel
 from dynacp.model import DynaCP
 from dynacp.plan import read_run
+from dynacp.recording import AudioError, read_recording
 from dynacp.stages import read_artifact
 from dynacp.train import PREDICTED_AT_ONCE
-
-
-class AudioError(ValueError):
-    """A file that no prediction can be made for; names it and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -76,18 +71,12 @@ class Predictor:
 
     def _seconds(self, file: Path, rate: int) -> np.ndarray:
         """The whole seconds of a file, float32 [count, rate]: mixed to mono and resampled where needed."""
-        try:
-            sound, own_rate = sf.read(file, dtype="float32", always_2d=True)
-        except (sf.LibsndfileError, OSError) as error:
-            raise AudioError(f"{file} cannot be read as audio ({error}); give wav, flac or ogg files.") from None
-        wave = sound.mean(axis=1)
-        if not np.isfinite(wave).all():
-            raise AudioError(f"{file} holds samples that are not finite; record or convert it anew.")
-        if sound.shape[1] > 1:
-            self._note(f"{file.name}: {sound.shape[1]} channels, mixed to one")
-        if own_rate != rate:
-            self._note(f"{file.name}: {own_rate} Hz, resampled to {rate} Hz")
-            wave = resample(torch.from_numpy(wave), own_rate, rate).numpy()
+        recording = read_recording(file, rate)
+        wave = recording.samples
+        if recording.channels > 1:
+            self._note(f"{file.name}: {recording.channels} channels, mixed to one")
+        if recording.own_rate != rate:
+            self._note(f"{file.name}: {recording.own_rate} Hz, resampled to {rate} Hz")
         count = len(wave) // rate
         if not count:
             raise AudioError(f"{file} lasts {len(wave) / rate:.2f} s, but a student hears one second; give more.")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dynacp.augment import freq_mixstyle, mask_frequency, mask_time, mixup, roll_frames
+from dynacp.depthwise import fast_gradients
 from dynacp.memory import keep_freed_memory
 from dynacp.settings import require, sourced
 
@@ -141,26 +142,27 @@ def train(
         optimizer, recipe.peak_rate, total_steps=recipe.steps, pct_start=warm_up, cycle_momentum=False
     )
     order, epochs, value = torch.empty(0, dtype=torch.int64), 0, math.nan
-    for _ in range(recipe.steps):
-        while len(order) < recipe.batch:
-            if epochs:
-                after_epoch()
-            epochs += 1
-            order = torch.cat([order, torch.randperm(len(features), generator=generator)])
-        clips, order = order[: recipe.batch], order[recipe.batch :]
-        mixed_targets = tuple(target[clips.to(device)] for target in targets)
-        batch, mixed_targets = recipe.augmentation(features.batch(clips, generator), mixed_targets, generator)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type != "cpu"):
-            output = model(batch.contiguous(memory_format=torch.channels_last))
-        batch_loss = loss(_logits(output), *mixed_targets)
-        value = batch_loss.item()
-        if not math.isfinite(value):
-            break
-        optimizer.zero_grad()
-        batch_loss.backward()
-        optimizer.step()
-        schedule.step()
-        after_step()
+    with fast_gradients(model):
+        for _ in range(recipe.steps):
+            while len(order) < recipe.batch:
+                if epochs:
+                    after_epoch()
+                epochs += 1
+                order = torch.cat([order, torch.randperm(len(features), generator=generator)])
+            clips, order = order[: recipe.batch], order[recipe.batch :]
+            mixed_targets = tuple(target[clips.to(device)] for target in targets)
+            batch, mixed_targets = recipe.augmentation(features.batch(clips, generator), mixed_targets, generator)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type != "cpu"):
+                output = model(batch.contiguous(memory_format=torch.channels_last))
+            batch_loss = loss(_logits(output), *mixed_targets)
+            value = batch_loss.item()
+            if not math.isfinite(value):
+                break
+            optimizer.zero_grad()
+            batch_loss.backward()
+            optimizer.step()
+            schedule.step()
+            after_step()
     return value
 
 

@@ -1,43 +1,45 @@
-"""The model card beside exported files, with the sections that the Hugging Face hub expects."""
+"""The model card of an export, with the sections that the Hugging Face hub expects."""
 
-import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
-from dynacp.files import written_whole
-from dynacp.plan import read_run
-from dynacp.predict import Student
+from budget.conventions import Convention
+from dynacp.corpus import BASE
+from dynacp.export.trained import Trained
 
 TEMPLATE = Path(__file__).with_name("card.md")
 
 
-def write_card(run: Path, folder: Path, *, waveform: bool) -> Path:
-    """Of all files in a folder of exports."""
-    exported: list[dict[str, Any]] = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*.json")]
-    exported.sort(key=lambda each: (each["student"] != "base", each["student"]))
-    student, settings = Student.load(run, exported[0]["student"]), read_run(run)["settings"]
-    architecture = student.network.architecture
+def card(
+    trained: Trained,
+    students: Sequence[Mapping[str, Any]],
+    *,
+    form: str,
+    library: str,
+    usage: str,
+    convention: Convention,
+) -> str:
+    """Markdown. Each of `students` is what was counted and compared of one: see `OnnxFiles` and `write_package`."""
+    network = trained.student(BASE).network
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        run=run,
-        form=folder.name,
-        students=exported,
-        waveform=waveform,
-        classes=student.classes,
-        front_end=settings["front_end"],
-        input=architecture.input,
-        layers=architecture.table(),
-        seed=settings["seed"],
-        run_dtype=settings["dtype"],
-        evaluation=_evaluation(run),
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        run=trained.run,
+        form=form,
+        library=library,
+        usage=usage.strip(),
+        students=students,
+        classes=trained.student(BASE).classes,
+        sample_rate=trained.front_end.sample_rate,
+        layers=network.architecture.table(),
+        seed=trained.settings["seed"],
+        run_dtype=trained.dtype,
+        evaluation=_evaluation(trained.run),
+        counted=f"Convention `{convention.name}`: {convention.summary}.",
     )
-    card = folder / "README.md"
-    with written_whole(card) as partial:
-        partial.write_text(text, encoding="utf-8")
-    return card
 
 
 def _evaluation(run: Path) -> str:

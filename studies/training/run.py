@@ -21,11 +21,11 @@ from torch import Tensor
 from dynacp.architecture import TABLE1, Architecture, resolve
 from dynacp.corpus import GENERAL
 from dynacp.evaluate import OVERALL, Bootstrap
+from dynacp.overrides import changed
 from dynacp.pipeline import Pipeline
 from dynacp.plan import PRESETS, Plan, Schedule, TrainingSettings
 from dynacp.report import Report
 from dynacp.run import GROUPS, make_in_turn, stages_of
-from dynacp.settings import changed
 from dynacp.stages import Stage, in_order
 from dynacp.teachers import MEMBERS
 from dynacp.tested import SPECIFIC, tested_students

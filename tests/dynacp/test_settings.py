@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from dynacp.overrides import changed, settings_table
 from dynacp.plan import PRESETS, TrainingSettings
-from dynacp.settings import SettingError, changed, named, settings_table, sourced
+from dynacp.settings import SettingError, named, sourced
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 The short form runs with the tests. The full one, here with 50 kills and 3 workers on either database:
 
-    NAS_KILLS=50 NAS_WORKERS=3 NAS_TRIALS=400 pytest -n 0 -s --timeout 7200 tests/nas/test_soak.py -k killed
+    NAS_KILLS=50 NAS_WORKERS=3 NAS_TRIALS=400 pytest -n 0 -s tests/nas/test_soak.py -k killed
 """
 
 import os
@@ -97,7 +97,7 @@ def finished(url: str) -> bool:
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(900 + 60 * KILLS)
 def test_workers_that_are_killed_again_and_again_train_what_an_undisturbed_search_does(
     database: str,
     tiny: Path,

@@ -1,0 +1,47 @@
+"""Settings as a user sees them: changed by name, shown as a table."""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.table import Table
+from yaml import YAMLError
+
+from dynacp.settings import SettingError, named
+
+Settings = TypeVar("Settings")
+
+
+def changed(settings: Settings, assignments: Sequence[str]) -> Settings:
+    """The settings with `name.of.setting=value` assigned, each value checked against the field's type.
+
+    Raises `SettingError` that names what is wrong, and the names there are.
+    """
+    known = [name for name, _, _ in named(settings)]
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if name not in known:
+            raise SettingError(f"`--set {assignment}`: no setting is named {name!r}; there are {', '.join(known)}.")
+        if not (equals and value):
+            raise SettingError(f"`--set {assignment}`: give a value, as in {name}=VALUE.")
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(settings), OmegaConf.from_dotlist(list(assignments)))
+        return OmegaConf.to_object(merged)  # type: ignore[return-value]
+    except (OmegaConfBaseException, YAMLError, ValueError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise SettingError(f"`--set {' '.join(assignments)}`: {reason}.") from None
+
+
+def settings_table(settings: Settings, preset: Settings, title: str) -> Table:
+    """Every setting, its value, and where that comes from: the default's source, the preset, or the user."""
+    view = Table(title=title, title_justify="left")
+    for name in ("setting", "value", "source"):
+        view.add_column(name)
+    default = {name: value for name, value, _ in named(type(settings)())}
+    expected = {name: value for name, value, _ in named(preset)}
+    rows = list(named(settings))
+    for (name, value, source), (following, _, _) in zip(rows, [*rows[1:], rows[-1]], strict=True):
+        origin = source if value == default[name] else "preset" if value == expected[name] else "given"
+        view.add_row(name, str(value), origin, end_section=name.rpartition(".")[0] != following.rpartition(".")[0])
+    return view
