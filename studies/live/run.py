@@ -32,7 +32,7 @@ from studies.sharing import Rows, form, scorer, share
 
 HERE, RUNS = Path(__file__).resolve().parent, Path("runs/live")
 COST, JUDGED = 100_000, 8_192
-SAMPLERS_COMPARED, SEEDS = ("tpe", "random"), range(4)
+SAMPLERS_COMPARED, SEEDS = ("tpe", "random"), range(3)
 JUDGE_SEED = derived_seed(2026, JUDGED)
 FRAME, LIMITS = with_classes(TABLE1, 10), Limits()
 
