@@ -18,6 +18,7 @@ benchmarks: .venv/ready  ## the figures that the README and benchmarks/ quote
 	$(BIN)/python -m benchmarks.counting
 	$(BIN)/python -m benchmarks.census
 	$(BIN)/python -m benchmarks.step
+	$(BIN)/python -m benchmarks.inference
 	$(BIN)/python -m benchmarks.trial
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.workers

@@ -8,7 +8,7 @@ no search used. Searches are kept under runs/live, so the command may be stopped
 row per layout that a search found), and searches.md from it.
 """
 
-import os
+from contextlib import chdir
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -51,11 +51,11 @@ def main() -> None:
     options = form(__doc__).parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     scoring = scorer(options)
-    RUNS.mkdir(parents=True, exist_ok=True)
-    os.chdir(RUNS)
     rows = Rows(HERE / "fronts.csv", ["sampler", "seed", "candidate"])
-    for seed, sampler in share(product(SEEDS, SAMPLERS_COMPARED), options):
-        judge(Search(sampler, seed), scoring, rows)
+    RUNS.mkdir(parents=True, exist_ok=True)
+    with chdir(RUNS):  # studies/ is there
+        for seed, sampler in share(product(SEEDS, SAMPLERS_COMPARED), options):
+            judge(Search(sampler, seed), scoring, rows)
     text = compared(rows.read()).to_markdown(index=False)
     (HERE / "searches.md").write_text(text + "\n", encoding="utf-8")
     print(text)
