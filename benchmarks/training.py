@@ -8,8 +8,8 @@ the mel spectrogram (torchaudio's, with a hop that gives 89 frames). Ours takes 
 memory-mapped array (on a GPU: from its memory), rolls them, perturbs the mel bank's edges and computes the log-mels.
 The time to fill that array is shown as well: a run pays it once, not once an epoch.
 
-Notes, of two CPU cores. Ours is 1.3 times as fast (152 against 116 samples/s on the pocket set), and could be at most
-1.5 times: the student's own forward and backward pass are 68 % of the plain loop, and nothing about the data changes
+Notes, of two CPU cores. Ours is 1.4 times as fast (202 against 144 samples/s on the pocket set), and could be at most
+1.7 times: the student's own forward and backward pass are 58 % of the plain loop, and nothing about the data changes
 them. Of that pass, batch norm takes 29 % and convolutions 34 %, at the pace of memory: batches of 16 to 64 are alike,
 torch.compile gains 6 % (and takes a minute), NCHW in place of channels-last loses 37 %. Autocast to bfloat16 loses 33 %
 on a processor with AMX: all else gains, but the backward pass of the depthwise convolutions takes three times as long.

@@ -7,7 +7,7 @@ what a training script without caches does for every batch: read the wavs, compu
 The short distillation reads log-mels from the memory-mapped cache and the teachers' soft labels from memory. Its caches
 are built before the clock starts: once for a whole search, not once for each of its trials.
 
-Notes. With teachers of width 0.4 the plain recipe spends 69 % of its time on them, 4 % on the front end and 2 % on
+Notes. With teachers of width 0.4 the plain recipe spends 65 % of its time on them, 4 % on the front end and 2 % on
 reading: what the search saves is the teachers. What is left is the student's own backward pass, which this processor
 runs at the pace of its memory (batch norm, pools and activations as much as convolutions), so a deeper cache would save
 nothing. More threads than free cores cost a factor of ten: torch's threads spin while they wait for each other.
