@@ -6,9 +6,10 @@ Real searches on the built-in scenes, at random, with the default budget of a tr
 the time from its first trial to its last, so that starting up is left out. The ideal is as many times one core's rate
 as there are cores.
 
-Notes, from before training became twice as fast (benchmarks/step.py). On two cores: two workers of one thread each train
-1.93 times what one of them does (97 % of the ideal), one worker of two threads 1.50 times (75 %). These networks are too small for threads: one of them waits for the other in
-every layer. What workers lose to each other is memory, not the database.
+Notes, from before training became twice as fast (benchmarks/step.py). On two cores: two workers of one thread each
+train 1.93 times what one of them does (97 % of the ideal), one worker of two threads 1.50 times (75 %). These networks
+are too small for threads: one of them waits for the other in every layer. What workers lose to each other is memory,
+not the database.
 """
 
 import argparse
