@@ -33,7 +33,7 @@ def hear_stops() -> None:
 
 def _interrupt_again(dropped: "sys.UnraisableHookArgs") -> None:
     if issubclass(dropped.exc_type, KeyboardInterrupt):
-        again = threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT])
+        again = threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGTERM])  # a background job may ignore SIGINT
         again.daemon = True
         again.start()
     else:

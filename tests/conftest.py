@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 from servers import Postgres
+
+# A shell lets its background jobs ignore ^C, and so would all that the tests start and then interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
