@@ -12,7 +12,7 @@ from budget.limits import Limits
 from dynacp.architecture import Architecture
 from dynacp.distill import Distillation
 from dynacp.features import FrontEnd
-from dynacp.files import written_whole
+from dynacp.files import write_text
 from dynacp.settings import require, sourced
 from dynacp.stages import StageError, plain
 from dynacp.teachers import MASKING_AND_ROLL, TeacherSettings
@@ -125,8 +125,7 @@ def claim_run(plan: Plan) -> None:
                 f"is {plan.architecture}. Take another --out."
             )
         if stored != content:
-            with written_whole(plan.run / RUN_FILE) as partial:
-                partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            write_text(plan.run / RUN_FILE, json.dumps(content, indent=2) + "\n")
 
 
 def read_run(folder: Path) -> dict[str, Any]:

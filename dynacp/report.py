@@ -14,7 +14,7 @@ from budget.limits import Verdict
 from dynacp import paper
 from dynacp.corpus import GENERAL
 from dynacp.evaluate import OVERALL, RESAMPLES, Bootstrap, confusion, summary
-from dynacp.files import written_whole
+from dynacp.files import write_text
 from dynacp.pipeline import Pipeline
 from dynacp.tested import SPECIFIC, SYSTEMS, tested_students, tested_teachers
 
@@ -109,8 +109,7 @@ class Report:
             "budget.csv": budget.to_csv(index=False),
         }
         for name, text in texts.items():
-            with written_whole(self.folder / name) as partial:
-                partial.write_text(text, encoding="utf-8")
+            write_text(self.folder / name, text)
         return [*(self.folder / name for name in texts), self._draw_confusion(), self._draw_devices()]
 
     def _table2(self) -> pd.DataFrame:

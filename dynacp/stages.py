@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-from dynacp.files import written_whole
+from dynacp.files import write_text, written_whole
 
 OnStep = Callable[[], None]
 """Called after each training step, or batch of predictions."""
@@ -117,8 +117,7 @@ class Shelf:
                     "threads": torch.get_num_threads(),
                     "versions": {name: version(name) for name in VERSIONED},
                 }
-                with written_whole(stage.record) as partial:
-                    partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+                write_text(stage.record, json.dumps(record, indent=2) + "\n")
             return self.checksum(stage) is not None
 
 

@@ -20,9 +20,10 @@ from budget.ledger import Ledger, ledger
 from budget.limits import Limits
 from budget.terminal import complain
 from dynacp.architecture import Architecture
+from dynacp.files import write_text
 from nas.candidate import Candidate
 from nas.pareto import Rescored, rescored
-from nas.store import Store, StudyError, add_study_options, clear_errors, write_text
+from nas.store import Store, StudyError, add_study_options, clear_errors
 
 
 def pick(store: Store, choice: str, max_macs: float) -> Candidate:

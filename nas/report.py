@@ -15,10 +15,11 @@ import optuna
 from jinja2 import Environment, StrictUndefined
 
 from budget.terminal import complain
+from dynacp.files import write_text
 from nas import charts
 from nas.pareto import Rescored, hypervolume_history, rescored
 from nas.plot import BASELINE, FRONT, IMPORTANCE_TRIALS
-from nas.store import Store, StudyError, add_study_options, clear_errors, write_text
+from nas.store import Store, StudyError, add_study_options, clear_errors
 
 
 def report(store: Store) -> Path:

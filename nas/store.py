@@ -19,7 +19,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from dynacp.files import written_whole
+from dynacp.files import write_text
 from nas.candidate import Candidate
 from nas.database import cause, open_storage, patiently, without_password
 from nas.front import front
@@ -205,12 +205,6 @@ def _usable(name: str, storage: str | None) -> Iterator[None]:
         if isinstance(error, KeyError):
             raise StudyError(f"{where} holds no study {name!r}.") from None
         raise StudyError(f"study {name!r}: {where} cannot be used ({cause(error)})") from None
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    with written_whole(path) as partial:
-        partial.write_text(text, encoding="utf-8")
 
 
 def _refuse_foreign(study: optuna.Study) -> None:

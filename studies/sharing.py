@@ -10,6 +10,7 @@ from typing import TypeVar
 import pandas as pd
 import torch
 from filelock import FileLock
+from scipy.stats import t
 
 from nas.material import load_material
 from nas.score import TEACHERS, Scorer, ScoreSettings
@@ -45,6 +46,11 @@ def scorer(options: argparse.Namespace) -> Scorer:
     ensemble = material.ensemble(teachers, seed=0, folder=options.cache, on_step=lambda *_: None)
     torch.set_num_threads(1)
     return Scorer.from_ensemble(material, ensemble, ScoreSettings())
+
+
+def reach(differences: "pd.Series[float]") -> float:
+    """Half of the 95 % interval of their mean (Student's t)."""
+    return float(t.ppf(0.975, len(differences) - 1) * differences.sem())
 
 
 class Rows:

@@ -8,7 +8,6 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from budget.conventions import Convention
-from dynacp.corpus import BASE
 from dynacp.export.trained import Trained
 
 TEMPLATE = Path(__file__).with_name("card.md")
@@ -24,7 +23,6 @@ def card(
     convention: Convention,
 ) -> str:
     """Markdown. Each of `students` is what was counted and compared of one: see `OnnxFiles` and `write_package`."""
-    network = trained.student(BASE).network
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         run=trained.run,
@@ -32,9 +30,9 @@ def card(
         library=library,
         usage=usage.strip(),
         students=students,
-        classes=trained.student(BASE).classes,
+        classes=trained.base.classes,
         sample_rate=trained.front_end.sample_rate,
-        layers=network.architecture.table(),
+        layers=trained.base.network.architecture.table(),
         seed=trained.settings["seed"],
         run_dtype=trained.dtype,
         evaluation=_evaluation(trained.run),

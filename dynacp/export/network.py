@@ -7,6 +7,11 @@ from dynacp.features import LogMel, grouped_bank
 from dynacp.predict import Student
 
 
+def input_shape(student: Student, *, waveform: bool) -> tuple[int, ...]:
+    """Of one clip: samples, or a log-mel."""
+    return (student.front_end.settings.sample_rate,) if waveform else (1, *student.network.architecture.input)
+
+
 class Exported(nn.Module):
     """Logits [batch, classes] of log-mels [batch, 1, mels, frames], or with `waveform` of samples [batch, samples]."""
 

@@ -17,11 +17,11 @@ from budget.ledger import Ledger, ledger
 from budget.limits import Verdict
 from dynacp.corpus import BASE
 from dynacp.export.card import card
-from dynacp.export.network import Exported
+from dynacp.export.network import Exported, input_shape
 from dynacp.export.onnx_form import INPUT, describe, onnx_graph, run_onnx
 from dynacp.export.parity import Parity
 from dynacp.export.trained import ExportError, Trained
-from dynacp.files import written_whole
+from dynacp.files import write_text, written_whole
 from dynacp.predict import Student
 from dynacp.train import PREDICTED_AT_ONCE
 
@@ -99,19 +99,15 @@ class OnnxFiles:
         """README.md, of all files in the folder."""
         facts = [json.loads(file.read_text(encoding="utf-8")) for file in self.folder.glob("*.json")]
         facts.sort(key=lambda each: (each["student"] != BASE, each["student"]))
-        waveform, architecture = self.form.waveform, self.trained.student(BASE).network.architecture
+        waveform = self.form.waveform
         usage = USAGE.format(
             student=facts[0]["student"],
             input=INPUT[waveform],
-            shape=(1, self.trained.front_end.sample_rate) if waveform else (1, 1, *architecture.input),
+            shape=(1, *input_shape(self.trained.base, waveform=waveform)),
             heard="one second of samples in [-1, 1]" if waveform else "as the metadata's front_end makes it",
         )
         file = self.folder / "README.md"
-        with written_whole(file) as partial:
-            partial.write_text(
-                card(self.trained, facts, form=str(self.form), library="onnx", usage=usage, convention=FOLDED),
-                encoding="utf-8",
-            )
+        write_text(file, card(self.trained, facts, form=str(self.form), library="onnx", usage=usage, convention=FOLDED))
         return file
 
     def _kept(self, name: str, student: Student, heard: np.ndarray) -> Export:
@@ -128,8 +124,7 @@ class OnnxFiles:
         describe(model, student, count.ledger)
         with written_whole(export.file) as partial:
             onnx.save(model, partial)
-        with written_whole(export.file.with_suffix(".json")) as partial:
-            partial.write_text(json.dumps(export.facts(), indent=2) + "\n", encoding="utf-8")
+        write_text(export.file.with_suffix(".json"), json.dumps(export.facts(), indent=2) + "\n")
         return export
 
     def _parity(self, student: Student, model: onnx.ModelProto, heard: np.ndarray) -> Parity:

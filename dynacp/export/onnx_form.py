@@ -12,7 +12,7 @@ import onnxruntime
 import torch
 
 from budget.ledger import Ledger
-from dynacp.export.network import Exported
+from dynacp.export.network import Exported, input_shape
 from dynacp.predict import Student
 
 INPUT, OUTPUT = {False: "log_mel", True: "wave"}, "logits"
@@ -20,15 +20,13 @@ INPUT, OUTPUT = {False: "log_mel", True: "wave"}, "logits"
 
 def onnx_graph(student: Student, dtype: str, *, waveform: bool) -> onnx.ModelProto:
     """The student as an ONNX model; batch norms that follow a convolution directly are merged into it."""
-    settings = student.front_end.settings
-    shape = (settings.sample_rate,) if waveform else (1, *student.network.architecture.input)
     network = Exported(student, getattr(torch, dtype), waveform=waveform)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         program = torch.onnx.export(
             network,
-            (torch.zeros(2, *shape),),
+            (torch.zeros(2, *input_shape(student, waveform=waveform)),),
             dynamo=True,
             verbose=False,
             input_names=[INPUT[waveform]],

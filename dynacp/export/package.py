@@ -39,7 +39,6 @@ INTERFACE = '''"""The challenge's interface to the system {index} of {name}."""
 
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from {package}._system import submission
@@ -147,7 +146,7 @@ def package_name(name: str, index: int) -> str:
 
 
 def _checkpoint(trained: Trained, students: Sequence[str]) -> dict[str, Any]:
-    first = trained.student(BASE)
+    first = trained.base
     return {
         "architecture": first.network.architecture.to_json(),
         "classes": list(first.classes),
@@ -181,7 +180,7 @@ def _checked(trained: Trained, system: System) -> dict[str, Parity]:
 
 
 def _card(trained: Trained, parity: dict[str, Parity], package: str, module: str) -> str:
-    account = ledger(trained.student(BASE).network.architecture.layers(), dtype=trained.dtype)
+    account = ledger(trained.base.network.architecture.layers(), dtype=trained.dtype)
     cost = {"parameters": account.parameters, "bytes": account.bytes, "macs": account.macs}
     of_each = [
         {"student": name, **cost, "verdict": str(trained.limits.verdict(account)), "parity": asdict(compared)}

@@ -70,7 +70,13 @@ class Trained:
                 raise StageError(f"{self.run} was not trained on {self.data}: give its `--data`.")
         return names
 
+    @cached_property
+    def base(self) -> Student:
+        """To be asked, not changed."""
+        return self.student(BASE)
+
     def student(self, name: str) -> Student:
+        """Read anew, so that an export may change its dtype."""
         return Student.load(self.run, name)
 
     @cached_property

@@ -11,13 +11,13 @@ from itertools import product
 from pathlib import Path
 
 import pandas as pd
-from scipy.stats import t
 
 from dynacp.architecture import Architecture
 from nas.propose import derived_seed
 from nas.store import Store
-from studies.live.run import FRAME, JUDGED, RUNS, Search
-from studies.sharing import Rows, form, scorer, share
+from studies.live.run import FRAME, RUNS, Search
+from studies.replay.run import JUDGED
+from studies.sharing import Rows, form, reach, scorer, share
 
 HERE = Path(__file__).resolve().parent
 SEEDS = range(6)
@@ -39,9 +39,8 @@ def main() -> None:
             print(f"{name}, seed {seed}: {accuracy:.1%}", flush=True)
     of_seed = rows.read().pivot(index="seed", columns="layout", values="accuracy").dropna()
     apart = (of_seed[list(layouts)[1]] - of_seed["Table 1"]).dropna()
-    reach = t.ppf(0.975, len(apart) - 1) * apart.sem()
     print(of_seed.agg(["mean", "std"]).to_string())
-    print(f"{best}: {apart.mean():+.2%} ± {reach:.2%} against Table 1, {len(apart)} seeds")
+    print(f"{best}: {apart.mean():+.2%} ± {reach(apart):.2%} against Table 1, {len(apart)} seeds")
 
 
 if __name__ == "__main__":

@@ -16,22 +16,20 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pandas as pd
-from scipy.stats import t
 
 from budget.limits import Limits
 from dynacp.architecture import TABLE1, with_classes
-from nas.front import hypervolume
 from nas.propose import Rules, derived_seed
 from nas.samplers import SAMPLERS
 from nas.score import SAMPLES, Scorer
 from nas.space import Space
 from nas.store import Store, connect, default_storage, study_folder
 from nas.worker import Plan, Worker
-from studies.replay.run import MEASURES, REFERENCE, picked
-from studies.sharing import Rows, form, scorer, share
+from studies.replay.run import JUDGED, MEASURES, picked, share_of_box
+from studies.sharing import Rows, form, reach, scorer, share
 
 HERE, RUNS = Path(__file__).resolve().parent, Path("runs/live")
-COST, JUDGED = 100_000, 8_192
+COST = 100_000
 SAMPLERS_COMPARED, SEEDS = ("tpe", "random"), range(3)
 JUDGE_SEED = derived_seed(2026, JUDGED)
 FRAME, LIMITS = with_classes(TABLE1, 10), Limits()
@@ -108,20 +106,20 @@ def compared(fronts: pd.DataFrame) -> pd.DataFrame:
         of_seed = measured.pivot(index="seed", columns="sampler", values=measure)
         ours, chance = (of_seed[sampler] for sampler in SAMPLERS_COMPARED)
         apart = (ours - chance).dropna()
-        reach = t.ppf(0.975, len(apart) - 1) * apart.sem()
         means = {sampler: f"{of_seed[sampler].mean():.4g}" for sampler in SAMPLERS_COMPARED}
-        rows.append({"": measure, **means, "difference": f"{apart.mean():+.3g} ± {reach:.2g}", "searches": len(apart)})
+        rows.append(
+            {"": measure, **means, "difference": f"{apart.mean():+.3g} ± {reach(apart):.2g}", "searches": len(apart)}
+        )
     return pd.DataFrame(rows)
 
 
 def judged(front: pd.DataFrame) -> dict[str, float]:
     """The replays' measures of a front, and its best."""
     macs, accuracies = front["macs"].to_numpy(float), front["judged"].to_numpy(float)
-    volume = hypervolume(list(zip(accuracies, macs, strict=True)), reference=REFERENCE)
     order = np.argsort(macs)
     return {
         "best": accuracies.max(),
-        "hypervolume": volume / ((1 - REFERENCE[0]) * REFERENCE[1]),
+        "hypervolume": share_of_box(list(zip(accuracies, macs, strict=True))),
         "picked": picked(macs[order], accuracies[order]),
     }
 

@@ -17,7 +17,6 @@ import optuna
 import pandas as pd
 from optuna._hypervolume import compute_hypervolume
 from optuna.samplers import TPESampler
-from scipy.stats import t
 from sklearn.ensemble import RandomForestRegressor
 
 from budget.limits import Limits
@@ -31,6 +30,7 @@ from nas.samplers import SAMPLERS, STARTUP_TRIALS
 from nas.score import SAMPLES
 from nas.space import Space
 from studies.replay.run import Pool, describe
+from studies.sharing import reach
 
 HERE = Path(__file__).parent
 PROPOSALS = 64
@@ -128,8 +128,7 @@ def compared(searches: pd.DataFrame) -> str:
     for name in table.columns.drop(TOLD):
         for figure in table.index:
             apart = of_seed[figure][name] - of_seed[figure][TOLD]
-            reach = t.ppf(0.975, len(apart) - 1) * apart.sem()
-            table.loc[figure, f"{name}, difference"] = f"{apart.mean():+.3g} ± {reach:.2g}"
+            table.loc[figure, f"{name}, difference"] = f"{apart.mean():+.3g} ± {reach(apart):.2g}"
     return table.to_markdown(floatfmt=".4g")
 
 

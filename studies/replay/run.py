@@ -23,7 +23,6 @@ import optuna
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from scipy.stats import t
 
 from budget.limits import Limits
 from dynacp.architecture import Architecture
@@ -35,6 +34,7 @@ from nas.rungs import Fate, fate
 from nas.samplers import SAMPLERS
 from nas.space import Space
 from studies.pool.run import SCORES, read_pool
+from studies.sharing import reach
 
 HERE = Path(__file__).parent
 JUDGED = 8_192
@@ -81,10 +81,15 @@ class Pool:
     def judged(self, chosen: list[int]) -> float:
         """Hypervolume by the trainings that no search has seen, as a share of the box."""
         points = [(float(self.scores[JUDGED][index]), float(self.macs[index])) for index in chosen]
-        return hypervolume(points, reference=REFERENCE) / ((1 - REFERENCE[0]) * REFERENCE[1])
+        return share_of_box(points)
 
     def picked(self, chosen: list[int]) -> float:
         return picked(self.macs[chosen], self.scores[JUDGED][chosen])
+
+
+def share_of_box(points: list[tuple[float, float]]) -> float:
+    """Hypervolume of (accuracy, MACs), as a share of all that could be reached."""
+    return hypervolume(points, reference=REFERENCE) / ((1 - REFERENCE[0]) * REFERENCE[1])
 
 
 def picked(macs: np.ndarray, judged: np.ndarray) -> float:
@@ -199,9 +204,8 @@ def compared(replays: pd.DataFrame, *, against: tuple[str, str], samples: int) -
         for measure in MEASURES:
             table = at_cost.pivot(index="seed", columns=["sampler", "rungs"], values=measure)
             apart = table[strategy] - table[against]
-            reach = t.ppf(0.975, len(apart) - 1) * apart.sem()
             row[measure] = f"{table[strategy].mean():.4f}"
-            row[f"{measure}, difference"] = "" if strategy == against else f"{apart.mean():+.4f} ± {reach:.4f}"
+            row[f"{measure}, difference"] = "" if strategy == against else f"{apart.mean():+.4f} ± {reach(apart):.4f}"
         rows.append(row)
     return pd.DataFrame(rows).sort_values("picked", ascending=False)
 
