@@ -1,5 +1,7 @@
 """Count a network exactly, before it is built: parameters, bytes and MACs, row by row, against the limits.
 
+The peak of activation memory is shown beside them; it has no limit.
+
 LAYOUT is `table1` (the DynaCP report), `baseline` (the DCASE 2024/25 baseline), or a JSON file such as
 `python -m nas.export` writes:
 
@@ -21,9 +23,11 @@ from dataclasses import asdict, replace
 from budget.conventions import CONVENTIONS, DCASE
 from budget.ledger import BYTES_PER_PARAMETER, DEFAULT_DTYPE, Ledger, ledger
 from budget.limits import Limits, Verdict
-from budget.report import convention_table, headroom_table, ledger_table
+from budget.memory import Peak, peak
+from budget.report import activation_table, convention_table, headroom_table, ledger_table
 from budget.terminal import complain, console
 from dynacp.architecture import Architecture, resolve
+from dynacp.dataflow import steps
 
 
 def parser() -> argparse.ArgumentParser:
@@ -68,10 +72,11 @@ def main(arguments: list[str] | None = None) -> int:
     }
     counts = _witnesses(network) if options.witness else {}
     verdict = limits.verdict(accounts[DCASE.name])
+    activations = peak(steps(network))
     if options.json:
-        print(json.dumps(_as_json(network, accounts, limits, verdict, counts), indent=2))
+        print(json.dumps(_as_json(network, accounts, limits, verdict, activations, counts), indent=2))
     else:
-        _print(options.layout, network, accounts, limits, verdict, counts)
+        _print(options.layout, network, accounts, limits, verdict, activations, counts)
     return 0 if verdict.fits else 1
 
 
@@ -92,12 +97,14 @@ def _print(
     accounts: dict[str, Ledger],
     limits: Limits,
     verdict: Verdict,
+    activations: Peak,
     counts: dict[str, tuple[str, int]],
 ) -> None:
     out = console()
     title = f"{layout}: input {network.input[0]} x {network.input[1]}, by the challenge's rule ({DCASE.name})"
     out.print(ledger_table(accounts[DCASE.name], title))
     out.print(headroom_table(accounts[DCASE.name], limits))
+    out.print(activation_table(activations))
     told = {convention: f"{tool}: {macs:,}" for tool, (convention, macs) in counts.items()}
     out.print(convention_table(accounts, limits, told))
     out.print(f"{layout} {verdict}.")
@@ -108,6 +115,7 @@ def _as_json(
     accounts: dict[str, Ledger],
     limits: Limits,
     verdict: Verdict,
+    activations: Peak,
     counts: dict[str, tuple[str, int]],
 ) -> dict[str, object]:
     account = accounts[DCASE.name]
@@ -128,6 +136,12 @@ def _as_json(
         "bytes_over": verdict.bytes_over,
         "blame": [row.name for row in verdict.blame],
         "conventions": conventions,
+        "activations": {
+            "peak_elements": activations.elements,
+            "bytes": activations.bytes,
+            "at": activations.at,
+            "alive": [tensor.name for tensor in activations.alive],
+        },
         "rows": [row._asdict() for row in account.rows],
     }
     if counts:

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from rich.table import Table
 
 from budget.conventions import CONVENTIONS
+from budget.layers import Shape
 from budget.ledger import Ledger
 from budget.limits import Limits
+from budget.memory import BYTES_PER_ACTIVATION, Peak
 
 
 def ledger_table(account: Ledger, title: str) -> Table:
@@ -24,7 +26,7 @@ def ledger_table(account: Ledger, title: str) -> Table:
         view.add_row(
             row.name,
             row.kind,
-            " x ".join(map(str, row.output)),
+            _size(row.output),
             f"{row.parameters:,}" if row.parameters else "",
             f"{row.macs:,}" if row.macs else "",
             f"{row.macs / macs:.1%}" if row.macs else "",
@@ -46,6 +48,22 @@ def headroom_table(account: Ledger, limits: Limits) -> Table:
     return view
 
 
+def activation_table(peak: Peak) -> Table:
+    """The tensors that are held while activations take most memory, and their bytes by dtype."""
+    view = Table(title=f"Activations take most memory at {peak.at}", title_justify="left", show_footer=True)
+    view.add_column("tensor held", footer="total")
+    view.add_column("channels x frequency x time", justify="right")
+    view.add_column("elements", justify="right", footer=f"{peak.elements:,}")
+    for dtype, size in peak.bytes.items():
+        view.add_column(f"bytes ({dtype})", justify="right", footer=f"{size:,}")
+    for tensor in peak.alive:
+        sizes = (f"{size * tensor.elements:,}" for size in BYTES_PER_ACTIVATION.values())
+        view.add_row(tensor.name, _size(tensor.output), f"{tensor.elements:,}", *sizes)
+    view.caption = "One layer at a time, whole tensors; norms and activations in place, additions where they can be"
+    view.caption_justify = "left"
+    return view
+
+
 def convention_table(accounts: Mapping[str, Ledger], limits: Limits, witnesses: Mapping[str, str]) -> Table:
     """The verdict under every convention, beside the tools that count so (`witnesses`: convention -> their counts)."""
     view = Table(title="The same network under every convention", title_justify="left")
@@ -60,6 +78,10 @@ def convention_table(accounts: Mapping[str, Ledger], limits: Limits, witnesses: 
         cells = [name, f"{account.parameters:,}", f"{account.macs:,}", f"{account.bytes:,}", str(verdict)]
         view.add_row(*cells, *([witnesses.get(name, "")] if witnesses else []), style=None if verdict.fits else "red")
     return view
+
+
+def _size(shape: Shape) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _part(name: str) -> str:

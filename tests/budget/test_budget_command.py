@@ -51,6 +51,24 @@ def test_json_holds_rows_that_add_up_and_witnesses_that_agree(capsys: pytest.Cap
         assert witness["macs"] == content["conventions"][witness["convention"]]["macs"], tool
 
 
+def test_the_peak_of_activation_memory_is_shown_with_the_tensors_that_make_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, out, _ = run(capsys, "table1")
+    assert "Activations take most memory at blocks.1.pool" in out
+    (total,) = (line for line in out.splitlines() if "329,728" in line)
+    assert [cell.strip() for cell in total.strip("│").split("│")] == [
+        "total", "", "329,728", "1,318,912", "659,456", "329,728",
+    ]  # fmt: skip
+    content = json.loads(run(capsys, "table1", "--json")[1])
+    assert content["activations"] == {
+        "peak_elements": 329_728,
+        "bytes": {"float32": 1_318_912, "float16": 659_456, "int8": 329_728},
+        "at": "blocks.1.pool",
+        "alive": ["stem.conv2", "blocks.1.expand", "blocks.1.depthwise", "blocks.1.pool"],
+    }
+
+
 def test_a_layout_from_a_file_counts_as_the_one_it_came_from(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
