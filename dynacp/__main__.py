@@ -43,7 +43,7 @@ from dynacp.export.trained import DTYPES, ExportError, Trained
 from dynacp.files import written_whole
 from dynacp.overrides import changed, settings_table
 from dynacp.pipeline import Pipeline
-from dynacp.plan import PRESETS, Plan, TrainingSettings, claim_run
+from dynacp.plan import PRESETS, TEACHERS, Plan, TrainingSettings, claim_run
 from dynacp.predict import Predictor, wavs
 from dynacp.recording import AudioError
 from dynacp.report import Report
@@ -182,7 +182,7 @@ def _plan(options: argparse.Namespace, console: Console) -> tuple[Plan, Training
             changed(settings, options.set),
             write_scenes(options.cache / "scenes") if built_in else Path(options.data),
             run,
-            options.teachers or run / "teachers",
+            options.teachers or run / TEACHERS,
             options.cache,
             options.irs,
             _device(options),

@@ -1,7 +1,7 @@
 """Settings as a user sees them: changed by name, shown as a table."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -31,6 +31,11 @@ def changed(settings: Settings, assignments: Sequence[str]) -> Settings:
     except (OmegaConfBaseException, YAMLError, ValueError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise SettingError(f"`--set {' '.join(assignments)}`: {reason}.") from None
+
+
+def restored(settings: Settings, stored: dict[str, Any]) -> Settings:
+    """The settings that `stored`, as plain JSON, says; those that it does not name stay as they are."""
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(settings), stored))  # type: ignore[return-value]
 
 
 def settings_table(settings: Settings, preset: Settings, title: str) -> Table:

@@ -27,6 +27,7 @@ from dynacp.corpus import BASE, GENERAL, Corpus
 from dynacp.efficientat import MN, CheckpointError, DyMN
 from dynacp.model import DynaCP
 from dynacp.plan import Plan
+from dynacp.quantise import aware
 from dynacp.settings import SettingError
 from dynacp.stages import OnStep, Shelf, Stage, StageError
 from dynacp.teachers import FAMILIES, MEMBERS, Member, fine_tune
@@ -143,10 +144,7 @@ class Pipeline:
         def make(on_step: OnStep) -> dict[str, Any]:
             torch.manual_seed(seed)
             network = DynaCP(self.architecture) if base else self.load_student(GENERAL)
-            soft = settings.distillation.soft_labels(self.summed_logits(teachers), len(teachers))
-            hard = one_hot(self.corpus.labels(device), self.classes)
-            source, loss = self.corpus.augmented(device, settings.waves), settings.distillation.loss
-            last = train(network, source, (soft, hard), loss, recipe, seed=seed, after_step=on_step)
+            last = self._distil(network, device, teachers, recipe, seed, on_step)
             _refuse_divergence(name, last, recipe)
             return {
                 "architecture": self.architecture.to_json(),
@@ -174,6 +172,39 @@ class Pipeline:
                 TRAINING_WORK * recipe.samples * self.student_macs,
             )
         )
+
+    def fine_tuned(self, device: str) -> Stage:
+        """A finished student, trained on with int8 rounding in its forward pass: its weights, which are floats still."""
+        settings, clips = self.settings, len(self.corpus.rows(device))
+        recipe = settings.fine_tuning.recipe(clips, settings.device_augmentation)
+        student, teachers = self.student(device), tuple(self.teacher(device, member) for member in self.members)
+        name = f"{student.name}-int8"
+        seed = derived_seed(settings.seed, name)
+
+        def make(on_step: OnStep) -> dict[str, Any]:
+            network = aware(self.load_student(device))
+            last = self._distil(network, device, teachers, recipe, seed, on_step)
+            _refuse_divergence(name, last, recipe)
+            state = network.state_dict()
+            return {
+                **self.shelf.load(student),
+                "state": {each: state[each].detach().cpu().contiguous() for each in self.load_student(device).state_dict()},
+                "loss": last,
+            }
+
+        made_with = {**student.settings, "recipe": asdict(recipe), "seed": seed}
+        work = TRAINING_WORK * recipe.samples * self.student_macs
+        return self._once(Stage(name, self.plan.run / name, made_with, (student, *teachers), make, recipe.steps, work))
+
+    def _distil(
+        self, network: nn.Module, device: str, teachers: tuple[Stage, ...], recipe: Recipe, seed: int, on_step: OnStep
+    ) -> float:
+        """Train a student in place on a device's clips; returns the last loss."""
+        settings = self.settings
+        soft = settings.distillation.soft_labels(self.summed_logits(teachers), len(teachers))
+        hard = one_hot(self.corpus.labels(device), self.classes)
+        source, loss = self.corpus.augmented(device, settings.waves), settings.distillation.loss
+        return train(network, source, (soft, hard), loss, recipe, seed=seed, after_step=on_step)
 
     def load_teacher(self, stage: Stage) -> MN | DyMN:
         """A finished teacher."""

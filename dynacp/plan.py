@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock
 
 from budget.ledger import DEFAULT_DTYPE
@@ -13,6 +14,7 @@ from dynacp.architecture import Architecture
 from dynacp.distill import Distillation
 from dynacp.features import FrontEnd
 from dynacp.files import write_text
+from dynacp.overrides import restored
 from dynacp.settings import require, sourced
 from dynacp.stages import StageError, plain
 from dynacp.teachers import MASKING_AND_ROLL, TeacherSettings
@@ -20,6 +22,12 @@ from dynacp.train import Augmentation, Recipe
 from dynacp.waves import WaveAugmentation
 
 RUN_FILE = "run.json"
+
+COMPUTED_IN = {"float32": torch.float32, "float16": torch.float16, "int8": torch.float32}
+"""By the dtype that students are meant for: what they compute in here. In int8 they compute once they are exported."""
+
+TEACHERS = "teachers"
+"""The folder in a run that holds its teachers, unless they are shared."""
 
 _BASELINE = "the report gives none: the DCASE 2025 baseline's"
 _ON_WAVES = "the roll is done on the waves"
@@ -70,11 +78,14 @@ class TrainingSettings:
     device_augmentation: Augmentation = sourced(
         Augmentation(roll_frames=0, mixstyle_probability=0.0), f"{_ON_WAVES}; no Freq-MixStyle, as the DCASE baseline"
     )
+    fine_tuning: Schedule = sourced(
+        Schedule(10, 256, 1e-4), "none is known: where int8 costs too much, a fifth of the devices' schedule, slower"
+    )
     distillation: Distillation = Distillation()
     limits: Limits = sourced(Limits(), "DCASE 2025 Task 1")
 
     def __post_init__(self) -> None:
-        require(self.dtype in ("float16", "float32"), "dtype", self.dtype, "float16 or float32, which students run in")
+        require(self.dtype in COMPUTED_IN, "dtype", self.dtype, f"one of {', '.join(COMPUTED_IN)}")
         rate, mels = self.front_end.sample_rate, self.front_end.mels
         frames = self.front_end.frames(rate)
         require(self.waves.roll_samples <= rate, "waves.roll_samples", self.waves.roll_samples, f"at most {rate}")
@@ -82,6 +93,11 @@ class TrainingSettings:
             require(each.mask_bands <= mels, "mask_bands", each.mask_bands, f"at most {mels}")
             require(each.mask_frames <= frames, "mask_frames", each.mask_frames, f"at most {frames}")
             require(each.roll_frames <= frames, "roll_frames", each.roll_frames, f"at most {frames}")
+
+
+def computed_in(dtype: str) -> str:
+    """The dtype that students meant for this one compute in here, by name."""
+    return str(COMPUTED_IN[dtype]).removeprefix("torch.")
 
 
 PRESETS = {
@@ -92,6 +108,7 @@ PRESETS = {
         device_teachers=Schedule(2, 16, 1e-3),
         base=Schedule(10, 32, 5e-3),
         devices=Schedule(4, 16, 5e-4),
+        fine_tuning=Schedule(2, 16, 1e-4),
         augmentation=Augmentation(roll_frames=0, mixstyle_probability=0.1, mixup_alpha=0.1),
         device_augmentation=Augmentation(roll_frames=0, mixstyle_probability=0.0, mixup_alpha=0.1),
     ),
@@ -115,7 +132,15 @@ class Plan:
 
 def claim_run(plan: Plan) -> None:
     """Keep what the plan asks for in RUN/run.json. Raises `StageError` for the run of another layout."""
-    content = plain({"architecture": plan.architecture.to_json(), "settings": asdict(plan.settings)})
+    shared = plan.teachers != plan.run / TEACHERS
+    content = plain(
+        {
+            "architecture": plan.architecture.to_json(),
+            "settings": asdict(plan.settings),
+            "teachers": plan.teachers.absolute() if shared else None,
+            "responses": plan.responses and plan.responses.absolute(),
+        }
+    )
     plan.run.mkdir(parents=True, exist_ok=True)
     with FileLock(plan.run / "run.lock"):
         stored = _stored(plan.run)
@@ -126,6 +151,21 @@ def claim_run(plan: Plan) -> None:
             )
         if stored != content:
             write_text(plan.run / RUN_FILE, json.dumps(content, indent=2) + "\n")
+
+
+def read_plan(folder: Path, data: Path, cache: Path) -> Plan:
+    """The plan that a run was made by, to go on with on the CPU. Raises `StageError` for a folder that is no run."""
+    content = read_run(folder)
+    teachers, responses = content.get("teachers"), content.get("responses")
+    return Plan(
+        Architecture.from_json(content["architecture"]),
+        restored(TrainingSettings(), content["settings"]),
+        data,
+        folder,
+        Path(teachers) if teachers else folder / TEACHERS,
+        cache,
+        Path(responses) if responses else None,
+    )
 
 
 def read_run(folder: Path) -> dict[str, Any]:

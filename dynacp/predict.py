@@ -12,7 +12,7 @@ from dynacp.architecture import Architecture
 from dynacp.corpus import BASE
 from dynacp.features import FrontEnd, LogMel
 from dynacp.model import DynaCP
-from dynacp.plan import read_run
+from dynacp.plan import COMPUTED_IN, read_run
 from dynacp.recording import AudioError, read_recording
 from dynacp.stages import read_artifact
 from dynacp.train import PREDICTED_AT_ONCE
@@ -28,9 +28,12 @@ class Student:
     dtype: torch.dtype
 
     @classmethod
-    def load(cls, run: Path, name: str) -> "Student":
-        """`base`, or a device's, in the run's inference dtype. Raises `StageError` if it is not there or damaged."""
-        dtype = getattr(torch, read_run(run)["settings"]["dtype"])
+    def load(cls, run: Path, name: str, dtype: torch.dtype | None = None) -> "Student":
+        """`base`, or a device's, in the run's inference dtype or in another.
+
+        Raises `StageError` if it is not there or damaged.
+        """
+        dtype = dtype or COMPUTED_IN[read_run(run)["settings"]["dtype"]]
         content = read_artifact(run / "students" / name)
         network = DynaCP(Architecture.from_json(content["architecture"]))
         network.load_state_dict(content["state"])

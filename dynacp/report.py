@@ -145,8 +145,7 @@ class Report:
                 f"class: {self.bootstrap.fewest_places}): they cover the choice of test locations, not the noise "
                 "between training seeds. "
                 + (f"{self.shared_places} locations are in the training split as well. " if self.shared_places else "")
-                + "Students were evaluated in "
-                f"{budget['dtype'].iloc[0]}. Each training's last state was taken; the test split steered nothing."
+                + f"Students were evaluated in {computed_in(budget['dtype'].iloc[0])}. Each training's last state was taken; the test split steered nothing."
                 + beside,
                 "## Teachers and students (the report's Table 2)",
                 table2.to_markdown(index=False),

@@ -7,11 +7,11 @@ ones for a device without). Both are logits [test clips, classes].
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from dynacp.corpus import GENERAL
 from dynacp.pipeline import FORMAT, Pipeline, batches
+from dynacp.plan import COMPUTED_IN
 from dynacp.stages import OnStep, Stage
 from dynacp.train import predict
 
@@ -43,7 +43,7 @@ def tested_students(pipeline: Pipeline) -> Stage:
     rows = _rows(pipeline)
 
     def make(on_step: OnStep) -> dict[str, Any]:
-        dtype = getattr(torch, pipeline.settings.dtype)
+        dtype = COMPUTED_IN[pipeline.settings.dtype]
         logits = {}
         for device, part in rows.items():
             student, features = pipeline.load_student(device), pipeline.corpus.test_features(part)

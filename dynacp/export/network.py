@@ -4,21 +4,26 @@ import torch
 from torch import Tensor, nn
 
 from dynacp.features import LogMel, grouped_bank
+from dynacp.plan import COMPUTED_IN
 from dynacp.predict import Student
 
 
-def input_shape(student: Student, *, waveform: bool) -> tuple[int, ...]:
-    """Of one clip: samples, or a log-mel."""
-    return (student.front_end.settings.sample_rate,) if waveform else (1, *student.network.architecture.input)
-
-
 class Exported(nn.Module):
-    """Logits [batch, classes] of log-mels [batch, 1, mels, frames], or with `waveform` of samples [batch, samples]."""
+    """Logits [batch, classes] of log-mels [batch, 1, mels, frames], or with `waveform` of samples [batch, samples].
 
-    def __init__(self, student: Student, dtype: torch.dtype, *, waveform: bool) -> None:
+    `network` stands in for the student's own: one that computes in int8 inside, and takes and gives float32.
+    """
+
+    def __init__(
+        self, student: Student, dtype: str, *, waveform: bool = False, network: nn.Module | None = None
+    ) -> None:
         super().__init__()
-        self.network, self.dtype = student.network.to(dtype), dtype
+        self.dtype = COMPUTED_IN[dtype]
+        self.network = (student.network if network is None else network).to(self.dtype)
         self.front_end = _Evaluation(student.front_end) if waveform else nn.Identity()
+        self.input_name = "wave" if waveform else "log_mel"
+        rate, log_mel = student.front_end.settings.sample_rate, (1, *student.network.architecture.input)
+        self.input_shape: tuple[int, ...] = (rate,) if waveform else log_mel  # of one clip
         self.eval()
 
     def forward(self, heard: Tensor) -> Tensor:

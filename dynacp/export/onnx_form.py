@@ -1,35 +1,87 @@
-"""ONNX: the exported student as a graph, with what a program needs to know of it in its metadata."""
+"""ONNX: the exported student as a graph, for onnxruntime."""
 
 import json
 import logging
 import warnings
-from dataclasses import asdict
-from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
+from torch import nn
 
-from budget.ledger import Ledger
-from dynacp.export.network import Exported, input_shape
-from dynacp.predict import Student
+from budget.conventions import FOLDED
+from budget.graph import GraphCount, count_graph
+from dynacp.export.network import Exported
 
-INPUT, OUTPUT = {False: "log_mel", True: "wave"}, "logits"
+OUTPUT = "logits"
+
+RUN_AT_ONCE = 16
+"""Clips."""
 
 
-def onnx_graph(student: Student, dtype: str, *, waveform: bool) -> onnx.ModelProto:
-    """The student as an ONNX model; batch norms that follow a convolution directly are merged into it."""
-    network = Exported(student, getattr(torch, dtype), waveform=waveform)
+class OnnxGraph:
+    """A student as an ONNX model; batch norms that follow a convolution directly are merged into it."""
+
+    suffix = "onnx"
+    library = "onnx"
+    convention = FOLDED
+    hears_waves = True
+    usage = """
+```python
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession("{student}.onnx")
+heard = np.zeros({shape}, np.float32)  # {heard}
+(logits,) = session.run(None, {{"{input}": heard}})
+```
+
+Input and logits are float32, the batch is free; another length is an error. The file's metadata holds classes, sample
+rate, front end and architecture.
+"""
+
+    def __init__(self, exported: Exported) -> None:
+        self.model = onnx_graph(exported)
+
+    @staticmethod
+    def prepared(network: nn.Module) -> nn.Module:
+        """The network as this form wants it, before it is quantised."""
+        return network
+
+    def count(self) -> GraphCount:
+        return count_graph(self.model)
+
+    def run(self, heard: np.ndarray) -> np.ndarray:
+        """Logits [clips, classes] by onnxruntime on one thread of the CPU."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(
+            self.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        (name,) = (value.name for value in session.get_inputs())
+        batches = np.array_split(heard, max(1, len(heard) // RUN_AT_ONCE))
+        return np.concatenate([session.run([OUTPUT], {name: batch})[0] for batch in batches])
+
+    def save(self, file: Path, metadata: dict[str, object]) -> None:
+        """Write it, with what a program needs to know of it."""
+        texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in metadata.items()}
+        onnx.helper.set_model_props(self.model, texts)
+        onnx.save(self.model, file)
+
+
+def onnx_graph(exported: Exported) -> onnx.ModelProto:
+    """The student as an ONNX model with a free batch."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         program = torch.onnx.export(
-            network,
-            (torch.zeros(2, *input_shape(student, waveform=waveform)),),
+            exported,
+            (torch.zeros(2, *exported.input_shape),),
             dynamo=True,
             verbose=False,
-            input_names=[INPUT[waveform]],
+            input_names=[exported.input_name],
             output_names=[OUTPUT],
             dynamic_shapes={"heard": {0: torch.export.Dim("batch")}},
         )
@@ -43,30 +95,3 @@ def _bare(model: onnx.ModelProto) -> onnx.ModelProto:
         each.ClearField("metadata_props")
         each.ClearField("doc_string")
     return model
-
-
-def describe(model: onnx.ModelProto, student: Student, ledger: Ledger) -> None:
-    """Write into the model's metadata what it predicts, hears, and costs."""
-    facts = {
-        "classes": json.dumps(student.classes),
-        "sample_rate": str(student.front_end.settings.sample_rate),
-        "front_end": json.dumps(asdict(student.front_end.settings)),
-        "architecture": student.network.architecture.to_json(),
-        "ledger": ledger_hash(ledger),
-    }
-    onnx.helper.set_model_props(model, facts)
-
-
-def ledger_hash(ledger: Ledger) -> str:
-    """Sixteen hexadecimal digits of all that a ledger says."""
-    return blake2b(json.dumps(asdict(ledger)).encode(), digest_size=8).hexdigest()
-
-
-def run_onnx(model: onnx.ModelProto, heard: np.ndarray) -> np.ndarray:
-    """Logits [clips, classes] by onnxruntime on one thread of the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    (name,) = (value.name for value in session.get_inputs())
-    batches = np.array_split(heard, max(1, len(heard) // 16))
-    return np.concatenate([session.run([OUTPUT], {name: batch})[0] for batch in batches])

@@ -1,34 +1,64 @@
-"""A finished run, and the clips that its exports are compared on."""
+"""A finished run, and the clips that its exports are calibrated, compared and tested on."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from budget.conventions import Convention
-from budget.ledger import ledger
+from budget.conventions import DCASE, FOLDED, XNNPACK, Convention
+from budget.dtypes import DTYPES
+from budget.ledger import Ledger, ledger
 from budget.limits import Limits, Verdict
 from dynacp.architecture import Architecture
 from dynacp.cache import WAVE_SCALE, log_mels, waves
-from dynacp.corpus import BASE, Corpus
+from dynacp.corpus import BASE, GENERAL, Corpus
 from dynacp.data import Clips
 from dynacp.features import FrontEnd
-from dynacp.plan import read_run
+from dynacp.pipeline import Pipeline
+from dynacp.plan import read_plan, read_run
 from dynacp.predict import Student
-from dynacp.stages import StageError, plain, read_settings
+from dynacp.stages import OnStep, StageError, plain, read_settings
 
 PARITY_CLIPS = 256
 """Of the test split, spread evenly over it, that an exported model is compared on."""
 
-DTYPES = ("float32", "float16")
+CALIBRATION_CLIPS = 64
+"""Of those that a student was trained on, spread evenly over them: 256 give the same accuracy."""
+
+CONVENTIONS = {"onnx": FOLDED, "executorch": XNNPACK, "dcase": DCASE}
+"""By what a student is exported to: the convention that counts it."""
 
 
 class ExportError(RuntimeError):
     """A student that cannot be exported as asked, or came out as something else; nothing of it is kept."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """What is exported. `waveform`: the front end is part of it."""
+
+    runtime: str
+    dtype: str
+    waveform: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.runtime}-{self.dtype}" + "-waveform" * self.waveform
+
+    @property
+    def convention(self) -> Convention:
+        return CONVENTIONS[self.runtime]
+
+    @property
+    def options(self) -> str:
+        """That ask for it."""
+        return f"--to {self.runtime} --dtype {self.dtype}"
 
 
 @dataclass(frozen=True)
@@ -39,6 +69,8 @@ class Trained:
     data: Path
     cache: Path
     limits: Limits
+    on_step: OnStep = field(default=lambda: None)
+    """Called after each step of a training that an export needs."""
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -50,8 +82,12 @@ class Trained:
         return FrontEnd(**self.settings["front_end"])
 
     @cached_property
+    def _pipeline(self) -> Pipeline:
+        return Pipeline(read_plan(self.run, self.data, self.cache))
+
+    @property
     def _corpus(self) -> Corpus:
-        return Corpus(self.data, self.cache, self.front_end, torch.device("cpu"))
+        return self._pipeline.corpus
 
     @property
     def dtype(self) -> str:
@@ -76,32 +112,79 @@ class Trained:
         return self.student(BASE)
 
     def student(self, name: str) -> Student:
-        """Read anew, so that an export may change its dtype."""
-        return Student.load(self.run, name)
+        """Read anew, in float32, so that an export may change its dtype."""
+        return Student.load(self.run, name, torch.float32)
+
+    def fine_tuned(self, name: str) -> Student:
+        """The student after a training that knew of int8, which is kept in the run. Raises `StageError`."""
+        stage = self._pipeline.fine_tuned(_device(name))
+        self._pipeline.shelf.make(stage, self.on_step)
+        return Student.load(self.run, Path(stage.name).name, torch.float32)
 
     @cached_property
     def clips(self) -> Clips:
         test = self._corpus.test
-        return test.take(np.unique(np.linspace(0, len(test) - 1, PARITY_CLIPS).astype(int)))
+        return test.take(_spread(np.arange(len(test)), PARITY_CLIPS))
 
     def heard(self, *, waveform: bool) -> np.ndarray:
-        """The clips, float32: log-mels [clips, 1, mels, frames], or samples [clips, samples]."""
-        if waveform:
-            return waves(self.clips, self.front_end.sample_rate, self.cache).astype(np.float32) / WAVE_SCALE
-        return log_mels(self.clips, self.front_end, self.cache)[:, None].astype(np.float32)
+        """The clips that exports are compared on, float32: log-mels [clips, 1, mels, frames], or [clips, samples]."""
+        return self._decoded(self.clips, waveform=waveform)
 
-    def judge(self, architecture: Architecture, convention: Convention, dtype: str) -> Verdict:
-        """Raises `ExportError` for a form over the limits; says which dtype would fit."""
-        verdicts = {
-            each: self.limits.verdict(ledger(architecture.layers(), convention=convention, dtype=each))
-            for each in DTYPES
-        }
-        verdict = verdicts[dtype]
-        if not verdict.fits:
-            fitting = [each for each in DTYPES if verdicts[each].fits]
-            remedy = f"in {fitting[0]} it fits (`--dtype {fitting[0]}`)" if fitting else "no dtype makes it fit"
+    def tested(self, name: str, *, waveform: bool) -> tuple[np.ndarray, np.ndarray]:
+        """The test clips that a student is for (the base: all) as it hears them, and their labels."""
+        test, device = self._corpus.test, _device(name)
+        own = np.arange(len(test)) if device == GENERAL else np.flatnonzero(_recorded_by(test, device))
+        clips = test.take(own)
+        return self._decoded(clips, waveform=waveform), clips.labels
+
+    def calibration(self, name: str) -> Tensor:
+        """Log-mels [clips, 1, mels, frames] that a student was trained on."""
+        clips = self._corpus.clean(_device(name))
+        return clips[torch.from_numpy(_spread(np.arange(len(clips)), CALIBRATION_CLIPS))]
+
+    def _decoded(self, clips: Clips, *, waveform: bool) -> np.ndarray:
+        if waveform:
+            return waves(clips, self.front_end.sample_rate, self.cache).astype(np.float32) / WAVE_SCALE
+        return log_mels(clips, self.front_end, self.cache)[:, None].astype(np.float32)
+
+    def judge(self, architecture: Architecture, form: Form) -> Verdict:
+        """Raises `ExportError` for a form over the limits; says which forms would fit."""
+
+        def verdict(form: Form) -> Verdict:
+            return self.limits.verdict(ledger(architecture.layers(), convention=form.convention, dtype=form.dtype))
+
+        own = verdict(form)
+        if not own.fits:
+            others = [Form(runtime, dtype) for runtime in CONVENTIONS for dtype in dtypes_of(runtime)]
+            fitting = [f"`{other.options}`" for other in others if verdict(other).fits]
+            remedy = f"it fits as {', '.join(fitting)}" if fitting else "no form of it fits"
             raise ExportError(
-                f"in {dtype}, counted as {convention.name} ({convention.summary}), a student is {verdict}. Remedy: "
-                f"{remedy}; for limits that are not the challenge's, `--max-bytes` and `--max-macs`."
+                f"as {form}, counted as {form.convention.name} ({form.convention.summary}), a student is {own}. "
+                f"Remedy: {remedy}; for limits that are not the challenge's, `--max-bytes` and `--max-macs`."
             )
-        return verdict
+        return own
+
+
+def dtypes_of(runtime: str) -> tuple[str, ...]:
+    """That students can be exported in. The challenge's packages compute in PyTorch, which has no int8 of its own."""
+    return tuple(each for each in DTYPES if runtime != "dcase" or each != "int8")
+
+
+def ledger_hash(account: Ledger) -> str:
+    """Sixteen hexadecimal digits of all that a ledger says."""
+    return blake2b(json.dumps(asdict(account)).encode(), digest_size=8).hexdigest()
+
+
+def _device(student: str) -> str:
+    return GENERAL if student == BASE else student
+
+
+def _recorded_by(clips: Clips, device: str) -> np.ndarray:
+    if device not in clips.device_names:
+        return np.zeros(len(clips), bool)
+    return clips.devices == clips.device_names.index(device)
+
+
+def _spread(rows: np.ndarray, wanted: int) -> np.ndarray:
+    """Of rows, about so many, evenly."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, wanted).astype(int))]

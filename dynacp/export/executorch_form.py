@@ -1,0 +1,85 @@
+"""ExecuTorch: the exported student as a program for phones and embedded Linux, which XNNPACK computes alone."""
+
+import json
+import logging
+import warnings
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from budget.conventions import XNNPACK
+from budget.graph import GraphCount
+from dynacp.export.network import Exported
+from dynacp.export.program_count import count_program
+
+from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner  # isort: skip
+from executorch.exir import to_edge_transform_and_lower  # isort: skip
+from executorch.runtime import Runtime  # isort: skip
+
+METHOD = "forward"
+
+
+class Program:
+    """A student as an ExecuTorch program for one clip at a time."""
+
+    suffix = "pte"
+    library = "executorch"
+    convention = XNNPACK
+    hears_waves = False
+    usage = """
+```python
+import torch
+from executorch.runtime import Runtime
+
+method = Runtime.get().load_program("{student}.pte").load_method("forward")
+heard = torch.zeros({shape})  # {heard}
+(logits,) = method.execute([heard])
+```
+
+Input and logits are float32, one clip at a time; another shape is an error. In Java, Kotlin, Swift and C++ the file
+runs with ExecuTorch's `Module` and the XNNPACK backend. The JSON beside it holds classes, sample rate, front end and
+architecture.
+"""
+
+    def __init__(self, exported: Exported) -> None:
+        example = (torch.zeros(1, *exported.input_shape),)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.export.export(exported, example)
+            lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+            self.content = bytes(lowered.to_executorch().buffer)
+
+    @staticmethod
+    def prepared(network: nn.Module) -> nn.Module:
+        """A copy whose average pools stand behind a layer of zeros in place of padding: XNNPACK's know none.
+
+        They would be left to kernels that make a whole student sixty times slower.
+        """
+        return _behind_zeros(deepcopy(network))
+
+    def count(self) -> GraphCount:
+        return count_program(self.content)
+
+    def run(self, heard: np.ndarray) -> np.ndarray:
+        """Logits [clips, classes] by ExecuTorch's own Python runtime."""
+        method = Runtime.get().load_program(self.content).load_method(METHOD)
+        assert method is not None
+        clips = torch.from_numpy(heard).split(1)
+        return np.concatenate([method.execute([clip.contiguous()])[0].numpy() for clip in clips])
+
+    def save(self, file: Path, metadata: dict[str, object]) -> None:
+        """Write it; what a program needs to know of it stands in the JSON beside it."""
+        file.write_bytes(self.content)
+
+
+def _behind_zeros(network: nn.Module) -> nn.Module:
+    for name, child in network.named_children():
+        if isinstance(child, nn.AvgPool2d):
+            pool = nn.AvgPool2d(child.kernel_size, child.stride, count_include_pad=False)
+            setattr(network, name, nn.Sequential(nn.ZeroPad2d(child.padding), pool))
+        else:
+            _behind_zeros(child)
+    return network

@@ -1,0 +1,194 @@
+"""A run's students as files for a runtime: each judged, counted again in its file, compared, and only then kept."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from budget.conventions import Convention
+from budget.graph import GraphCount
+from budget.ledger import Ledger, ledger
+from budget.limits import Verdict
+from budget.memory import peak
+from dynacp.corpus import BASE
+from dynacp.dataflow import steps
+from dynacp.export.card import card
+from dynacp.export.executorch_form import Program
+from dynacp.export.network import Exported
+from dynacp.export.onnx_form import OnnxGraph
+from dynacp.export.parity import Accuracy, Parity
+from dynacp.export.trained import ExportError, Form, Trained, ledger_hash
+from dynacp.files import write_text, written_whole
+from dynacp.predict import Student
+from dynacp.quantise import quantised
+from dynacp.train import PREDICTED_AT_ONCE
+
+TOLERATED = 0.005
+"""Of accuracy, that calibration alone may cost a student in int8; one that it costs more is fine-tuned."""
+
+
+class RuntimeFile(Protocol):
+    """A student as one runtime wants it."""
+
+    suffix: ClassVar[str]
+    library: ClassVar[str]
+    usage: ClassVar[str]
+
+    def __init__(self, exported: Exported) -> None: ...
+    @staticmethod
+    def prepared(network: nn.Module) -> nn.Module: ...
+    def count(self) -> GraphCount: ...
+    def run(self, heard: np.ndarray) -> np.ndarray: ...
+    def save(self, file: Path, metadata: dict[str, object]) -> None: ...
+
+
+RUNTIMES: dict[str, type[RuntimeFile]] = {"onnx": OnnxGraph, "executorch": Program}
+
+
+@dataclass(frozen=True)
+class Export:
+    """One student's file, what was counted in it, and how it compares."""
+
+    student: str
+    file: Path
+    count: GraphCount
+    verdict: Verdict
+    parity: Parity
+    accuracy: Accuracy | None
+    """Of students in int8."""
+    peak_activation_bytes: int
+
+    def facts(self) -> dict[str, Any]:
+        """What is kept beside the file."""
+        account = self.count.ledger
+        return {
+            "student": self.student,
+            "dtype": account.dtype,
+            "convention": account.convention,
+            "parameters": account.parameters,
+            "bytes": account.bytes,
+            "macs": account.macs,
+            "verdict": str(self.verdict),
+            "statistics_bytes": self.count.statistics_bytes,
+            "front_end_bytes": self.count.front_end_bytes,
+            "quantiser_bytes": self.count.quantiser_bytes,
+            "peak_activation_bytes": self.peak_activation_bytes,
+            "parity": asdict(self.parity),
+            "accuracy": self.accuracy and asdict(self.accuracy),
+        }
+
+
+@dataclass(frozen=True)
+class Files:
+    """A run's students as files of one form."""
+
+    trained: Trained
+    form: Form
+
+    @property
+    def folder(self) -> Path:
+        return self.trained.run / "exports" / str(self.form)
+
+    @property
+    def _runtime(self) -> type[RuntimeFile]:
+        return RUNTIMES[self.form.runtime]
+
+    def exports(self, students: Sequence[str]) -> Iterator[Export]:
+        """Each student's, once it is kept. Raises `ExportError`, and `StageError` where fine-tuning lacks something."""
+        heard = self.trained.heard(waveform=self.form.waveform)
+        for name in students:
+            yield self._kept(name, self.trained.student(name), heard)
+
+    def write_card(self) -> Path:
+        """README.md, of all files in the folder."""
+        facts = [json.loads(file.read_text(encoding="utf-8")) for file in self.folder.glob("*.json")]
+        facts.sort(key=lambda each: (each["student"] != BASE, each["student"]))
+        exported = Exported(self.trained.student(BASE), "float32", waveform=self.form.waveform)
+        usage = self._runtime.usage.format(
+            student=facts[0]["student"],
+            input=exported.input_name,
+            shape=(1, *exported.input_shape),
+            heard="one second of samples in [-1, 1]" if self.form.waveform else "as the front end's settings make it",
+        )
+        text = card(
+            self.trained,
+            facts,
+            form=str(self.form),
+            library=self._runtime.library,
+            usage=usage,
+            convention=self.form.convention,
+        )
+        file = self.folder / "README.md"
+        write_text(file, text)
+        return file
+
+    def _kept(self, name: str, student: Student, heard: np.ndarray) -> Export:
+        form, architecture = self.form, student.network.architecture
+        verdict = self.trained.judge(architecture, form)
+        theirs = _logits(Exported(student, form.dtype, waveform=form.waveform), heard)
+        graph, accuracy = self._in_int8(name, student) if form.dtype == "int8" else (self._graph(student), None)
+        count = graph.count()
+        _compare(name, count.ledger, ledger(architecture.layers(), convention=form.convention, dtype=form.dtype))
+        parity = Parity.between(graph.run(heard), theirs)
+        if form.dtype == "float32" and parity.equal_decisions < 1:
+            raise ExportError(f"{name}: the exported graph decides otherwise than the student: {parity}.")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        file, most_alive = self.folder / f"{name}.{graph.suffix}", peak(steps(architecture)).bytes[form.dtype]
+        export = Export(name, file, count, verdict, parity, accuracy, most_alive)
+        metadata = _metadata(student, count.ledger)
+        with written_whole(export.file) as partial:
+            graph.save(partial, metadata)
+        write_text(file.with_suffix(".json"), json.dumps(export.facts() | metadata, indent=2) + "\n")
+        return export
+
+    def _graph(self, student: Student, network: nn.Module | None = None) -> RuntimeFile:
+        network = self._runtime.prepared(student.network) if network is None else network
+        return self._runtime(Exported(student, self.form.dtype, waveform=self.form.waveform, network=network))
+
+    def _in_int8(self, name: str, student: Student) -> tuple[RuntimeFile, Accuracy]:
+        """Calibrated on training clips; fine-tuned before that where calibration alone costs too much."""
+        heard, labels = self.trained.tested(name, waveform=self.form.waveform)
+
+        def accuracy(run: Callable[[np.ndarray], np.ndarray]) -> float:
+            return Accuracy.of(run(heard), labels)
+
+        before = accuracy(lambda heard: _logits(Exported(student, "float32", waveform=self.form.waveform), heard))
+        graph = self._calibrated(name, student)
+        calibrated = accuracy(graph.run)
+        if before - calibrated <= TOLERATED:
+            return graph, Accuracy(len(heard), before, calibrated, None)
+        graph = self._calibrated(name, self.trained.fine_tuned(name))
+        return graph, Accuracy(len(heard), before, calibrated, accuracy(graph.run))
+
+    def _calibrated(self, name: str, student: Student) -> RuntimeFile:
+        network = self._runtime.prepared(student.network)
+        return self._graph(student, quantised(network, self.trained.calibration(name)))
+
+
+def _logits(network: nn.Module, heard: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        return torch.cat([network(part) for part in torch.from_numpy(heard).split(PREDICTED_AT_ONCE)]).numpy()
+
+
+def _metadata(student: Student, account: Ledger) -> dict[str, object]:
+    """What a student predicts, hears, and costs."""
+    return {
+        "classes": list(student.classes),
+        "sample_rate": student.front_end.settings.sample_rate,
+        "front_end": asdict(student.front_end.settings),
+        "architecture": student.network.architecture.to_json(),
+        "ledger": ledger_hash(account),
+    }
+
+
+def _compare(name: str, counted: Ledger, expected: Ledger) -> None:
+    """Raise `ExportError` unless the graph's layers cost what the ledger says, one by one."""
+    for ours, theirs in zip_longest(counted.rows, (row for row in expected.rows if row.parameters)):
+        if ours is None or theirs is None or ours[2:] != theirs[2:]:
+            raise ExportError(f"{name}: the exported graph holds {ours}, where the ledger says {theirs}.")

@@ -1,0 +1,62 @@
+"""Students in int8, by torchao: calibrated after training, or trained so that they bear it.
+
+Kernels are symmetric with a scale for each output channel; activations have a scale and a zero point for each tensor,
+fixed by what calibration sees. Biases are int32 where a runtime computes, in the scale of input times kernel. A batch
+norm that no convolution precedes directly (behind the sum of two branches) stays in float32, between two conversions.
+The rules are XNNPACK's, which onnxruntime can follow as well.
+"""
+
+import warnings
+from dataclasses import replace
+
+import torch
+from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
+from torch import Tensor, nn
+from torchao.quantization.pt2e import MinMaxObserver, allow_exported_model_train_eval
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e, prepare_qat_pt2e
+
+from dynacp.model import DynaCP
+
+CALIBRATED_AT_ONCE = 32
+"""Clips."""
+
+LEAST_SCALE = 2**-12
+
+
+def quantised(network: nn.Module, log_mels: Tensor) -> nn.Module:
+    """The network in int8, for log-mels like these [clips, 1, mels, frames]; in evaluation mode.
+
+    Activations take the range that they have there: a ReLU6 bounds most of them, so histograms, which are torchao's
+    default and take twice as long, find nothing better (benchmarks/inference.py).
+    """
+    config = get_symmetric_quantization_config(is_per_channel=True)
+    seen = MinMaxObserver.with_args(eps=LEAST_SCALE)
+    activations = replace(config.input_activation, observer_or_fake_quant_ctr=seen)
+    config = replace(config, input_activation=activations, output_activation=activations)
+    prepared = prepare_pt2e(_graph(network.train(False), log_mels), XNNPACKQuantizer().set_global(config))
+    with torch.no_grad():
+        for part in log_mels.split(CALIBRATED_AT_ONCE):
+            prepared(part)
+    return _switchable(convert_pt2e(prepared))
+
+
+def aware(network: DynaCP) -> nn.Module:
+    """The network with int8 rounding put into its forward pass, to be trained.
+
+    Its parameters and buffers start as the network's, and have the same names.
+    """
+    config = get_symmetric_quantization_config(is_per_channel=True, is_qat=True)
+    example = torch.zeros(2, 1, *network.architecture.input)
+    return _switchable(prepare_qat_pt2e(_graph(network.train(), example), XNNPACKQuantizer().set_global(config)))
+
+
+def _graph(network: nn.Module, log_mels: Tensor) -> torch.fx.GraphModule:
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.export.export(network, (log_mels[:2],), dynamic_shapes=({0: batch},)).module()  # type: ignore[return-value]
+
+
+def _switchable(graph: torch.fx.GraphModule) -> nn.Module:
+    """That obeys `train()` and `eval()`, as an exported graph does not by itself."""
+    return allow_exported_model_train_eval(graph)
