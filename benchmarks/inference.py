@@ -50,7 +50,7 @@ def clip(waveform: bool) -> np.ndarray:
 def by_pytorch(dtype: str, waveform: bool) -> float:
     """Milliseconds a clip."""
     torch.set_num_threads(1)
-    network, heard = Exported(student(), getattr(torch, dtype), waveform=waveform), torch.from_numpy(clip(waveform))
+    network, heard = Exported(student(), dtype, waveform=waveform), torch.from_numpy(clip(waveform))
     with torch.inference_mode():
         return _milliseconds(lambda: network(heard))
 
@@ -86,7 +86,7 @@ def main() -> None:
             heard = "waveform" if waveform else "log-mel"
             for dtype in ("float32", "float16"):
                 file = Path(temporary) / f"{dtype}-{heard}.onnx"
-                onnx.save(onnx_graph(student(), dtype, waveform=waveform), file)
+                onnx.save(onnx_graph(Exported(student(), dtype, waveform=waveform)), file)
                 conditions[heard, f"PyTorch, {dtype}"] = partial(by_pytorch, dtype, waveform)
                 conditions[heard, f"onnxruntime, {dtype}"] = partial(by_onnxruntime, file, waveform)
         rounds = [{name: measured(condition) for name, condition in conditions.items()} for _ in range(ROUNDS)]

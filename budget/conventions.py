@@ -17,13 +17,20 @@ class UnknownLayerError(ValueError):
 
 
 class Cost(NamedTuple):
-    """What one layer adds."""
+    """What one layer adds, or a network takes: parameters apart by what they are, since dtypes store them apart."""
 
-    parameters: Count
+    weights: Count
+    """Of convolution kernels."""
+    others: Count
+    """Biases, and parameters of batch norms."""
     macs: Count
 
+    @property
+    def parameters(self) -> Count:
+        return self.weights + self.others
 
-FREE = Cost(0, 0)
+
+FREE = Cost(0, 0, 0)
 Rule = Callable[[Any, Shape], Cost]
 """(layer, what leaves it) -> cost."""
 
@@ -37,7 +44,7 @@ class Convention:
     rules: Mapping[type, Rule]
 
     def cost(self, layer: Layer) -> Cost:
-        """The layer's parameters and MACs; raises `UnknownLayerError` for a type without a rule."""
+        """What the layer takes; raises `UnknownLayerError` for a type without a rule."""
         return self.rule(layer)(layer, layer.output)
 
     def rule(self, layer: Layer) -> Rule:
@@ -62,46 +69,53 @@ def _free(_layer: Layer, _output: Shape) -> Cost:
     return FREE
 
 
+def _conv(weights: Count, biases: Count, output: Shape) -> Cost:
+    return Cost(weights, biases, (weights + biases) * _positions(output))
+
+
 def _conv_with_bias(layer: Conv2d, output: Shape) -> Cost:
-    parameters = layer.weights + layer.bias * output[0]
-    return Cost(parameters, parameters * _positions(output))
+    return _conv(layer.weights, layer.bias * output[0], output)
 
 
 def _conv_weights_alone(layer: Conv2d, output: Shape) -> Cost:
-    return Cost(layer.weights + layer.bias * output[0], layer.weights * _positions(output))
+    weights = layer.weights
+    return Cost(weights, layer.bias * output[0], weights * _positions(output))
 
 
 def _conv_after_folding(layer: Conv2d, output: Shape) -> Cost:
-    parameters = layer.weights + (layer.bias or layer.foldable_norm) * output[0]
-    return Cost(parameters, parameters * _positions(output))
+    return _conv(layer.weights, (layer.bias or layer.foldable_norm) * output[0], output)
 
 
 def _norm_per_channel(layer: BatchNorm2d, _output: Shape) -> Cost:
-    return Cost(2 * layer.input[0], 2 * layer.input[0])
+    return Cost(0, 2 * layer.input[0], 2 * layer.input[0])
 
 
 def _norm_after_folding(layer: BatchNorm2d, output: Shape) -> Cost:
     return FREE if layer.foldable else _norm_per_channel(layer, output)
 
 
+def _norm_as_convolution(layer: BatchNorm2d, output: Shape) -> Cost:
+    return FREE if layer.foldable else Cost(0, 2 * layer.input[0], 2 * _elements(output))
+
+
 def _norm_without_macs(layer: BatchNorm2d, _output: Shape) -> Cost:
-    return Cost(2 * layer.input[0], 0)
+    return Cost(0, 2 * layer.input[0], 0)
 
 
 def _norm_per_element(macs_per_element: int) -> Rule:
-    return lambda layer, _output: Cost(2 * layer.input[0], macs_per_element * _elements(layer.input))
+    return lambda layer, _output: Cost(0, 2 * layer.input[0], macs_per_element * _elements(layer.input))
 
 
 def _average_pool_output(layer: Pool2d, output: Shape) -> Cost:
-    return Cost(0, layer.present * _elements(output)) if layer.average else FREE
+    return Cost(0, 0, layer.present * _elements(output)) if layer.average else FREE
 
 
 def _global_pool_input(layer: GlobalAveragePool, _output: Shape) -> Cost:
-    return Cost(0, _elements(layer.input))
+    return Cost(0, 0, _elements(layer.input))
 
 
 def _global_pool_sum_and_division(layer: GlobalAveragePool, _output: Shape) -> Cost:
-    return Cost(0, (_positions(layer.input) + 1) * layer.input[0])
+    return Cost(0, 0, (_positions(layer.input) + 1) * layer.input[0])
 
 
 DCASE = Convention(
@@ -113,6 +127,11 @@ FOLDED = Convention(
     "folded",
     "the challenge's rule after each batch norm that follows a convolution is merged into it",
     {Conv2d: _conv_after_folding, BatchNorm2d: _norm_after_folding, Pool2d: _free, GlobalAveragePool: _free},
+)
+XNNPACK = Convention(
+    "xnnpack",
+    "the challenge's rule for what XNNPACK computes: folded, and each norm that is left a 1x1 depthwise convolution",
+    {Conv2d: _conv_after_folding, BatchNorm2d: _norm_as_convolution, Pool2d: _free, GlobalAveragePool: _free},
 )
 CONVOLUTIONS = Convention(
     "convolutions",
@@ -139,4 +158,4 @@ THOP = Convention(
         GlobalAveragePool: _global_pool_sum_and_division,
     },
 )
-CONVENTIONS = {convention.name: convention for convention in (DCASE, FOLDED, CONVOLUTIONS, FVCORE, THOP)}
+CONVENTIONS = {convention.name: convention for convention in (DCASE, FOLDED, XNNPACK, CONVOLUTIONS, FVCORE, THOP)}

@@ -1,7 +1,8 @@
 """An independent count: parameters, bytes and MACs read off an exported ONNX graph, by its own weights and shapes.
 
 Nothing is taken from the description that the graph was exported from. What stands before the first convolution is the
-audio front end; its constants are counted apart, as the challenge does not count them.
+audio front end; its constants are counted apart, as the challenge does not count them. So are the scales and zero
+points of a graph in int8: the challenge counts parameters, by the dtype of each, and these are none.
 """
 
 import math
@@ -12,11 +13,13 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 from onnx.numpy_helper import to_array
 
-from budget.conventions import UnknownLayerError
+from budget.conventions import DCASE, UnknownLayerError
 from budget.ledger import Ledger, Row
 
+QUANTISERS = {"DequantizeLinear", "QuantizeLinear"}
 FREE_OPERATORS = {
     "Add", "AveragePool", "Cast", "Clip", "Flatten", "GlobalAveragePool", "MaxPool", "ReduceMean", "Relu", "Reshape",
+    *QUANTISERS,
 }  # fmt: skip
 """What the challenge charges nothing for."""
 
@@ -26,9 +29,11 @@ class GraphCount:
     """What a graph holds: the network's ledger, and the bytes of what is no parameter."""
 
     ledger: Ledger
-    statistics_bytes: int
+    statistics_bytes: int = 0
     """Running means and variances of batch norms that were not folded."""
-    front_end_bytes: int
+    front_end_bytes: int = 0
+    quantiser_bytes: int = 0
+    """Scales and zero points."""
 
 
 def count_graph(model: ModelProto) -> GraphCount:
@@ -36,39 +41,49 @@ def count_graph(model: ModelProto) -> GraphCount:
 
     Raises `UnknownLayerError` for an operator that it has no rule for: a count that skips it would be wrong in silence.
     """
-    inferred = _for_one_clip(model)
+    inferred = for_one_clip(model)
     weights = {tensor.name: tensor for tensor in inferred.graph.initializer}
-    shapes = {value.name: _shape(value) for value in (*inferred.graph.value_info, *inferred.graph.output)}
-    front_end, network = _divided(inferred.graph)
-    rows, statistics = list[Row](), 0
+    shapes = {value.name: shape_of(value) for value in (*inferred.graph.value_info, *inferred.graph.output)}
+    front_end, network = divided(inferred.graph)
+    parameters = weights | {
+        node.output[0]: weights[node.input[0]]
+        for node in network
+        if node.op_type in QUANTISERS and node.input[0] in weights
+    }
+    rows, statistics, quantisers = list[Row](), 0, set[str]()
     for node in network:
-        own = [weights[name] for name in node.input if name in weights]
-        if node.op_type == "Conv":
-            parameters = sum(map(_elements, own))
-            macs = parameters * math.prod(shapes[node.output[0]][1:])
-        elif node.op_type == "BatchNormalization":
-            own, running = own[:2], own[2:]
-            parameters = macs = sum(map(_elements, own))
-            statistics += sum(map(_bytes, running))
-        elif node.op_type in FREE_OPERATORS:
+        if node.op_type in QUANTISERS:
+            quantisers.update(node.input[1:])
+        if node.op_type in FREE_OPERATORS:
             continue
-        else:
-            raise UnknownLayerError(
-                f"the graph's node {node.name!r} is a {node.op_type}, which this count has no rule for; it knows Conv, "
-                f"BatchNormalization, and at no cost {', '.join(sorted(FREE_OPERATORS))}."
-            )
-        name = own[0].name.removesuffix(".weight")
-        rows.append(Row(name, node.op_type, shapes[node.output[0]], parameters, macs, sum(map(_bytes, own))))
-    dtypes = {TensorProto.DataType.Name(weights[node.input[1]].data_type).lower() for node in network if _is_conv(node)}
+        own = [parameters[name] for name in node.input if name in parameters]
+        if node.op_type == "BatchNormalization":
+            own, running = own[:2], own[2:]
+            statistics += sum(map(_bytes, running))
+        rows.append(_row(node, own, shapes[node.output[0]]))
+    dtypes = {TensorProto.DataType.Name(parameters[node.input[1]].data_type).lower() for node in network if _conv(node)}
     used_before = {name for node in front_end for name in node.input if name in weights}
     return GraphCount(
-        Ledger(tuple(rows), "dcase", ", ".join({"float": "float32"}.get(each, each) for each in sorted(dtypes))),
+        Ledger(tuple(rows), DCASE.name, ", ".join({"float": "float32"}.get(each, each) for each in sorted(dtypes))),
         statistics_bytes=statistics,
         front_end_bytes=sum(_bytes(weights[name]) for name in used_before),
+        quantiser_bytes=sum(_bytes(weights[name]) for name in quantisers),
     )
 
 
-def _for_one_clip(model: ModelProto) -> ModelProto:
+def _row(node: NodeProto, own: list[TensorProto], output: tuple[int, int, int]) -> Row:
+    elements = sum(map(_elements, own))
+    uses = {"Conv": math.prod(output[1:]), "BatchNormalization": 1}
+    if node.op_type not in uses:
+        raise UnknownLayerError(
+            f"the graph's node {node.name!r} is a {node.op_type}, which this count has no rule for; it knows "
+            f"{', '.join(uses)}, and at no cost {', '.join(sorted(FREE_OPERATORS))}."
+        )
+    macs = elements * uses[node.op_type]
+    return Row(own[0].name.removesuffix(".weight"), node.op_type, output, elements, macs, sum(map(_bytes, own)))
+
+
+def for_one_clip(model: ModelProto) -> ModelProto:
     """The same graph with a batch of one, and the shape of every value known."""
     single = ModelProto()
     single.CopyFrom(model)
@@ -80,13 +95,14 @@ def _for_one_clip(model: ModelProto) -> ModelProto:
     return onnx.shape_inference.infer_shapes(single, strict_mode=True, data_prop=True)
 
 
-def _divided(graph: GraphProto) -> tuple[list[NodeProto], list[NodeProto]]:
+def divided(graph: GraphProto) -> tuple[list[NodeProto], list[NodeProto]]:
     """The nodes that the first convolution's input is computed by, and the others."""
     makers = {output: node for node in graph.node for output in node.output}
-    first = next((node for node in graph.node if _is_conv(node)), None)
+    first = next((node for node in graph.node if _conv(node)), None)
     if first is None:
         raise UnknownLayerError("the graph holds no convolution, so it is no network of this family.")
-    before = {id(node) for node in _upstream([first.input[0]], makers)}
+    upstream = _upstream([first.input[0]], makers)
+    before = {id(node) for node in upstream if node.op_type not in QUANTISERS}
     return (
         [node for node in graph.node if id(node) in before],
         [node for node in graph.node if id(node) not in before],
@@ -100,11 +116,11 @@ def _upstream(names: Iterable[str], makers: dict[str, NodeProto]) -> Iterator[No
             yield from _upstream(makers[name].input, makers)
 
 
-def _is_conv(node: NodeProto) -> bool:
+def _conv(node: NodeProto) -> bool:
     return node.op_type == "Conv"
 
 
-def _shape(value: onnx.ValueInfoProto) -> tuple[int, int, int]:
+def shape_of(value: onnx.ValueInfoProto) -> tuple[int, int, int]:
     """(channels, frequency, time), with 1 for axes that are not there."""
     channels, frequency, time, *_ = [*(dim.dim_value for dim in value.type.tensor_type.shape.dim), 1, 1, 1][1:]
     return channels, frequency, time

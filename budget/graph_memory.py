@@ -5,7 +5,7 @@ from collections import Counter
 
 from onnx import ModelProto
 
-from budget.graph import _divided, _for_one_clip, _shape
+from budget.graph import divided, for_one_clip, shape_of
 
 IN_PLACE = {"Add", "BatchNormalization", "Cast", "Clip", "Flatten", "Relu", "Reshape"}
 """What writes into an operand of its output's size that is read no more; everything else takes a new buffer."""
@@ -16,10 +16,10 @@ def peak_activations(model: ModelProto) -> int:
 
     The audio front end, where the graph has one, is left out: its last value is the network's input.
     """
-    graph = _for_one_clip(model).graph
-    _, network = _divided(graph)
+    graph = for_one_clip(model).graph
+    _, network = divided(graph)
     weights = {tensor.name for tensor in graph.initializer}
-    sizes = {value.name: math.prod(_shape(value)) for value in (*graph.input, *graph.value_info, *graph.output)}
+    sizes = {value.name: math.prod(shape_of(value)) for value in (*graph.input, *graph.value_info, *graph.output)}
     unread = Counter(name for node in network for name in node.input if name and name not in weights)
     unread.update(value.name for value in graph.output)
     made = {name for node in network for name in node.output}

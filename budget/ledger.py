@@ -1,14 +1,12 @@
-"""From layers to rows and totals, under a named convention."""
+"""From layers to rows and totals, in a dtype and under a named convention."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from budget.conventions import DCASE, Convention, Cost
-from budget.layers import Layer, Shape
-
-BYTES_PER_PARAMETER = {"float32": 4, "float16": 2, "int8": 1}
-DEFAULT_DTYPE = "float16"
+from budget.conventions import Convention, Cost
+from budget.dtypes import DEFAULT_DTYPE, dtype_named
+from budget.layers import Count, Layer, Shape
 
 
 class Row(NamedTuple):
@@ -43,26 +41,34 @@ class Ledger:
         return sum(row.bytes for row in self.rows)
 
 
-def bytes_per_parameter(dtype: str) -> int:
-    """Bytes of one parameter at the dtype used at inference; raises `ValueError` for a dtype not listed."""
-    try:
-        return BYTES_PER_PARAMETER[dtype]
-    except KeyError:
-        raise ValueError(f"`dtype` must be one of {', '.join(BYTES_PER_PARAMETER)}, but got {dtype!r}.") from None
+class Totals(NamedTuple):
+    """A network's cost in all, or [networks] int64 arrays of many networks' costs."""
+
+    parameters: Count
+    macs: Count
+    bytes: Count
 
 
-def ledger(layers: Iterable[Layer], *, convention: Convention = DCASE, dtype: str = DEFAULT_DTYPE) -> Ledger:
-    """The row-by-row account of one network."""
-    size = bytes_per_parameter(dtype)
+def ledger(layers: Iterable[Layer], *, convention: Convention | None = None, dtype: str = DEFAULT_DTYPE) -> Ledger:
+    """The row-by-row account of one network in a dtype (`budget.dtypes`), by default under the dtype's own convention.
+
+    Raises `ValueError` for a dtype not listed, `UnknownLayerError` for a layer without a rule.
+    """
+    stored = dtype_named(dtype)
+    convention = convention or stored.convention
     rows = []
     for layer in layers:
         output = layer.output
-        parameters, macs = convention.rule(layer)(layer, output)
-        rows.append(Row(layer.name, type(layer).__name__, output, parameters, macs, parameters * size))  # type: ignore[arg-type]
+        cost = convention.rule(layer)(layer, output)
+        rows.append(
+            Row(layer.name, type(layer).__name__, output, cost.parameters, cost.macs, stored.bytes(cost))  # type: ignore[arg-type]
+        )
     return Ledger(tuple(rows), convention.name, dtype)
 
 
-def totals(layers: Iterable[Layer], *, convention: Convention = DCASE) -> Cost:
-    """Parameters and MACs alone, for one network (ints) or for many at once (layers that hold arrays)."""
-    parameters, macs = zip(*(convention.cost(layer) for layer in layers), strict=True)
-    return Cost(sum(parameters), sum(macs))
+def totals(layers: Iterable[Layer], *, convention: Convention | None = None, dtype: str = DEFAULT_DTYPE) -> Totals:
+    """The sums of the same rows, for one network (ints) or for many at once (layers that hold arrays)."""
+    stored = dtype_named(dtype)
+    convention = convention or stored.convention
+    cost = Cost(*map(sum, zip(*map(convention.cost, layers), strict=True)))
+    return Totals(cost.parameters, cost.macs, stored.bytes(cost))

@@ -1,9 +1,9 @@
-"""Train a layout's seven models, and predict with them.
+"""Train a layout's seven models, predict with them, and export them.
 
     python -m dynacp train table1                                        the built-in scenes, in minutes
     python -m dynacp train ARCH --data TAU --mn mn10_as_mAP_471.pt --dymn dymn10_as.pt --device cuda
     python -m dynacp predict RUN recordings/ --device-id a
-    python -m dynacp export RUN --to onnx --waveform                     its students, for onnxruntime
+    python -m dynacp export RUN --to onnx|int8|executorch                its students, for a device's runtime
     python -m dynacp export RUN --to dcase --name Team_Lab               all of them, for the challenge
 
 Training prints all its settings with their sources, may be stopped at any moment, and goes on with the same command.
@@ -25,21 +25,17 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
-    track,
 )
 from rich.table import Table
 
-from budget.conventions import FOLDED
 from budget.ledger import ledger
-from budget.limits import Limits
 from budget.terminal import complain, console, hear_stops
 from dynacp.architecture import resolve
 from dynacp.data import DataError
 from dynacp.devices import training_device
 from dynacp.efficientat import CheckpointError
-from dynacp.export.onnx_files import Form, OnnxFiles
-from dynacp.export.package import write_package
-from dynacp.export.trained import DTYPES, ExportError, Trained
+from dynacp.export import command as export
+from dynacp.export.trained import ExportError
 from dynacp.files import written_whole
 from dynacp.overrides import changed, settings_table
 from dynacp.pipeline import Pipeline
@@ -64,7 +60,15 @@ def parser() -> argparse.ArgumentParser:
     commands = form.add_subparsers(dest="command", required=True)
     _add_train(commands.add_parser("train", help="teachers, base student and device students, resumable"))
     _add_predict(commands.add_parser("predict", help="class probabilities of wavs"))
-    _add_export(commands.add_parser("export", help="the students for a device's runtime, counted and compared again"))
+    export.add_options(
+        commands.add_parser(
+            "export",
+            help="the students for a device's runtime or the challenge, counted and compared again",
+            description=export.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        ),
+        BUILT_IN,
+    )
     return form
 
 
@@ -98,21 +102,6 @@ def _add_predict(form: argparse.ArgumentParser) -> None:
     add("wavs", type=Path, nargs="+", metavar="WAV", help="audio files, or folders of wavs")
     add("--device-id", metavar="ID", help="the recording device; its student predicts, the base for an unknown one")
     add("--csv", type=Path, metavar="FILE", help="write all probabilities there in place of a table")
-
-
-def _add_export(form: argparse.ArgumentParser) -> None:
-    add, limits = form.add_argument, Limits()
-    add("run", type=Path, metavar="RUN", help="a folder that `train` finished")
-    add("--to", choices=("onnx", "dcase"), required=True, help="onnx: a graph each; dcase: a package to submit")
-    add("--dtype", choices=DTYPES, help="of the parameters (default: the run's)")
-    add("--waveform", action="store_true", help="hear one second of samples in place of log-mels")
-    add("--student", metavar="NAME", help="base, or a device's (default: all)")
-    add("--name", metavar="NAME", help="of the submission, such as Team_Lab (dcase)")
-    add("--index", type=int, default=1, metavar="K", help="of the submission's systems (dcase; default: 1)")
-    add("--data", default=BUILT_IN, metavar="PATH", help="what the run was trained on (default: built-in scenes)")
-    add("--max-macs", type=int, default=limits.max_macs, metavar="N", help="(default: %(default)s)")
-    add("--max-bytes", type=int, default=limits.max_bytes, metavar="N", help="of parameters (default: %(default)s)")
-    add("--cache", type=Path, default=user_cache_path("dynacp"), metavar="DIR", help="for decoded audio")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -272,39 +261,7 @@ def _predict(options: argparse.Namespace, console: Console) -> None:
 
 def _export(options: argparse.Namespace, console: Console) -> None:
     data = write_scenes(options.cache / "scenes") if options.data == BUILT_IN else Path(options.data)
-    try:
-        limits = Limits(options.max_bytes, options.max_macs)
-    except ValueError as error:
-        raise SettingError(str(error)) from None
-    {"onnx": _to_onnx, "dcase": _to_dcase}[options.to](
-        Trained(options.run, data, options.cache, limits), options, console
-    )
-
-
-def _to_onnx(trained: Trained, options: argparse.Namespace, console: Console) -> None:
-    students = trained.students(options.student)
-    files = OnnxFiles(trained, Form(options.dtype or trained.dtype, options.waveform))
-    quiet = not console.is_terminal
-    for export in track(files.exports(students), "exporting", len(students), console=console, disable=quiet):
-        account, apart = export.count.ledger, export.count.front_end_bytes
-        console.print(
-            f"{export.file}: {account.parameters:,} parameters, {account.bytes:,} bytes, {account.macs:,} MACs "
-            f"({FOLDED.name}): {export.verdict}. {export.parity}."
-            + (f" The front end's constants, not counted: {apart:,} bytes." if apart else ""),
-            soft_wrap=True,
-        )
-    console.print(str(files.write_card()), soft_wrap=True)
-
-
-def _to_dcase(trained: Trained, options: argparse.Namespace, console: Console) -> None:
-    if given := [name for name in ("dtype", "waveform", "student") if getattr(options, name)]:
-        raise SettingError(f"`--{given[0]}` does not go with `--to dcase`, which takes all students as they are.")
-    if not options.name:
-        raise SettingError("`--to dcase` needs `--name`, such as Team_Lab.")
-    packaged = write_package(trained, trained.students(), options.name, options.index)
-    for name, parity in packaged.parity.items():
-        console.print(f"{name}: {parity}.", soft_wrap=True)
-    console.print(f"Next: pip install {packaged.folder}", soft_wrap=True)
+    export.run(options, data, console)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ from dynacp.corpus import BASE, GENERAL, Corpus
 from dynacp.efficientat import MN, CheckpointError, DyMN
 from dynacp.model import DynaCP
 from dynacp.plan import Plan
-from dynacp.quantise import aware
 from dynacp.settings import SettingError
 from dynacp.stages import OnStep, Shelf, Stage, StageError
 from dynacp.teachers import FAMILIES, MEMBERS, Member, fine_tune
@@ -174,7 +173,7 @@ class Pipeline:
         )
 
     def fine_tuned(self, device: str) -> Stage:
-        """A finished student, trained on with int8 rounding in its forward pass: its weights, which are floats still."""
+        """A finished student, trained on with int8 rounding in its forward pass; its weights are floats still."""
         settings, clips = self.settings, len(self.corpus.rows(device))
         recipe = settings.fine_tuning.recipe(clips, settings.device_augmentation)
         student, teachers = self.student(device), tuple(self.teacher(device, member) for member in self.members)
@@ -182,15 +181,14 @@ class Pipeline:
         seed = derived_seed(settings.seed, name)
 
         def make(on_step: OnStep) -> dict[str, Any]:
-            network = aware(self.load_student(device))
-            last = self._distil(network, device, teachers, recipe, seed, on_step)
+            from dynacp.quantise import aware  # its imports take five seconds
+
+            network = self.load_student(device)
+            rounding = aware(network)
+            last = self._distil(rounding, device, teachers, recipe, seed, on_step)
             _refuse_divergence(name, last, recipe)
-            state = network.state_dict()
-            return {
-                **self.shelf.load(student),
-                "state": {each: state[each].detach().cpu().contiguous() for each in self.load_student(device).state_dict()},
-                "loss": last,
-            }
+            network.load_state_dict({key: rounding.state_dict()[key] for key in network.state_dict()})
+            return {**self.shelf.load(student), "state": _on_cpu(network), "loss": last}
 
         made_with = {**student.settings, "recipe": asdict(recipe), "seed": seed}
         work = TRAINING_WORK * recipe.samples * self.student_macs

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-from budget.ledger import DEFAULT_DTYPE
+from budget.dtypes import DEFAULT_DTYPE
 from budget.limits import Limits
 from dynacp.architecture import Architecture
 from dynacp.distill import Distillation

@@ -10,12 +10,17 @@ import warnings
 from dataclasses import replace
 
 import torch
-from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
 from torch import Tensor, nn
-from torchao.quantization.pt2e import MinMaxObserver, allow_exported_model_train_eval
-from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e, prepare_qat_pt2e
 
+from dynacp import toolchain  # noqa: F401
 from dynacp.model import DynaCP
+
+from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (  # isort: skip
+    XNNPACKQuantizer,
+    get_symmetric_quantization_config,
+)
+from torchao.quantization.pt2e import MinMaxObserver, allow_exported_model_train_eval  # isort: skip
+from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e, prepare_qat_pt2e  # isort: skip
 
 CALIBRATED_AT_ONCE = 32
 """Clips."""
@@ -54,7 +59,7 @@ def _graph(network: nn.Module, log_mels: Tensor) -> torch.fx.GraphModule:
     batch = torch.export.Dim("batch", min=1, max=4096)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return torch.export.export(network, (log_mels[:2],), dynamic_shapes=({0: batch},)).module()  # type: ignore[return-value]
+        return torch.export.export(network, (log_mels[:2],), dynamic_shapes=({0: batch},)).module()
 
 
 def _switchable(graph: torch.fx.GraphModule) -> nn.Module:

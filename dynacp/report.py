@@ -16,6 +16,7 @@ from dynacp.corpus import GENERAL
 from dynacp.evaluate import OVERALL, RESAMPLES, Bootstrap, confusion, summary
 from dynacp.files import write_text
 from dynacp.pipeline import Pipeline
+from dynacp.plan import computed_in
 from dynacp.tested import SPECIFIC, SYSTEMS, tested_students, tested_teachers
 
 STUDENT = "student"
@@ -145,8 +146,8 @@ class Report:
                 f"class: {self.bootstrap.fewest_places}): they cover the choice of test locations, not the noise "
                 "between training seeds. "
                 + (f"{self.shared_places} locations are in the training split as well. " if self.shared_places else "")
-                + f"Students were evaluated in {computed_in(budget['dtype'].iloc[0])}. Each training's last state was taken; the test split steered nothing."
-                + beside,
+                + f"Students were evaluated in {computed_in(budget['dtype'].iloc[0])}. Each training's last state was "
+                "taken; the test split steered nothing." + beside,
                 "## Teachers and students (the report's Table 2)",
                 table2.to_markdown(index=False),
                 f"Device students against the base: {_points(gain)} points of accuracy.",

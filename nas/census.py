@@ -4,9 +4,9 @@ What is left of both limits walks, instead of networks. Walks that leave the sam
 they are one budget with a weight. Three rules keep the budgets few:
 
 - a budget that no way to go on keeps is dropped;
-- one whose MACs last for every way that its parameters allow is settled by the table of parameters;
+- one whose MACs last for every way that its bytes allow is settled by the table of bytes;
 - where more budgets wait in a state than there are ways to go on, the ways are listed instead, and the pairs of a
-  budget and a way that keeps it are counted: both in order of MACs, with a Fenwick tree over the parameters.
+  budget and a way that keeps it are counted: both in order of MACs, with a Fenwick tree over the bytes.
 
 The number of networks is that of walks, times a choice of dilation for each block.
 """
@@ -39,22 +39,22 @@ MARGIN_BITS = 10
 
 @dataclass(frozen=True)
 class Packing:
-    """A weighted budget (or what a way to go on takes) in an integer: MACs, parameters, weight, from the top down.
+    """A weighted budget (or what a way to go on takes) in an integer: MACs, bytes, weight, from the top down.
 
     So sorting sorts by MACs, and equal ones come to stand together.
     """
 
-    parameter_bits: int
+    byte_bits: int
     weight_bits: int
 
-    def one(self, parameters: int, macs: int) -> IntArray:
-        return np.array([(macs << self.parameter_bits | parameters) << self.weight_bits | 1])
+    def one(self, bytes: int, macs: int) -> IntArray:
+        return np.array([(macs << self.byte_bits | bytes) << self.weight_bits | 1])
 
     def macs(self, packed: IntArray) -> IntArray:
-        return packed >> self.parameter_bits + self.weight_bits
+        return packed >> self.byte_bits + self.weight_bits
 
-    def parameters(self, packed: IntArray) -> IntArray:
-        return packed >> self.weight_bits & (1 << self.parameter_bits) - 1
+    def bytes(self, packed: IntArray) -> IntArray:
+        return packed >> self.weight_bits & (1 << self.byte_bits) - 1
 
     def merge(self, packed: IntArray) -> IntArray:
         """In order, and equal ones as one with the sum of their weights. Sorts in place."""
@@ -74,12 +74,12 @@ class Census:
 
     def __init__(self, feasible: Feasible) -> None:
         self.feasible = feasible
-        parameters, macs = feasible.budget
-        sizes = feasible.space.sizes if parameters >= 0 else ()
-        most = max((int(feasible.ahead(feasible.start, size).most[parameters]) for size in sizes), default=0)
+        bytes, macs = feasible.budget
+        sizes = feasible.space.sizes if bytes >= 0 else ()
+        most = max((int(feasible.ahead(feasible.start, size).most[bytes]) for size in sizes), default=0)
         self.macs = min(macs, most)  # more would be left over
-        parameter_bits, macs_bits = (max(number, 1).bit_length() for number in (parameters, self.macs))
-        self.packing = Packing(parameter_bits, 63 - parameter_bits - macs_bits)
+        byte_bits, macs_bits = (max(number, 1).bit_length() for number in (bytes, self.macs))
+        self.packing = Packing(byte_bits, 63 - byte_bits - macs_bits)
         self._lists: dict[tuple[State, int], IntArray] = {}
 
     def count(self, blocks: int, max_macs: int, progress: Progress = lambda _: None) -> int:
@@ -89,7 +89,7 @@ class Census:
         """
         feasible = self.feasible
         feasible.check_digits(blocks)
-        budget = Price(feasible.budget.parameters, min(feasible.macs_within(max_macs), self.macs))
+        budget = Price(feasible.budget.bytes, min(feasible.macs_within(max_macs), self.macs))
         if not feasible.allows(feasible.start, blocks, budget):
             return 0
         fitting, waiting = 0, {feasible.start: self.packing.one(*budget)}
@@ -132,47 +132,47 @@ class Census:
         budgets = budgets[:size].copy()
         if not size:
             return settled, budgets
-        parameters, moves = int(packing.parameters(budgets).max()), len(self.feasible.moves(to)) if left else 1
-        if LISTING * int(ahead.ways[parameters]) > moves * size:
+        bytes, moves = int(packing.bytes(budgets).max()), len(self.feasible.moves(to)) if left else 1
+        if LISTING * int(ahead.ways[bytes]) > moves * size:
             return settled, packing.merge(budgets)
         budgets.sort()
-        ways = self._ways(to, left, parameters, int(packing.macs(budgets[-1])))
+        ways = self._ways(to, left, bytes, int(packing.macs(budgets[-1])))
         return settled + int(_pairs(budgets, ways, *_bits(packing), len(ahead.ways))), np.empty(0, dtype=np.int64)
 
     def _listed(self, state: State, blocks: int) -> IntArray:
         key = (state, blocks)
         if key not in self._lists:
-            self._lists[key] = self._ways(state, blocks, self.feasible.budget.parameters, self.macs)
+            self._lists[key] = self._ways(state, blocks, self.feasible.budget.bytes, self.macs)
         return self._lists[key]
 
-    def _ways(self, state: State, blocks: int, parameters: int, macs: int) -> IntArray:
+    def _ways(self, state: State, blocks: int, bytes: int, macs: int) -> IntArray:
         """What the ways to go on from here take, of those that take at most so much."""
         if blocks == 0:
             end = self.packing.one(*self.feasible.end(state))
-            return end[(self.packing.parameters(end) <= parameters) & (self.packing.macs(end) <= macs)]
+            return end[(self.packing.bytes(end) <= bytes) & (self.packing.macs(end) <= macs)]
         beyond = [(self._listed(move.to, blocks - 1), move) for move in self.feasible.moves(state)]
         ways, size = np.empty(sum(len(each) for each, _ in beyond), dtype=np.int64), 0
         for each, move in beyond:
-            size = _prepend(each, *_price(move), *_bits(self.packing), parameters, macs, ways, size)
+            size = _prepend(each, *_price(move), *_bits(self.packing), bytes, macs, ways, size)
         return self.packing.merge(ways[:size])
 
 
 def _bits(packing: Packing) -> tuple[int, int]:
-    return packing.parameter_bits, packing.weight_bits
+    return packing.byte_bits, packing.weight_bits
 
 
 def _price(move: Move) -> tuple[int, int, int]:
-    """Parameters, MACs, ways."""
-    return move.parameters, move.macs, len(move.options)
+    """Bytes, MACs, ways."""
+    return move.bytes, move.macs, len(move.options)
 
 
 @njit(nogil=True, cache=True)
 def _pay(
     budgets: IntArray,
-    parameters: int,
+    bytes: int,
     macs: int,
     ways: int,
-    parameter_bits: int,
+    byte_bits: int,
     weight_bits: int,
     least: IntArray,
     most: IntArray,
@@ -183,15 +183,15 @@ def _pay(
     """Take a move's price from budgets: the ways that are settled, and in `left`, from `size` on, what goes on."""
     settled = np.uint64(0)
     for budget in budgets:
-        m = (budget >> parameter_bits + weight_bits) - macs
-        p = (budget >> weight_bits & (1 << parameter_bits) - 1) - parameters
-        if p < 0 or m < least[p]:
+        m = (budget >> byte_bits + weight_bits) - macs
+        b = (budget >> weight_bits & (1 << byte_bits) - 1) - bytes
+        if b < 0 or m < least[b]:
             continue
         weight = (budget & (1 << weight_bits) - 1) * ways
-        if m >= most[p]:
-            settled += np.uint64(weight) * table[p]
+        if m >= most[b]:
+            settled += np.uint64(weight) * table[b]
         else:
-            left[size] = (m << parameter_bits | p) << weight_bits | weight
+            left[size] = (m << byte_bits | b) << weight_bits | weight
             size += 1
     return size, settled
 
@@ -199,42 +199,42 @@ def _pay(
 @njit(nogil=True, cache=True)
 def _prepend(
     beyond: IntArray,
-    parameters: int,
+    bytes: int,
     macs: int,
     ways: int,
-    parameter_bits: int,
+    byte_bits: int,
     weight_bits: int,
-    max_parameters: int,
+    max_bytes: int,
     max_macs: int,
     longer: IntArray,
     size: int,
 ) -> int:
     """A move and then each of the ways beyond it, in order of MACs, as far as they keep the maxima."""
     for way in beyond:
-        m = (way >> parameter_bits + weight_bits) + macs
+        m = (way >> byte_bits + weight_bits) + macs
         if m > max_macs:
             break
-        p = (way >> weight_bits & (1 << parameter_bits) - 1) + parameters
-        if p <= max_parameters:
-            longer[size] = (m << parameter_bits | p) << weight_bits | (way & (1 << weight_bits) - 1) * ways
+        b = (way >> weight_bits & (1 << byte_bits) - 1) + bytes
+        if b <= max_bytes:
+            longer[size] = (m << byte_bits | b) << weight_bits | (way & (1 << weight_bits) - 1) * ways
             size += 1
     return size
 
 
 @njit(nogil=True, cache=True)
-def _pairs(budgets: IntArray, ways: IntArray, parameter_bits: int, weight_bits: int, size: int) -> np.uint64:
-    """Pairs of a budget and a way that keeps it, by weight; both in order of MACs, parameters below `size`."""
-    tree = np.zeros(size + 1, np.uint64)  # tree[i]: ways so far with parameters in [i - (i & -i), i)
+def _pairs(budgets: IntArray, ways: IntArray, byte_bits: int, weight_bits: int, size: int) -> np.uint64:
+    """Pairs of a budget and a way that keeps it, by weight; both in order of MACs, bytes below `size`."""
+    tree = np.zeros(size + 1, np.uint64)  # tree[i]: ways so far with bytes in [i - (i & -i), i)
     pairs, listed = np.uint64(0), 0
     for budget in budgets:
-        macs = budget >> parameter_bits + weight_bits
-        while listed < len(ways) and ways[listed] >> parameter_bits + weight_bits <= macs:
-            at = (ways[listed] >> weight_bits & (1 << parameter_bits) - 1) + 1
+        macs = budget >> byte_bits + weight_bits
+        while listed < len(ways) and ways[listed] >> byte_bits + weight_bits <= macs:
+            at = (ways[listed] >> weight_bits & (1 << byte_bits) - 1) + 1
             while at <= size:
                 tree[at] += np.uint64(ways[listed] & (1 << weight_bits) - 1)
                 at += at & -at
             listed += 1
-        at, within = (budget >> weight_bits & (1 << parameter_bits) - 1) + 1, np.uint64(0)
+        at, within = (budget >> weight_bits & (1 << byte_bits) - 1) + 1, np.uint64(0)
         while at > 0:
             within += tree[at]
             at -= at & -at

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from budget.conventions import DCASE, Convention
-from budget.ledger import bytes_per_parameter, totals
+from budget.conventions import Convention
+from budget.dtypes import DEFAULT_DTYPE
+from budget.ledger import totals
 from budget.limits import Limits
 from dynacp.architecture import Architecture, network_layers
 from nas.space import BlockColumns, IntArray, Space, encodings
@@ -17,28 +18,31 @@ BATCH = 20_000
 """Networks counted at once: enough to make numpy's overhead vanish, few enough to stay in a few megabytes."""
 
 
-def count(architectures: Sequence[Architecture], *, convention: Convention = DCASE) -> IntArray:
-    """Parameters and MACs, [networks, 2], in the order given."""
+def count(
+    architectures: Sequence[Architecture], *, convention: Convention | None = None, dtype: str = DEFAULT_DTYPE
+) -> IntArray:
+    """Parameters, MACs and bytes (`budget.ledger.Totals`), [networks, 3], in the order given."""
     alike: dict[Any, list[int]] = defaultdict(list)
     for index, network in enumerate(architectures):
         frame = (network.input, network.classes, network.stem, network.family, network.pool, network.norm)
         alike[(len(network.blocks), frame)].append(index)
-    counts = np.empty((len(architectures), 2), dtype=np.int64)
+    counts = np.empty((len(architectures), 3), dtype=np.int64)
     for indices in alike.values():
         blocks = zip(*(architectures[index].blocks for index in indices), strict=True)
-        cost = totals(network_layers(architectures[indices[0]], map(BlockColumns.of, blocks)), convention=convention)
-        counts[indices, 0], counts[indices, 1] = cost
+        layers = network_layers(architectures[indices[0]], map(BlockColumns.of, blocks))
+        cost = totals(layers, convention=convention, dtype=dtype)
+        counts[indices, 0], counts[indices, 1], counts[indices, 2] = cost
     return counts
 
 
-def count_choices(space: Space, choices: Mapping[str, npt.NDArray[Any]], *, convention: Convention = DCASE) -> IntArray:
-    """Parameters and MACs, [encodings, 2], of encodings as `Space.sample` gives them, without decoding them."""
-    counts = np.empty((len(choices["blocks"]), 2), dtype=np.int64)
+def count_choices(space: Space, choices: Mapping[str, npt.NDArray[Any]], *, dtype: str = DEFAULT_DTYPE) -> IntArray:
+    """The same, [encodings, 3], of encodings as `Space.sample` gives them, without decoding them."""
+    counts = np.empty((len(choices["blocks"]), 3), dtype=np.int64)
     for blocks in space.sizes:
         chosen = choices["blocks"] == blocks
         alike = {name: column[chosen] for name, column in choices.items()}
-        cost = totals(network_layers(space.frame, space.columns(alike, blocks)), convention=convention)
-        counts[chosen, 0], counts[chosen, 1] = cost
+        cost = totals(network_layers(space.frame, space.columns(alike, blocks)), dtype=dtype)
+        counts[chosen, 0], counts[chosen, 1], counts[chosen, 2] = cost
     return counts
 
 
@@ -53,8 +57,8 @@ def sample_fitting(
 
 
 def _fits(space: Space, limits: Limits, dtype: str, choices: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
-    parameters, macs = count_choices(space, choices).T
-    return limits.allow(bytes=parameters * bytes_per_parameter(dtype), macs=macs)
+    _, macs, bytes = count_choices(space, choices, dtype=dtype).T
+    return limits.allow(bytes=bytes, macs=macs)
 
 
 def share_that_fits(

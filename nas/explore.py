@@ -4,9 +4,9 @@
     python -m nas.explore studies/NAME/export/NAME-17.json   around another layout
     python -m nas.explore --max-macs 10e6 --dtype int8
 
-Prints how many networks fit, by number of blocks and by MACs (exact numbers: counting takes four minutes on two cores,
-once for each space, limits and dtype), and for the layout every single change: what it costs and whether it fits.
-Draws both.
+Prints how many networks fit, by number of blocks and by MACs (exact numbers: counting takes four minutes on two cores
+in float16 and far longer in int8, once for each space and limits), and for the layout every single change: what it
+costs and whether it fits. Draws both.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from budget.ledger import BYTES_PER_PARAMETER, DEFAULT_DTYPE, bytes_per_parameter
+from budget.dtypes import DEFAULT_DTYPE, DTYPES
 from budget.limits import Limits
 from budget.terminal import complain, console
 from dynacp.architecture import TABLE1, Architecture, resolve, with_classes
@@ -42,7 +42,7 @@ from nas.space import Space
 BIN, MOST_BINS = 5_000_000, 12
 """MACs; wider where there would be more bins."""
 
-FORMAT = 1
+FORMAT = 2
 """Part of what numbers are kept under: raise it when the same limits come to hold something else."""
 
 _VIOLINS = {"color": "#9ecae1", "inner": "quart", "cut": 0, "linewidth": 1}
@@ -123,12 +123,12 @@ def margins(layout: Architecture, feasible: Feasible) -> pd.DataFrame:
     Raises `ValueError` for a layout outside the space.
     """
     changes = feasible.space.single_changes(layout)
-    costs = count([layout, *(change.architecture for change in changes)])
-    costs[:, 0] *= bytes_per_parameter(feasible.dtype)
+    networks = [layout, *(change.architecture for change in changes)]
+    _, macs, bytes = count(networks, dtype=feasible.dtype).T
     table = pd.DataFrame([change[:3] for change in changes], columns=["choice", "now", "value"], dtype=object)
-    table["bytes"], table["macs"] = costs[1:].T
-    table["more_bytes"], table["more_macs"] = (costs[1:] - costs[0]).T
-    table["fits"] = feasible.limits.allow(bytes=costs[1:, 0], macs=costs[1:, 1])
+    table["bytes"], table["macs"] = bytes[1:], macs[1:]
+    table["more_bytes"], table["more_macs"] = bytes[1:] - bytes[0], macs[1:] - macs[0]
+    table["fits"] = feasible.limits.allow(bytes=bytes[1:], macs=macs[1:])
     return table
 
 
@@ -207,8 +207,8 @@ def draw_margins(changes: pd.DataFrame, feasible: Feasible, layout: Architecture
 
 def _costs(networks: Sequence[Architecture], dtype: str) -> pd.DataFrame:
     """MMACs and kB, a row per network."""
-    parameters, macs = count(networks).T
-    return pd.DataFrame({"MMACs": macs / 1e6, "kB": parameters * bytes_per_parameter(dtype) / 1e3})
+    _, macs, bytes = count(networks, dtype=dtype).T
+    return pd.DataFrame({"MMACs": macs / 1e6, "kB": bytes / 1e3})
 
 
 def _figure(panels: int) -> tuple[Figure, list[Axes]]:
@@ -230,7 +230,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("layout", metavar="LAYOUT", nargs="?", default="table1", help="table1 (the default) or a JSON file")
     add("--max-macs", type=float, default=limits.max_macs, metavar="X", help=f"default: {limits.max_macs:,}")
     add("--max-bytes", type=int, default=limits.max_bytes, metavar="N", help=f"default: {limits.max_bytes:,}")
-    add("--dtype", choices=sorted(BYTES_PER_PARAMETER), default=DEFAULT_DTYPE, help="default: %(default)s")
+    add("--dtype", choices=sorted(DTYPES), default=DEFAULT_DTYPE, help="default: %(default)s")
     add("--out", type=Path, default=Path("explore"), metavar="DIR", help="for pictures and CSV (default: %(default)s)")
     add(
         "--cache",

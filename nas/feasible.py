@@ -1,11 +1,11 @@
 """What fits, exactly and without listing it: the space as a walk, and what each place of the walk still allows.
 
 A network is a walk. It starts where the stem ends; each block moves it to another state, (channels, frequency, time),
-for a price in parameters and MACs that depends on the state and the block alone; the head ends it. Prices add up, so
+for a price in bytes and MACs that depends on the state and the block alone; the head ends it. Prices add up, so
 what is left of the limits decides how a walk can go on. Dilations cost nothing and are left out of the walk.
 
-Prices are multiples of a large unit (16 of each in the default space), so a table over all parameters that may be left
-is short. `Ahead` holds such tables for a state and a number of blocks to come.
+Prices are multiples of a large unit (32 bytes and 16 MACs in the default space in float16), so a table over all bytes
+that may be left is short. `Ahead` holds such tables for a state and a number of blocks to come.
 """
 
 from bisect import bisect_right
@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from budget.dtypes import DEFAULT_DTYPE
 from budget.layers import Layer
-from budget.ledger import DEFAULT_DTYPE, bytes_per_parameter, totals
+from budget.ledger import totals
 from budget.limits import Limits
 from dynacp.architecture import PLAIN, Architecture, Block, block_layers, head_layers, shape_after, stem_layers
 from nas.space import FORMS, BlockColumns, IntArray, Option, Space
@@ -30,7 +31,7 @@ NEVER = 1 << 60
 """More MACs than any network has."""
 
 MOST_UNITS = 16_384
-"""Of parameters: tables for that many take 1.3 GB in the default space."""
+"""Of bytes: tables for that many take 1.3 GB in the default space."""
 
 
 class State(NamedTuple):
@@ -44,26 +45,26 @@ class State(NamedTuple):
 class Price(NamedTuple):
     """What a block or the head costs, or what is left for them."""
 
-    parameters: int
+    bytes: int
     macs: int
 
     def after(self, move: "Move") -> "Price":
         """What a move leaves of this."""
-        return Price(self.parameters - move.parameters, self.macs - move.macs)
+        return Price(self.bytes - move.bytes, self.macs - move.macs)
 
 
 class Move(NamedTuple):
     """Blocks that lead from one state to `to` for one price, in units; dilations apart."""
 
     to: State
-    parameters: int
+    bytes: int
     macs: int
     options: tuple[Option, ...]
 
 
 @dataclass(frozen=True)
 class Ahead:
-    """Of the ways to go on from a state that take at most so many parameters: tables [parameters in units + 1].
+    """Of the ways to go on from a state that take at most so many bytes: tables [bytes in units + 1].
 
     `least` and `most` are the fewest and the most MACs among them, in units (about `NEVER` and -`NEVER` where there is
     no way). `ways` is their number, modulo 2^64.
@@ -75,7 +76,7 @@ class Ahead:
 
 
 class Feasible:
-    """The layouts of a space that keep the limits at an inference dtype, by the challenge's rule."""
+    """The layouts of a space that keep the limits at an inference dtype, counted as that dtype is."""
 
     def __init__(self, space: Space, limits: Limits, dtype: str = DEFAULT_DTYPE) -> None:
         self.space, self.limits, self.dtype = space, limits, dtype
@@ -92,32 +93,30 @@ class Feasible:
             for option, to, price in self._options[state]:
                 alike[to, price].append(option)
             self._moves[state] = [
-                Move(to, price.parameters // self._unit.parameters, price.macs // self._unit.macs, tuple(options))
+                Move(to, price.bytes // self._unit.bytes, price.macs // self._unit.macs, tuple(options))
                 for (to, price), options in alike.items()
             ]
         return self._moves[state]
 
     def end(self, state: State) -> Price:
         """What the head costs behind a state, in units, beyond the part that it always costs."""
-        parameters, macs = self._ends[state]
-        return Price(
-            (parameters - self._end.parameters) // self._unit.parameters, (macs - self._end.macs) // self._unit.macs
-        )
+        bytes, macs = self._ends[state]
+        return Price((bytes - self._end.bytes) // self._unit.bytes, (macs - self._end.macs) // self._unit.macs)
 
     @cached_property
     def budget(self) -> Price:
         """What the limits leave for blocks, and for heads that cost more than the least, in units; perhaps negative.
 
-        Raises `ValueError` where tables of that many parameters would take too much memory.
+        Raises `ValueError` where tables of that many bytes would take too much memory.
         """
-        size = bytes_per_parameter(self.dtype)
-        left = self.limits.max_bytes // size - self._stem.parameters - self._end.parameters
-        if left > MOST_UNITS * self._unit.parameters:
+        always = self._stem.bytes + self._end.bytes
+        left, most = self.limits.max_bytes - always, MOST_UNITS * self._unit.bytes
+        if left > most:
             raise ValueError(
-                f"exact tables go up to {MOST_UNITS * self._unit.parameters:,} parameters, but `max_bytes` "
-                f"{self.limits.max_bytes:,} in {self.dtype} allows {self.limits.max_bytes // size:,}; take a lower one."
+                f"exact tables in {self.dtype} go up to {always + most:,} bytes, but `max_bytes` is "
+                f"{self.limits.max_bytes:,}; take a lower one."
             )
-        return Price(left // self._unit.parameters, self.macs_within(self.limits.max_macs))
+        return Price(left // self._unit.bytes, self.macs_within(self.limits.max_macs))
 
     def macs_within(self, max_macs: int) -> int:
         """The same for another limit of MACs."""
@@ -131,36 +130,36 @@ class Feasible:
         return self._ahead[key]
 
     def _at_the_end(self, state: State) -> Ahead:
-        ahead, (parameters, macs) = self._nothing(), self.end(state)
-        ahead.least[parameters:], ahead.most[parameters:], ahead.ways[parameters:] = macs, macs, 1
+        ahead, (bytes, macs) = self._nothing(), self.end(state)
+        ahead.least[bytes:], ahead.most[bytes:], ahead.ways[bytes:] = macs, macs, 1
         return ahead
 
     def _one_block_on(self, state: State, blocks: int) -> Ahead:
         ahead = self._nothing()
-        for to, parameters, macs, options in self.moves(state):
-            if parameters <= self.budget.parameters:
-                beyond, left = self.ahead(to, blocks - 1), len(ahead.ways) - parameters
-                least, most, counted = ahead.least[parameters:], ahead.most[parameters:], ahead.ways[parameters:]
+        for to, bytes, macs, options in self.moves(state):
+            if bytes <= self.budget.bytes:
+                beyond, left = self.ahead(to, blocks - 1), len(ahead.ways) - bytes
+                least, most, counted = ahead.least[bytes:], ahead.most[bytes:], ahead.ways[bytes:]
                 np.minimum(least, beyond.least[:left] + macs, out=least)
                 np.maximum(most, beyond.most[:left] + macs, out=most)
                 counted += beyond.ways[:left] * np.uint64(len(options))
         return ahead
 
     def _nothing(self) -> Ahead:
-        size = max(self.budget.parameters + 1, 0)
+        size = max(self.budget.bytes + 1, 0)
         least = np.full(size, NEVER, dtype=np.int64)
         return Ahead(least, -least, np.zeros(size, dtype=np.uint64))
 
     def allows(self, state: State, blocks: int, left: Price) -> bool:
         """Whether from here, with so much left in units, so many blocks and the head still fit."""
-        return left.parameters >= 0 and bool(self.ahead(state, blocks).least[left.parameters] <= left.macs)
+        return left.bytes >= 0 and bool(self.ahead(state, blocks).least[left.bytes] <= left.macs)
 
     def sample(
         self, blocks: int, size: int, rng: np.random.Generator, *, tries: int | None = None
     ) -> list[Architecture]:
         """`size` networks of so many blocks (fewer after so many tries), any that fits as likely as any other.
 
-        Walks are drawn exactly uniformly from those whose parameters fit, and those with too many MACs thrown away: one
+        Walks are drawn exactly uniformly from those whose bytes fit, and those with too many MACs thrown away: one
         in ten of eight blocks under the default limits, nearly all under a low limit of MACs. Raises `ValueError`
         where none fits, and for a space of more walks than 2^64.
         """
@@ -180,10 +179,9 @@ class Feasible:
     def _sampled(self, blocks: int, rng: np.random.Generator) -> tuple[Block, ...] | None:
         state, left, chosen = self.start, self.budget, []
         for to_come in reversed(range(blocks)):
-            moves = [move for move in self.moves(state) if move.parameters <= left.parameters]
+            moves = [move for move in self.moves(state) if move.bytes <= left.bytes]
             ways = [
-                len(move.options) * int(self.ahead(move.to, to_come).ways[left.parameters - move.parameters])
-                for move in moves
+                len(move.options) * int(self.ahead(move.to, to_come).ways[left.bytes - move.bytes]) for move in moves
             ]
             drawn = int(rng.integers(sum(ways), dtype=np.uint64))
             move = moves[bisect_right(list(accumulate(ways)), drawn)]
@@ -279,9 +277,9 @@ class Feasible:
     def _following(self, state: State) -> list[tuple[Option, State, Price]]:
         options = self.space.following(state.channels)
         columns = BlockColumns.of([option.block for option in options])
-        cost = totals(block_layers(self.space.frame, "block", columns, state))
+        cost = totals(block_layers(self.space.frame, "block", columns, state), dtype=self.dtype)
         to = np.stack(np.broadcast_arrays(*shape_after(columns, state)), axis=1).tolist()
-        prices = np.stack(np.broadcast_arrays(*cost), axis=1).tolist()
+        prices = np.stack(np.broadcast_arrays(cost.bytes, cost.macs), axis=1).tolist()
         return [(option, State(*t), Price(*p)) for option, t, p in zip(options, to, prices, strict=True)]
 
     @cached_property
@@ -293,20 +291,20 @@ class Feasible:
     @cached_property
     def _end(self) -> Price:
         """What the head costs at least."""
-        parameters, macs = zip(*self._ends.values(), strict=True)
-        return Price(min(parameters), min(macs))
+        bytes, macs = zip(*self._ends.values(), strict=True)
+        return Price(min(bytes), min(macs))
 
     @cached_property
     def _unit(self) -> Price:
         """The largest units that divide every price of a block, and every difference between heads."""
         prices = {price for options in self._options.values() for _, _, price in options}
-        prices |= {Price(p - self._end.parameters, m - self._end.macs) for p, m in self._ends.values()}
-        parameters, macs = zip(*prices, strict=True)
-        return Price(gcd(*parameters), gcd(*macs))
+        prices |= {Price(bytes - self._end.bytes, macs - self._end.macs) for bytes, macs in self._ends.values()}
+        bytes, macs = zip(*prices, strict=True)
+        return Price(gcd(*bytes), gcd(*macs))
 
     def _total(self, layers: Iterable[Layer]) -> Price:
-        cost = totals(layers)
-        return Price(int(cost.parameters), int(cost.macs))
+        cost = totals(layers, dtype=self.dtype)
+        return Price(int(cost.bytes), int(cost.macs))
 
 
 def _distance(value: Any, other: Any) -> float:

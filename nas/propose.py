@@ -14,7 +14,7 @@ import numpy as np
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from budget.ledger import bytes_per_parameter, totals
+from budget.ledger import totals
 from budget.limits import Limits
 from dynacp.architecture import Architecture
 from nas.counting import sample_fitting
@@ -45,13 +45,9 @@ class Rules:
     dtype: str
 
     def cost(self, architecture: Architecture) -> dict[str, int]:
-        """Parameters, bytes at the inference dtype, and MACs, exactly."""
-        parameters, macs = totals(architecture.layers())
-        return {
-            "parameters": int(parameters),
-            "bytes": int(parameters) * bytes_per_parameter(self.dtype),
-            "macs": int(macs),
-        }
+        """Parameters, MACs, and bytes at the inference dtype, exactly."""
+        cost = totals(architecture.layers(), dtype=self.dtype)
+        return {name: int(number) for name, number in cost._asdict().items()}
 
     def violations(self, architecture: Architecture) -> dict[str, float]:
         cost = self.cost(architecture)

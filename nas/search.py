@@ -24,7 +24,7 @@ import optuna
 import torch
 from platformdirs import user_cache_path
 
-from budget.ledger import BYTES_PER_PARAMETER, DEFAULT_DTYPE
+from budget.dtypes import DEFAULT_DTYPE, DTYPES
 from budget.limits import Limits
 from budget.terminal import hear_stops
 from dynacp.architecture import TABLE1, with_classes
@@ -88,7 +88,7 @@ def _add_trial(group: argparse._ArgumentGroup) -> None:
     add("--rungs", type=_whole(1, 8), default=1, metavar="N", help="train on half, a quarter ... first")
     add("--max-macs", type=one, default=limits.max_macs, metavar="N", help="for one second of audio")
     add("--max-bytes", type=one, default=limits.max_bytes, metavar="N", help="of parameters")
-    add("--dtype", choices=sorted(BYTES_PER_PARAMETER), default=DEFAULT_DTYPE, help="of parameters at inference")
+    add("--dtype", choices=sorted(DTYPES), default=DEFAULT_DTYPE, help="of parameters at inference")
 
 
 def _add_teachers(group: argparse._ArgumentGroup) -> None:

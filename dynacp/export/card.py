@@ -9,6 +9,7 @@ from jinja2 import Environment, StrictUndefined
 
 from budget.conventions import Convention
 from dynacp.export.trained import Trained
+from dynacp.plan import computed_in
 
 TEMPLATE = Path(__file__).with_name("card.md")
 
@@ -22,7 +23,7 @@ def card(
     usage: str,
     convention: Convention,
 ) -> str:
-    """Markdown. Each of `students` is what was counted and compared of one: see `OnnxFiles` and `write_package`."""
+    """Markdown. Each of `students` is what was counted and compared of one: see `Files` and `write_package`."""
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         run=trained.run,
@@ -34,7 +35,7 @@ def card(
         sample_rate=trained.front_end.sample_rate,
         layers=trained.base.network.architecture.table(),
         seed=trained.settings["seed"],
-        run_dtype=trained.dtype,
+        run_dtype=computed_in(trained.dtype),
         evaluation=_evaluation(trained.run),
         counted=f"Convention `{convention.name}`: {convention.summary}.",
     )

@@ -1,16 +1,14 @@
 """ExecuTorch: the exported student as a program for phones and embedded Linux, which XNNPACK computes alone."""
 
-import json
-import logging
 import warnings
 from copy import deepcopy
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import nn
 
-from budget.conventions import XNNPACK
 from budget.graph import GraphCount
 from dynacp.export.network import Exported
 from dynacp.export.program_count import count_program
@@ -25,11 +23,9 @@ METHOD = "forward"
 class Program:
     """A student as an ExecuTorch program for one clip at a time."""
 
-    suffix = "pte"
-    library = "executorch"
-    convention = XNNPACK
-    hears_waves = False
-    usage = """
+    suffix: ClassVar[str] = "pte"
+    library: ClassVar[str] = "executorch"
+    usage: ClassVar[str] = """
 ```python
 import torch
 from executorch.runtime import Runtime
@@ -70,7 +66,7 @@ architecture.
         clips = torch.from_numpy(heard).split(1)
         return np.concatenate([method.execute([clip.contiguous()])[0].numpy() for clip in clips])
 
-    def save(self, file: Path, metadata: dict[str, object]) -> None:
+    def save(self, file: Path, _metadata: dict[str, object]) -> None:
         """Write it; what a program needs to know of it stands in the JSON beside it."""
         file.write_bytes(self.content)
 
@@ -78,8 +74,10 @@ architecture.
 def _behind_zeros(network: nn.Module) -> nn.Module:
     for name, child in network.named_children():
         if isinstance(child, nn.AvgPool2d):
+            around = child.padding
+            assert isinstance(around, int)
             pool = nn.AvgPool2d(child.kernel_size, child.stride, count_include_pad=False)
-            setattr(network, name, nn.Sequential(nn.ZeroPad2d(child.padding), pool))
+            setattr(network, name, nn.Sequential(nn.ZeroPad2d(around), pool))
         else:
             _behind_zeros(child)
     return network

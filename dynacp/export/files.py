@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from budget.conventions import Convention
 from budget.graph import GraphCount
 from budget.ledger import Ledger, ledger
 from budget.limits import Verdict
@@ -45,7 +44,7 @@ class RuntimeFile(Protocol):
     def prepared(network: nn.Module) -> nn.Module: ...
     def count(self) -> GraphCount: ...
     def run(self, heard: np.ndarray) -> np.ndarray: ...
-    def save(self, file: Path, metadata: dict[str, object]) -> None: ...
+    def save(self, file: Path, metadata: dict[str, object], /) -> None: ...
 
 
 RUNTIMES: dict[str, type[RuntimeFile]] = {"onnx": OnnxGraph, "executorch": Program}
@@ -56,6 +55,7 @@ class Export:
     """One student's file, what was counted in it, and how it compares."""
 
     student: str
+    form: Form
     file: Path
     count: GraphCount
     verdict: Verdict
@@ -64,13 +64,28 @@ class Export:
     """Of students in int8."""
     peak_activation_bytes: int
 
+    def __str__(self) -> str:
+        account = self.count.ledger
+        apart = {
+            "the front end's constants": self.count.front_end_bytes,
+            "running statistics": self.count.statistics_bytes,
+            "scales and zero points": self.count.quantiser_bytes,
+        }
+        uncounted = ", ".join(f"{what} {size:,} bytes" for what, size in apart.items() if size)
+        return (
+            f"{self.file}: {account.parameters:,} parameters, {account.bytes:,} bytes, {account.macs:,} MACs "
+            f"({self.form.convention.name}): {self.verdict}. {self.parity}."
+            + (f" Not counted: {uncounted}." if uncounted else "")
+            + (f" {self.accuracy}." if self.accuracy else "")
+        )
+
     def facts(self) -> dict[str, Any]:
         """What is kept beside the file."""
         account = self.count.ledger
         return {
             "student": self.student,
             "dtype": account.dtype,
-            "convention": account.convention,
+            "convention": self.form.convention.name,
             "parameters": account.parameters,
             "bytes": account.bytes,
             "macs": account.macs,
@@ -86,10 +101,11 @@ class Export:
 
 @dataclass(frozen=True)
 class Files:
-    """A run's students as files of one form."""
+    """A run's students as files of one form. `tell` is told what takes long."""
 
     trained: Trained
     form: Form
+    tell: Callable[[str], None]
 
     @property
     def folder(self) -> Path:
@@ -140,7 +156,7 @@ class Files:
             raise ExportError(f"{name}: the exported graph decides otherwise than the student: {parity}.")
         self.folder.mkdir(parents=True, exist_ok=True)
         file, most_alive = self.folder / f"{name}.{graph.suffix}", peak(steps(architecture)).bytes[form.dtype]
-        export = Export(name, file, count, verdict, parity, accuracy, most_alive)
+        export = Export(name, form, file, count, verdict, parity, accuracy, most_alive)
         metadata = _metadata(student, count.ledger)
         with written_whole(export.file) as partial:
             graph.save(partial, metadata)
@@ -163,6 +179,7 @@ class Files:
         calibrated = accuracy(graph.run)
         if before - calibrated <= TOLERATED:
             return graph, Accuracy(len(heard), before, calibrated, None)
+        self.tell(f"{name}: calibration alone costs {before - calibrated:.2%} of accuracy; fine-tuning ...")
         graph = self._calibrated(name, self.trained.fine_tuned(name))
         return graph, Accuracy(len(heard), before, calibrated, accuracy(graph.run))
 

@@ -4,6 +4,7 @@ import json
 import logging
 import warnings
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import onnx
@@ -11,7 +12,6 @@ import onnxruntime
 import torch
 from torch import nn
 
-from budget.conventions import FOLDED
 from budget.graph import GraphCount, count_graph
 from dynacp.export.network import Exported
 
@@ -24,11 +24,9 @@ RUN_AT_ONCE = 16
 class OnnxGraph:
     """A student as an ONNX model; batch norms that follow a convolution directly are merged into it."""
 
-    suffix = "onnx"
-    library = "onnx"
-    convention = FOLDED
-    hears_waves = True
-    usage = """
+    suffix: ClassVar[str] = "onnx"
+    library: ClassVar[str] = "onnx"
+    usage: ClassVar[str] = """
 ```python
 import numpy as np
 import onnxruntime

@@ -25,7 +25,7 @@ from budget.witness import by_torchinfo
 from dynacp.corpus import BASE
 from dynacp.export.card import card
 from dynacp.export.parity import Parity
-from dynacp.export.trained import ExportError, Trained
+from dynacp.export.trained import ExportError, Form, Trained, dtypes_of
 from dynacp.submission import System, logits
 
 ROOT_MODULE = "dynacp.submission"
@@ -115,6 +115,11 @@ class Packaged:
 def write_package(trained: Trained, students: Sequence[str], name: str, index: int) -> Packaged:
     """Write RUN/exports/dcase-INDEX, a project for pip. Raises `ExportError`, and leaves nothing half done."""
     package = package_name(name, index)
+    if trained.dtype not in dtypes_of("dcase"):
+        raise ExportError(
+            f"{trained.run} is meant for {trained.dtype}, but a package computes in PyTorch, in one of "
+            f"{', '.join(dtypes_of('dcase'))}; `--to int8` and `--to executorch` export in {trained.dtype}."
+        )
     module = f"{package}_{index}"
     folder = trained.run / "exports" / f"dcase-{index}"
     checkpoint = _checkpoint(trained, students)
@@ -153,14 +158,14 @@ def _checkpoint(trained: Trained, students: Sequence[str]) -> dict[str, Any]:
         "front_end": asdict(trained.front_end),
         "dtype": trained.dtype,
         "base": BASE,
-        "students": {name: trained.student(name).network.state_dict() for name in students},
+        "students": {name: trained.student(name, trained.dtype).network.state_dict() for name in students},
     }
 
 
 def _checked(trained: Trained, system: System) -> dict[str, Parity]:
     """Judge each student as the organisers will, and compare it with the run's."""
     architecture, dtype = system.architecture, trained.dtype
-    trained.judge(architecture, DCASE, dtype)
+    trained.judge(architecture, Form("dcase", dtype))
     account = ledger(architecture.layers(), dtype=dtype)
     heard, parity = torch.from_numpy(trained.heard(waveform=True)), dict[str, Parity]()
     with torch.inference_mode():
@@ -170,7 +175,7 @@ def _checked(trained: Trained, system: System) -> dict[str, Parity]:
         if counted != (account.parameters, account.macs):
             raise ExportError(f"{name}: torchinfo counts {counted} parameters and MACs, the ledger {account}.")
         ours = torch.stack(logits(system, log_mels.split(1), [name] * len(heard), use_cuda=False)).numpy()
-        student = trained.student(name)
+        student = trained.student(name, dtype)
         with torch.inference_mode():
             theirs = torch.cat([student.network(each.to(student.dtype)).float() for each in log_mels.split(1)])
         parity[name] = Parity.between(ours, theirs.numpy())

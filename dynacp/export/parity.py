@@ -47,6 +47,6 @@ class Accuracy:
     def __str__(self) -> str:
         tuned = "" if self.fine_tuned is None else f", {self.fine_tuned:.2%} fine-tuned"
         return (
-            f"accuracy on {self.clips:,} test clips {self.float32:.2%} in float32; in int8 {self.calibrated:.2%} "
+            f"Accuracy on {self.clips:,} test clips {self.float32:.2%} in float32; in int8 {self.calibrated:.2%} "
             f"calibrated{tuned}"
         )

@@ -3,12 +3,12 @@
 import math
 from typing import Any
 
-from budget.conventions import XNNPACK, UnknownLayerError
+from budget.conventions import DCASE, UnknownLayerError
 from budget.graph import GraphCount
 from budget.ledger import Ledger, Row
-from dynacp.export import flatc
+from dynacp import toolchain
 
-from executorch.exir._serialize._program import deserialize_pte_binary  # isort: skip  # after flatc
+from executorch.exir._serialize._program import deserialize_pte_binary  # isort: skip
 
 SCHEMA = "backends/xnnpack/serialization/schema.fbs"
 
@@ -43,7 +43,7 @@ def count_program(content: bytes) -> GraphCount:
 def _graph(blob: bytes) -> dict[str, Any]:
     """The delegate's graph: behind a header, which says where."""
     start, size = (int.from_bytes(blob[at : at + 4], "little") for at in (10, 14))
-    return flatc.decoded(blob[start : start + size], SCHEMA)
+    return toolchain.decoded(blob[start : start + size], SCHEMA)
 
 
 class _Graph:
@@ -67,7 +67,7 @@ class _Graph:
                     f"the program holds a {kind}, which this count has no rule for; it knows "
                     f"{', '.join(sorted(CONVOLUTIONS))}, and at no cost {', '.join(sorted(FREE_NODES))}."
                 )
-        account = Ledger(tuple(rows), XNNPACK.name, ", ".join(sorted(dtypes)))
+        account = Ledger(tuple(rows), DCASE.name, ", ".join(sorted(dtypes)))
         return GraphCount(account, quantiser_bytes=quantisers + self._activation_quantisers())
 
     def _row(self, name: str, kind: str, kernel: Any, bias: Any, output: int) -> Row:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -22,9 +22,9 @@ from dynacp.corpus import BASE, GENERAL, Corpus
 from dynacp.data import Clips
 from dynacp.features import FrontEnd
 from dynacp.pipeline import Pipeline
-from dynacp.plan import read_plan, read_run
+from dynacp.plan import COMPUTED_IN, read_plan, read_run
 from dynacp.predict import Student
-from dynacp.stages import OnStep, StageError, plain, read_settings
+from dynacp.stages import StageError, plain, read_settings
 
 PARITY_CLIPS = 256
 """Of the test split, spread evenly over it, that an exported model is compared on."""
@@ -69,8 +69,6 @@ class Trained:
     data: Path
     cache: Path
     limits: Limits
-    on_step: OnStep = field(default=lambda: None)
-    """Called after each step of a training that an export needs."""
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -111,14 +109,14 @@ class Trained:
         """To be asked, not changed."""
         return self.student(BASE)
 
-    def student(self, name: str) -> Student:
-        """Read anew, in float32, so that an export may change its dtype."""
-        return Student.load(self.run, name, torch.float32)
+    def student(self, name: str, dtype: str = "float32") -> Student:
+        """Read anew, so that an export may change it."""
+        return Student.load(self.run, name, COMPUTED_IN[dtype])
 
     def fine_tuned(self, name: str) -> Student:
         """The student after a training that knew of int8, which is kept in the run. Raises `StageError`."""
         stage = self._pipeline.fine_tuned(_device(name))
-        self._pipeline.shelf.make(stage, self.on_step)
+        self._pipeline.shelf.make(stage, lambda: None)
         return Student.load(self.run, Path(stage.name).name, torch.float32)
 
     @cached_property

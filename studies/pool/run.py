@@ -81,7 +81,7 @@ def main() -> None:
         if astuple(job) not in rows.done():
             network = with_classes(pool[job.layout], len(scoring.material.classes))
             score = scoring(network, samples=job.samples, seed=derived_seed(job.seed, job.samples))
-            parameters, macs = count([network])[0].tolist()
+            parameters, macs, _ = count([network])[0].tolist()
             cost = {"parameters": parameters, "macs": macs, "accuracy": score.accuracy, "seconds": score.seconds}
             rows.keep({**asdict(job), **cost})
             print(job, f"{score.accuracy:.3f} {score.seconds:.0f} s", flush=True)

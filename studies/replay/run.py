@@ -100,7 +100,7 @@ def picked(macs: np.ndarray, judged: np.ndarray) -> float:
 
 def describe(layout: Architecture) -> list[float]:
     """What makes two layouts alike: cost, depth, and how early and by what each block shrinks, widens and dilates."""
-    parameters, macs = count([layout])[0].tolist()
+    parameters, macs, _ = count([layout])[0].tolist()
     strides = np.array([block.stride for block in layout.blocks])
     halvings = [np.cumsum(strides[:, axis] - 1).mean() for axis in (0, 1)]
     dilated = np.mean([block.dilation for block in layout.blocks])

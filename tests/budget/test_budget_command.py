@@ -42,6 +42,22 @@ def test_float32_doubles_the_bytes_and_breaks_the_limit(capsys: pytest.CaptureFi
     assert content["bytes_over"] == 4 * 61_644 - 128_000
 
 
+def test_int8_is_judged_folded_and_the_help_says_how_it_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    """Table 1 in `test_ledger`: 67,824 bytes. The baseline keeps the limit of MACs, but not once it is folded."""
+    status, out, _ = run(capsys, "table1", "--dtype", "int8")
+    assert status == 0
+    assert "by the challenge's rule (folded)" in out
+    assert "table1 fits, with 503,328 MACs and 60,176 bytes to spare." in out
+    status, out, _ = run(capsys, "baseline", "--dtype", "int8", "--json")
+    content = json.loads(out)
+    assert (status, content["fits"], content["convention"]) == (1, False, "folded")
+    assert content["macs"] == sum(row["macs"] for row in content["rows"]) == 30_216_768
+    assert content["conventions"]["dcase"]["fits"]
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "a weight of a kernel takes 1 byte" in " ".join(capsys.readouterr().out.split())
+
+
 def test_json_holds_rows_that_add_up_and_witnesses_that_agree(capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = run(capsys, "table1", "--json", "--witness")
     content = json.loads(out)

@@ -13,6 +13,7 @@ from budget.conventions import FOLDED, UnknownLayerError
 from budget.graph import count_graph
 from budget.ledger import ledger
 from dynacp.architecture import BASELINE, TABLE1, Architecture
+from dynacp.export.network import Exported
 from dynacp.export.onnx_form import onnx_graph
 from dynacp.features import FrontEnd, LogMel
 from dynacp.model import DynaCP
@@ -42,7 +43,7 @@ def student(architecture: Architecture) -> Student:
 def test_an_exported_graph_costs_what_the_ledger_says_row_by_row(
     architecture: Architecture, parameters: int, macs: int
 ) -> None:
-    counted = count_graph(onnx_graph(student(architecture), "float16", waveform=False)).ledger
+    counted = count_graph(onnx_graph(Exported(student(architecture), "float16", waveform=False))).ledger
     assert (counted.parameters, counted.macs, counted.bytes) == (parameters, macs, 2 * parameters)
     assert counted.dtype == "float16"
     expected = ledger(architecture.layers(), convention=FOLDED, dtype="float16").rows
@@ -50,8 +51,8 @@ def test_an_exported_graph_costs_what_the_ledger_says_row_by_row(
 
 
 def test_the_front_end_in_a_graph_is_counted_apart() -> None:
-    hearing = count_graph(onnx_graph(student(TABLE1), "float32", waveform=True))
-    seeing = count_graph(onnx_graph(student(TABLE1), "float32", waveform=False))
+    hearing = count_graph(onnx_graph(Exported(student(TABLE1), "float32", waveform=True)))
+    seeing = count_graph(onnx_graph(Exported(student(TABLE1), "float32", waveform=False)))
     assert hearing.ledger == seeing.ledger
     assert seeing.front_end_bytes == 0
     assert hearing.front_end_bytes > 4 * 3072  # the window, and the mel bank

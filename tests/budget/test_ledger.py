@@ -4,15 +4,20 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from layouts import random_layouts
 
 from budget.conventions import CONVENTIONS, CONVOLUTIONS, DCASE, FOLDED, UnknownLayerError
+from budget.dtypes import DTYPES
+from budget.layers import Conv2d
 from budget.ledger import ledger, totals
 from dynacp.architecture import BASELINE, TABLE1, Architecture
 
 
 def count(architecture: Architecture, convention: Any = DCASE) -> tuple[int, int]:
-    parameters, macs = totals(architecture.layers(), convention=convention)
-    return int(parameters), int(macs)
+    cost = totals(architecture.layers(), convention=convention)
+    return int(cost.parameters), int(cost.macs)
 
 
 def test_table_1_costs_what_the_report_says() -> None:
@@ -85,15 +90,56 @@ def test_a_dilation_never_moves_the_budget() -> None:
     assert count(dilated) == count(TABLE1)
 
 
-@pytest.mark.parametrize(("dtype", "size"), [("float32", 4), ("float16", 2), ("int8", 1)])
-def test_bytes_follow_the_dtype(dtype: str, size: int) -> None:
+@pytest.mark.parametrize(("dtype", "size"), [("float32", 4), ("float16", 2)])
+def test_bytes_of_a_float_dtype_are_those_of_its_parameters_by_the_challenge_s_rule(dtype: str, size: int) -> None:
     account = ledger(TABLE1.layers(), dtype=dtype)
-    assert account.bytes == size * account.parameters == sum(row.bytes for row in account.rows)
+    assert account.convention == "dcase"
+    assert account.bytes == size * 61_644 == sum(row.bytes for row in account.rows)
+
+
+def test_table_1_in_int8_is_folded_and_keeps_biases_and_norms_in_4_bytes() -> None:
+    """Kernels by part, stem to head; one bias a channel behind each convolution; the six norms behind D + P."""
+    stem = 9 * 8 + 9 * 8 * 32
+    narrow = 32 * 64 + 9 * 64 + 64 * 32  # blocks 1 to 3
+    fourth = 32 * 64 + 9 * 64 + 64 * 56
+    fifth = 56 * 120 + 9 * 120 + 120 * 56
+    sixth = 56 * 120 + 9 * 120 + 120 * 104
+    kernels = stem + 3 * narrow + fourth + fifth + sixth + 104 * 10
+    biases = (8 + 32) + 3 * (64 + 64 + 32) + (64 + 64 + 56) + (120 + 120 + 56) + (120 + 120 + 104) + 10
+    norms = 2 * (4 * 64 + 2 * 120)
+    assert (kernels, biases, norms) == (58_440, 1_354, 992)
+    account = ledger(TABLE1.layers(), dtype="int8")
+    assert account.convention == "folded"
+    assert account.parameters == kernels + biases + norms == 60_786
+    assert account.macs == 29_496_672
+    assert account.bytes == kernels + 4 * (biases + norms) == 67_824
+    project = next(row for row in account.rows if row.name == "blocks.6.project")
+    assert project.bytes == 120 * 104 + 4 * 104
+
+
+@given(st.integers(0, 100_000), st.sampled_from(["sum", "depthwise"]))
+def test_int8_takes_a_byte_for_each_weight_of_a_kernel_and_four_for_all_else_that_folding_leaves(
+    seed: int, norm: str
+) -> None:
+    (drawn,) = random_layouts(1, seed=seed)
+    layers = list(replace(drawn, norm=norm).layers())
+    kernels = sum(layer.weights for layer in layers if isinstance(layer, Conv2d))
+    folded = totals(layers, convention=FOLDED)
+    bytes = kernels + 4 * (folded.parameters - kernels)
+    assert totals(layers, dtype="int8") == (folded.parameters, folded.macs, bytes)
+
+
+def test_a_convention_that_is_named_goes_before_the_dtype_s_own() -> None:
+    account = ledger(TABLE1.layers(), convention=DCASE, dtype="int8")
+    assert (account.convention, account.parameters) == ("dcase", 61_644)
+    assert account.bytes == 58_440 + 4 * (61_644 - 58_440)
 
 
 def test_an_unknown_dtype_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"`dtype` must be one of float32, float16, int8, but got 'float8'"):
         ledger(TABLE1.layers(), dtype="float8")
+    with pytest.raises(ValueError, match="but got 'float8'"):
+        totals(TABLE1.layers(), dtype="float8")
 
 
 def test_an_unknown_layer_raises_under_every_convention() -> None:
@@ -105,7 +151,9 @@ def test_an_unknown_layer_raises_under_every_convention() -> None:
             convention.cost(Attention("head.attention"))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("convention", CONVENTIONS.values(), ids=CONVENTIONS)
-def test_totals_are_the_sums_of_the_rows(convention: Any) -> None:
-    account = ledger(TABLE1.layers(), convention=convention)
-    assert count(TABLE1, convention) == (account.parameters, account.macs)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("convention", [None, *CONVENTIONS.values()], ids=["the dtype's", *CONVENTIONS])
+def test_totals_are_the_sums_of_the_rows(convention: Any, dtype: str) -> None:
+    account = ledger(TABLE1.layers(), convention=convention, dtype=dtype)
+    cost = totals(TABLE1.layers(), convention=convention, dtype=dtype)
+    assert cost == (account.parameters, account.macs, account.bytes)

@@ -10,6 +10,7 @@ from budget.graph_memory import peak_activations
 from budget.memory import Step, peak
 from dynacp.architecture import BASELINE, TABLE1, Architecture, Block
 from dynacp.dataflow import steps
+from dynacp.export.network import Exported
 from dynacp.export.onnx_form import onnx_graph
 from dynacp.features import FrontEnd, LogMel
 from dynacp.model import DynaCP
@@ -71,7 +72,7 @@ def test_a_step_that_reads_what_is_not_there_is_refused() -> None:
 def exported_peak(architecture: Architecture, dtype: str = "float32", *, waveform: bool = False) -> int:
     classes = tuple(map(str, range(architecture.classes)))
     student = Student(DynaCP(architecture).eval(), LogMel(FrontEnd()), classes, torch.float32)
-    return peak_activations(onnx_graph(student, dtype, waveform=waveform))
+    return peak_activations(onnx_graph(Exported(student, dtype, waveform=waveform)))
 
 
 AS_IT_IS, ON_DEPTHWISE, WITHOUT_POOL = random_layouts(3, seed=8)

@@ -45,7 +45,7 @@ def test_a_thousand_random_layouts_count_as_torchinfo_and_torch_count_them() -> 
 @pytest.mark.parametrize("architecture", [*VARIANTS, *random_layouts(24, seed=2)], ids=lambda a: a.key)
 def test_every_tool_counts_by_the_convention_that_bears_its_name(architecture: Architecture) -> None:
     module, shape = built(architecture)
-    assert by_torchinfo(module, shape) == tuple(totals(architecture.layers()))
+    assert by_torchinfo(module, shape) == totals(architecture.layers())[:2]
     assert by_torch(module, shape) == macs(architecture, "convolutions")
     assert by_fvcore(module, shape) == macs(architecture, "fvcore")
     assert by_thop(module, shape) == macs(architecture, "thop")

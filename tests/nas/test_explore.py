@@ -18,17 +18,20 @@ from nas.space import Space
 AROUND_TABLE1 = Space(min_blocks=5, max_blocks=6, dilations=(1, 2), expansions=(2.1, 2.7), widths=(32, 56, 80, 104))
 
 
-def test_single_changes_are_distinct_networks_of_the_space_and_cost_what_the_ledger_says() -> None:
+@pytest.mark.parametrize(("dtype", "bytes", "macs"), [("float16", 123_288, 28_938_900), ("int8", 67_824, 29_496_672)])
+def test_single_changes_are_distinct_networks_of_the_space_and_cost_what_the_ledger_says(
+    dtype: str, bytes: int, macs: int
+) -> None:
     space = Space()
     changes = space.single_changes(TABLE1)
     networks = [change.architecture for change in changes]
     assert len({TABLE1, *networks}) == 1 + len(changes)
     assert all(space.decode(space.encode(network)) == network for network in networks)
-    table = explore.margins(TABLE1, Feasible(space, Limits()))
+    table = explore.margins(TABLE1, Feasible(space, Limits(), dtype))
     for change, (_, row) in zip(changes, table.iterrows(), strict=True):
-        account = ledger(change.architecture.layers())
+        account = ledger(change.architecture.layers(), dtype=dtype)
         assert (account.bytes, account.macs) == (row["bytes"], row["macs"])
-        assert (account.bytes - 123_288, account.macs - 28_938_900) == (row["more_bytes"], row["more_macs"])
+        assert (account.bytes - bytes, account.macs - macs) == (row["more_bytes"], row["more_macs"])
         assert Limits().verdict(account).fits == row["fits"]
 
 
@@ -49,7 +52,7 @@ def test_numbers_by_macs_are_those_of_the_networks_and_are_kept(
     limits = Limits(max_bytes=30_000, max_macs=22_000_000)
     numbers = explore.numbers_that_fit(Feasible(space, limits), tmp_path, Console())
     networks = {space.decode(choices) for choices in _every_encoding(space)}
-    costs = pd.DataFrame(count(list(networks)), columns=["parameters", "macs"])
+    costs = pd.DataFrame(count(list(networks)), columns=["parameters", "macs", "bytes"])
     costs["blocks"] = [len(network.blocks) for network in networks]
     fitting = costs[(costs["parameters"] <= 15_000) & (costs["macs"] <= 22_000_000)]
     assert 0 < len(fitting) < len(costs)
@@ -94,7 +97,7 @@ def test_the_command_prints_numbers_and_changes_and_draws_both(
         (["--max-macs", "0"], "`max_macs` must be positive"),
         (["--max-macs", "3e6"], "nothing in the space fits"),
         (["--max-bytes", "1_000"], "nothing in the space fits"),
-        (["--max-bytes", "1_000_000_000"], "exact tables go up to 262,144 parameters"),
+        (["--max-bytes", "1_000_000_000"], "exact tables in float16 go up to 529,560 bytes"),
     ],
 )
 def test_bad_input_ends_in_a_line_that_names_it(

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from budget.dtypes import DEFAULT_DTYPE
 from budget.ledger import totals
 from budget.limits import Limits
 from dynacp.architecture import PLAIN, TABLE1, Architecture, Block
@@ -53,54 +54,67 @@ class Listed:
         return {network for network, fit in zip(self.networks, fits, strict=True) if fit}
 
 
-def listed(space: Space, blocks: int) -> Listed:
+def listed(space: Space, blocks: int, dtype: str) -> Listed:
     networks = list(every_network(space, blocks))
-    costs = np.array([totals(network.layers()) for network in networks], dtype=np.int64)
-    return Listed(networks, 2 * costs[:, 0], costs[:, 1])
+    _, macs, bytes = np.array([totals(network.layers(), dtype=dtype) for network in networks], dtype=np.int64).T
+    return Listed(networks, bytes, macs)
 
 
 FRAME = Architecture((Block(16, 16),), input=(64, 23), classes=3, stem=(4, 16))
 SMALL = Space(FRAME, 1, 3, dilations=(1, 2), expansions=(1.5, 2.1), widths=(8, 16, 24))
-LISTED = {blocks: listed(SMALL, blocks) for blocks in (1, 2)}
+SIZES, DTYPES = (1, 2), ("float16", "float32", "int8")
+LISTED = {(blocks, dtype): listed(SMALL, blocks, dtype) for blocks in SIZES for dtype in DTYPES}
+
+
+def fitting_in(dtype: str, limits: Limits) -> set[Architecture]:
+    """All of one and two blocks."""
+    return LISTED[1, dtype].fitting(limits) | LISTED[2, dtype].fitting(limits)
 
 
 @st.composite
-def limits(draw: st.DrawFn) -> Limits:
+def limits(draw: st.DrawFn, dtype: str = DEFAULT_DTYPE) -> Limits:
     """From less than the smallest of two blocks to more than the largest."""
-    known = LISTED[2]
+    known = LISTED[2, dtype]
     return Limits(
         draw(st.integers(int(known.bytes.min()) - 99, int(known.bytes.max()) + 99)),
         draw(st.integers(int(known.macs.min()) - 999, int(known.macs.max()) + 999)),
     )
 
 
-@settings(max_examples=60, deadline=None)
-@given(limits(), st.sampled_from([1, 2]), st.sampled_from([0, 4, 10**12]), st.sampled_from(["int8", "float32"]))
-def test_as_many_fit_as_listing_every_network_finds(limits: Limits, blocks: int, listing: int, dtype: str) -> None:
+@pytest.mark.parametrize("dtype", DTYPES)
+@settings(max_examples=40, deadline=None)
+@given(st.data(), st.sampled_from(SIZES), st.sampled_from([0, 4, 10**12]))
+def test_as_many_fit_as_listing_every_network_finds(dtype: str, data: st.DataObject, blocks: int, listing: int) -> None:
+    within = data.draw(limits(dtype))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(census, "LISTING", listing)  # from always listing ways to always walking on
-        counted = Census(Feasible(SMALL, limits, dtype)).count(blocks, limits.max_macs)
-    size, known = {"int8": 1, "float32": 4}[dtype], LISTED[blocks]
-    assert counted == np.sum(limits.allow(bytes=known.bytes // 2 * size, macs=known.macs))
+        counted = Census(Feasible(SMALL, within, dtype)).count(blocks, within.max_macs)
+    assert counted == len(LISTED[blocks, dtype].fitting(within))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
 @pytest.mark.parametrize("listing", [0, 4, 10**12])
-def test_networks_of_the_default_choices_count_as_in_bulk(listing: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_of_the_default_choices_count_as_in_bulk(
+    listing: int, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(census, "LISTING", listing)
     space = Space(min_blocks=3, max_blocks=3, dilations=(1,), expansions=(1.5, 3.3), widths=(16, 48, 128))
-    parameters, macs = count(list(every_network(space, 3))).T
-    limits = Limits(2 * int(np.quantile(parameters, 0.6)), int(np.quantile(macs, 0.4)))
-    counting = Census(Feasible(space, limits))
+    _, macs, bytes = count(list(every_network(space, 3)), dtype=dtype).T
+    limits = Limits(int(np.quantile(bytes, 0.6)), int(np.quantile(macs, 0.4)))
+    counting = Census(Feasible(space, limits, dtype))
     for max_macs in (limits.max_macs, limits.max_macs // 2):  # what was found out for one serves the other
-        fitting = np.sum(limits.allow(bytes=2 * parameters, macs=macs) & (macs <= max_macs))
+        fitting = np.sum(limits.allow(bytes=bytes, macs=macs) & (macs <= max_macs))
         assert 0 < counting.count(3, max_macs) == fitting < len(macs)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
 @settings(max_examples=25, deadline=None)
-@given(limits())
-def test_choices_are_offered_where_a_layout_that_fits_has_them_and_nowhere_else(limits: Limits) -> None:
-    space = replace(SMALL, max_blocks=2)
-    feasible, fitting = Feasible(space, limits), LISTED[1].fitting(limits) | LISTED[2].fitting(limits)
+@given(st.data())
+def test_choices_are_offered_where_a_layout_that_fits_has_them_and_nowhere_else(
+    dtype: str, data: st.DataObject
+) -> None:
+    space, within = replace(SMALL, max_blocks=2), data.draw(limits(dtype))
+    feasible, fitting = Feasible(space, within, dtype), fitting_in(dtype, within)
     reached = set()
 
     def follow(chosen: dict[str, object]) -> None:
@@ -124,11 +138,12 @@ def test_choices_that_lead_to_nothing_are_refused_with_the_block() -> None:
         feasible.next_choice(chosen)
 
 
-def test_sampled_layouts_fit_and_each_is_as_likely_as_any_other() -> None:
-    known = LISTED[2]
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_sampled_layouts_fit_and_each_is_as_likely_as_any_other(dtype: str) -> None:
+    known = LISTED[2, dtype]
     limits = Limits(int(np.quantile(known.bytes, 0.3)), int(np.quantile(known.macs, 0.05)))
     fitting = known.fitting(limits)
-    sampled = Counter(Feasible(SMALL, limits).sample(2, 40 * len(fitting), np.random.default_rng(3)))
+    sampled = Counter(Feasible(SMALL, limits, dtype).sample(2, 40 * len(fitting), np.random.default_rng(3)))
     assert 50 < len(fitting) < 1_000
     assert set(sampled) == fitting
     assert chisquare(list(sampled.values())).pvalue > 1e-3  # one seed, so one outcome: no test by chance
@@ -145,19 +160,22 @@ def test_a_space_too_large_to_be_counted_exactly_is_not_sampled_from() -> None:
         Feasible(Space(max_blocks=9), Limits()).sample(9, 1, np.random.default_rng(0))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
 @settings(max_examples=50, deadline=None)
-@given(limits(), st.integers(0, 2**32 - 1))
-def test_the_nearest_choices_fit_and_are_the_same_where_the_network_fits(limits: Limits, seed: int) -> None:
-    feasible, rng = Feasible(SMALL, limits), np.random.default_rng(seed)
-    fitting = LISTED[1].fitting(limits) | LISTED[2].fitting(limits)
+@given(st.data(), st.integers(0, 2**32 - 1))
+def test_the_nearest_choices_fit_and_are_the_same_where_the_network_fits(
+    dtype: str, data: st.DataObject, seed: int
+) -> None:
+    within = data.draw(limits(dtype))
+    feasible, rng, fitting = Feasible(SMALL, within, dtype), np.random.default_rng(seed), fitting_in(dtype, within)
     for choices in encodings(replace(SMALL, max_blocks=2).sample(10, rng)):
         choices = {**dict.fromkeys(SMALL.distributions(), 8), **choices}
         if not fitting:
             continue
         near = feasible.nearest(choices)
         assert (SMALL.decode(near) == SMALL.decode(choices)) == (SMALL.decode(choices) in fitting)
-        parameters, macs = totals(SMALL.decode(near).layers())
-        assert limits.allow(bytes=2 * parameters, macs=macs)
+        cost = totals(SMALL.decode(near).layers(), dtype=dtype)
+        assert within.allow(bytes=cost.bytes, macs=cost.macs)
         assert feasible.nearest(near) == near
 
 

@@ -1,6 +1,10 @@
-"""ExecuTorch's flatbuffer compiler, which comes with it but is looked for on the path: import this before ExecuTorch."""
+"""ExecuTorch and torchao, made ready: import this before either.
+
+ExecuTorch's flatbuffer compiler comes with it, but is looked for on the path. torchao warns of its own.
+"""
 
 import json
+import logging
 import os
 import subprocess
 from pathlib import Path
@@ -13,6 +17,7 @@ INSTALLED = Path(executorch.__path__[0])
 FLATC = INSTALLED / "data" / "bin" / "flatc"
 
 os.environ.setdefault("FLATC_EXECUTABLE", str(FLATC))
+logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
 
 
 def decoded(content: bytes, schema: str) -> dict[str, Any]:

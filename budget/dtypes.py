@@ -1,0 +1,41 @@
+"""Dtypes at inference: what parameters take in each, and the convention that its networks are counted by."""
+
+from dataclasses import dataclass
+
+from budget.conventions import DCASE, FOLDED, Convention, Cost
+from budget.layers import Count
+
+
+@dataclass(frozen=True)
+class Dtype:
+    """How parameters are stored. What is no parameter, such as scales and zero points, is not counted."""
+
+    name: str
+    weight_bytes: int
+    """Of each weight of a convolution's kernel."""
+    other_bytes: int
+    """Of each bias, and of each parameter of a batch norm."""
+    convention: Convention
+    """Of the network in the form that this dtype is run in."""
+
+    def bytes(self, cost: Cost) -> Count:
+        return self.weight_bytes * cost.weights + self.other_bytes * cost.others
+
+
+DTYPES = {
+    dtype.name: dtype
+    for dtype in (
+        Dtype("float32", 4, 4, DCASE),
+        Dtype("float16", 2, 2, DCASE),
+        Dtype("int8", 1, 4, FOLDED),  # quantised after folding; biases are int32, the norms that are left float32
+    )
+}
+DEFAULT_DTYPE = "float16"
+
+
+def dtype_named(name: str) -> Dtype:
+    """Raises `ValueError` for a dtype not listed."""
+    try:
+        return DTYPES[name]
+    except KeyError:
+        raise ValueError(f"`dtype` must be one of {', '.join(DTYPES)}, but got {name!r}.") from None

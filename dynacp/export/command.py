@@ -1,0 +1,100 @@
+"""Export a finished run's students. Each file is counted again and compared with PyTorch before it is kept.
+
+    python -m dynacp export RUN --to onnx                  graphs for onnxruntime, in the run's dtype
+    python -m dynacp export RUN --to int8                  the same in int8: half of float16, so twice as much fits
+    python -m dynacp export RUN --to executorch            programs for phones and embedded Linux (XNNPACK)
+    python -m dynacp export RUN --to dcase --name Team_Lab --index 1     a package with the challenge's interface
+
+int8 is calibrated on training clips. Where that costs a student more than half a point of accuracy on its test clips,
+it is fine-tuned first with the same distillation, for which the run's teachers must be there.
+
+A student that is over the limits in the form asked for is refused, and the error says in which forms it fits.
+Exit status: 0 exported, 2 refused or bad input.
+"""
+
+import argparse
+from pathlib import Path
+
+from platformdirs import user_cache_path
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from budget.dtypes import DTYPES
+from budget.limits import Limits
+from dynacp.export.trained import Form, Trained
+from dynacp.settings import SettingError
+
+INT8 = "int8"
+"""A target of its own, since it is what people ask for: `--to onnx --dtype int8`."""
+
+
+def add_options(form: argparse.ArgumentParser, built_in: str) -> None:
+    """`built_in`: the name of the data set that is at hand without a path."""
+    add, limits = form.add_argument, Limits()
+    add("run", type=Path, metavar="RUN", help="a folder that `train` finished")
+    add("--to", choices=("onnx", INT8, "executorch", "dcase"), required=True, help="see above")
+    add("--dtype", choices=tuple(DTYPES), help="of the parameters (onnx, executorch; default: the run's)")
+    add("--waveform", action="store_true", help="hear one second of samples in place of log-mels (onnx, int8)")
+    add("--student", metavar="NAME", help="base, or a device's (default: all)")
+    add("--name", metavar="NAME", help="of the submission, such as Team_Lab (dcase)")
+    add("--index", type=int, default=1, metavar="K", help="of the submission's systems (dcase; default: 1)")
+    add("--data", default=built_in, metavar="PATH", help="what the run was trained on (default: built-in scenes)")
+    add("--max-macs", type=int, default=limits.max_macs, metavar="N", help="(default: %(default)s)")
+    add("--max-bytes", type=int, default=limits.max_bytes, metavar="N", help="of parameters (default: %(default)s)")
+    add("--cache", type=Path, default=user_cache_path("dynacp"), metavar="DIR", help="for decoded audio")
+
+
+def run(options: argparse.Namespace, data: Path, console: Console) -> None:
+    """Export what the options ask for; raises `ExportError`, `SettingError`, `StageError` and `DataError`."""
+    try:
+        limits = Limits(options.max_bytes, options.max_macs)
+    except ValueError as error:
+        raise SettingError(str(error)) from None
+    trained = Trained(options.run, data, options.cache, limits)
+    if options.to == "dcase":
+        _package(trained, options, console)
+    else:
+        _files(trained, _form(trained, options), options, console)
+
+
+def _form(trained: Trained, options: argparse.Namespace) -> Form:
+    if options.name:
+        raise SettingError("`--name` is a submission's: it goes with `--to dcase`.")
+    if options.to == INT8:
+        if options.dtype not in (None, INT8):
+            raise SettingError(f"`--to int8` is no `--dtype {options.dtype}`: leave one of them out.")
+        return Form("onnx", INT8, options.waveform)
+    if options.to == "executorch" and options.waveform:
+        raise SettingError(
+            "`--waveform` does not go with `--to executorch`: XNNPACK has no Fourier transform. Compute the log-mel "
+            "outside, or take `--to onnx` or `--to int8`."
+        )
+    return Form(options.to, options.dtype or trained.dtype, options.waveform)
+
+
+def _files(trained: Trained, form: Form, options: argparse.Namespace, console: Console) -> None:
+    students = trained.students(options.student)
+    trained.judge(trained.base.network.architecture, form)  # before the slow imports
+    from dynacp.export.files import Files
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
+        task = bar.add_task(f"exporting as {form}", total=len(students))
+        files = Files(trained, form, tell=lambda text: console.print(text, soft_wrap=True))
+        for export in files.exports(students):
+            console.print(str(export), soft_wrap=True)
+            bar.advance(task)
+    console.print(str(files.write_card()), soft_wrap=True)
+
+
+def _package(trained: Trained, options: argparse.Namespace, console: Console) -> None:
+    if given := [name for name in ("dtype", "waveform", "student") if getattr(options, name)]:
+        raise SettingError(f"`--{given[0]}` does not go with `--to dcase`, which takes all students as they are.")
+    if not options.name:
+        raise SettingError("`--to dcase` needs `--name`, such as Team_Lab.")
+    from dynacp.export.package import write_package
+
+    packaged = write_package(trained, trained.students(), options.name, options.index)
+    for name, parity in packaged.parity.items():
+        console.print(f"{name}: {parity}.", soft_wrap=True)
+    console.print(f"Next: pip install {packaged.folder}", soft_wrap=True)
