@@ -8,7 +8,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from budget.conventions import Convention
-from dynacp.export.trained import Trained
+from dynacp.export.trained import CALIBRATION_CLIPS, TOLERATED, Trained
 from dynacp.plan import computed_in
 
 TEMPLATE = Path(__file__).with_name("card.md")
@@ -37,6 +37,8 @@ def card(
         seed=trained.settings["seed"],
         run_dtype=computed_in(trained.dtype),
         evaluation=_evaluation(trained.run),
+        calibration_clips=CALIBRATION_CLIPS,
+        tolerated=TOLERATED,
         counted=f"Convention `{convention.name}`: {convention.summary}.",
     )
 

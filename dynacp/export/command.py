@@ -77,8 +77,9 @@ def _files(trained: Trained, form: Form, options: argparse.Namespace, console: C
     trained.judge(trained.base.network.architecture, form)  # before the slow imports
     from dynacp.export.files import Files
 
+    quiet = not console.is_terminal
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=quiet) as bar:
         task = bar.add_task(f"exporting as {form}", total=len(students))
         files = Files(trained, form, tell=lambda text: console.print(text, soft_wrap=True))
         for export in files.exports(students):

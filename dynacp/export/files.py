@@ -22,14 +22,11 @@ from dynacp.export.executorch_form import Program
 from dynacp.export.network import Exported
 from dynacp.export.onnx_form import OnnxGraph
 from dynacp.export.parity import Accuracy, Parity
-from dynacp.export.trained import ExportError, Form, Trained, ledger_hash
+from dynacp.export.trained import TOLERATED, ExportError, Form, Trained, ledger_hash
 from dynacp.files import write_text, written_whole
 from dynacp.predict import Student
 from dynacp.quantise import quantised
 from dynacp.train import PREDICTED_AT_ONCE
-
-TOLERATED = 0.005
-"""Of accuracy, that calibration alone may cost a student in int8; one that it costs more is fine-tuned."""
 
 
 class RuntimeFile(Protocol):

@@ -25,7 +25,7 @@ from budget.witness import by_torchinfo
 from dynacp.corpus import BASE
 from dynacp.export.card import card
 from dynacp.export.parity import Parity
-from dynacp.export.trained import ExportError, Form, Trained, dtypes_of
+from dynacp.export.trained import PACKAGED_IN, ExportError, Form, Trained
 from dynacp.submission import System, logits
 
 ROOT_MODULE = "dynacp.submission"
@@ -115,10 +115,10 @@ class Packaged:
 def write_package(trained: Trained, students: Sequence[str], name: str, index: int) -> Packaged:
     """Write RUN/exports/dcase-INDEX, a project for pip. Raises `ExportError`, and leaves nothing half done."""
     package = package_name(name, index)
-    if trained.dtype not in dtypes_of("dcase"):
+    if trained.dtype not in PACKAGED_IN:
         raise ExportError(
             f"{trained.run} is meant for {trained.dtype}, but a package computes in PyTorch, in one of "
-            f"{', '.join(dtypes_of('dcase'))}; `--to int8` and `--to executorch` export in {trained.dtype}."
+            f"{', '.join(PACKAGED_IN)}; `--to int8` and `--to executorch` export in {trained.dtype}."
         )
     module = f"{package}_{index}"
     folder = trained.run / "exports" / f"dcase-{index}"

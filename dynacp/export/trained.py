@@ -1,7 +1,7 @@
 """A finished run, and the clips that its exports are calibrated, compared and tested on."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -32,8 +32,14 @@ PARITY_CLIPS = 256
 CALIBRATION_CLIPS = 64
 """Of those that a student was trained on, spread evenly over them: 256 give the same accuracy."""
 
-CONVENTIONS = {"onnx": FOLDED, "executorch": XNNPACK, "dcase": DCASE}
-"""By what a student is exported to: the convention that counts it."""
+TOLERATED = 0.005
+"""Of accuracy, that calibration alone may cost a student in int8; one that it costs more is fine-tuned."""
+
+FILES = {"onnx": FOLDED, "executorch": XNNPACK}
+"""Runtimes that students are exported to as a file each, in any dtype, and the convention that counts them there."""
+
+PACKAGED_IN = ("float32", "float16")
+"""Dtypes of the students in a package for the challenge, which PyTorch computes."""
 
 
 class ExportError(RuntimeError):
@@ -53,12 +59,12 @@ class Form:
 
     @property
     def convention(self) -> Convention:
-        return CONVENTIONS[self.runtime]
+        return FILES.get(self.runtime, DCASE)
 
     @property
     def options(self) -> str:
         """That ask for it."""
-        return f"--to {self.runtime} --dtype {self.dtype}"
+        return f"--to {self.runtime}" + f" --dtype {self.dtype}" * (self.runtime in FILES)
 
 
 @dataclass(frozen=True)
@@ -153,8 +159,7 @@ class Trained:
 
         own = verdict(form)
         if not own.fits:
-            others = [Form(runtime, dtype) for runtime in CONVENTIONS for dtype in dtypes_of(runtime)]
-            fitting = [f"`{other.options}`" for other in others if verdict(other).fits]
+            fitting = [f"`{other.options}`" for other in self._forms() if verdict(other).fits]
             remedy = f"it fits as {', '.join(fitting)}" if fitting else "no form of it fits"
             raise ExportError(
                 f"as {form}, counted as {form.convention.name} ({form.convention.summary}), a student is {own}. "
@@ -162,10 +167,12 @@ class Trained:
             )
         return own
 
-
-def dtypes_of(runtime: str) -> tuple[str, ...]:
-    """That students can be exported in. The challenge's packages compute in PyTorch, which has no int8 of its own."""
-    return tuple(each for each in DTYPES if runtime != "dcase" or each != "int8")
+    def _forms(self) -> Iterator[Form]:
+        """All that the run can be exported in."""
+        for runtime in FILES:
+            yield from (Form(runtime, dtype) for dtype in DTYPES)
+        if self.dtype in PACKAGED_IN:
+            yield Form("dcase", self.dtype)
 
 
 def ledger_hash(account: Ledger) -> str:
