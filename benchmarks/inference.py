@@ -1,17 +1,18 @@
-"""How long one clip takes on one thread: PyTorch, and onnxruntime on the exported graph.
+"""How long one clip takes on one thread, and what memory: PyTorch, and the runtimes on what is exported for them.
 
     python -m benchmarks.inference
 
-Table 1 with random weights, from log-mels, and from samples with the front end included. Each measurement is a process
-of its own; rounds take turns, the median counts.
+Table 1 with random weights, from log-mels, and where a form hears samples from those, with the front end included. Each
+measurement is a process of its own; rounds take turns, the median counts. Memory is what the process's peak grows by
+from before the model is loaded to after its clips (Linux counts it; the imports are not in it): weights, activations,
+scratch space and the runtime's own structures together. Below the table stands what the budget says a layer-by-layer
+runtime must hold of activations, and what ExecuTorch's memory planner lays out for its plain kernels, layer by layer.
 
-Notes, of one core. From log-mels onnxruntime takes 0.29 of PyTorch's time (1.6 ms against 5.4). From samples it takes
-1.31 times as long (9.7 against 7.4): its front end costs 8 ms, PyTorch's 2. So on such a processor compute the log-mel
-outside the graph; `--waveform` is for where nothing else can. PyTorch takes 4.4 times as long in float16 as in float32
-here, onnxruntime as long as in float32.
+NOTES
 """
 
 import multiprocessing
+import re
 import statistics
 import time
 from collections.abc import Callable
@@ -19,27 +20,40 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from budget.memory import peak
 from dynacp.architecture import TABLE1
+from dynacp.dataflow import steps
+from dynacp.export.files import RUNTIMES
 from dynacp.export.network import Exported
-from dynacp.export.onnx_form import onnx_graph
 from dynacp.features import FrontEnd, LogMel
 from dynacp.model import DynaCP
 from dynacp.predict import Student
+from dynacp.quantise import quantised
 
 WARM_UP, CLIPS, ROUNDS = 20, 200, 5
 
 
+class Cost(NamedTuple):
+    milliseconds: float
+    kilobytes: float
+
+
 def student() -> Student:
+    """Table 1 with random weights and the batch statistics of random clips."""
     torch.manual_seed(0)
-    return Student(DynaCP(TABLE1).eval(), LogMel(FrontEnd()), tuple(map(str, range(10))), torch.float32)
+    network = DynaCP(TABLE1).train()
+    with torch.no_grad():
+        for _ in range(10):
+            network(torch.randn(8, 1, *TABLE1.input))
+    return Student(network.eval(), LogMel(FrontEnd()), tuple(map(str, range(10))), torch.float32)
 
 
 def clip(waveform: bool) -> np.ndarray:
@@ -47,56 +61,120 @@ def clip(waveform: bool) -> np.ndarray:
     return np.random.default_rng(0).normal(0, 0.1, shape).astype(np.float32)
 
 
-def by_pytorch(dtype: str, waveform: bool) -> float:
-    """Milliseconds a clip."""
+def write(runtime: str, dtype: str, waveform: bool, file: Path) -> None:
+    """The student as a file of the runtime."""
+    form, network = RUNTIMES[runtime], student()
+    prepared = form.prepared(network.network)
+    if dtype == "int8":
+        prepared = quantised(prepared, torch.randn(64, 1, *TABLE1.input))
+    form(Exported(network, dtype, waveform=waveform, network=prepared)).save(file, {})
+
+
+def by_pytorch(dtype: str, waveform: bool) -> Cost:
     torch.set_num_threads(1)
-    network, heard = Exported(student(), dtype, waveform=waveform), torch.from_numpy(clip(waveform))
+    heard = torch.from_numpy(clip(waveform))
+
+    def load() -> Callable[[], object]:
+        network = Exported(student(), dtype, waveform=waveform)
+        return lambda: network(heard)
+
     with torch.inference_mode():
-        return _milliseconds(lambda: network(heard))
+        return _cost(load)
 
 
-def by_onnxruntime(file: Path, waveform: bool) -> float:
-    """Milliseconds a clip."""
+def by_onnxruntime(file: Path, waveform: bool) -> Cost:
     options, heard = onnxruntime.SessionOptions(), clip(waveform)
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    inputs = {session.get_inputs()[0].name: heard}
-    return _milliseconds(lambda: session.run(None, inputs))
+
+    def load() -> Callable[[], object]:
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        inputs = {session.get_inputs()[0].name: heard}
+        return lambda: session.run(None, inputs)
+
+    return _cost(load)
 
 
-def _milliseconds(run: Callable[[], object]) -> float:
-    times = []
+def by_executorch(file: Path, waveform: bool) -> Cost:
+    from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+    from executorch.runtime import Runtime
+
+    _unsafe_reset_threadpool(1)
+    inputs = [torch.from_numpy(clip(waveform))]
+
+    def load() -> Callable[[], object]:
+        method = Runtime.get().load_program(file).load_method("forward")
+        assert method is not None
+        return lambda: method.execute(inputs)
+
+    return _cost(load)
+
+
+def planned_activations() -> int:
+    """Bytes that ExecuTorch's memory planner lays out for one clip where plain kernels compute, layer by layer."""
+    from executorch.exir import to_edge
+
+    program = torch.export.export(student().network, (torch.from_numpy(clip(waveform=False)),))
+    (plan,) = to_edge(program).to_executorch().executorch_program.execution_plan
+    return sum(plan.non_const_buffer_sizes)
+
+
+def _cost(load: Callable[[], Callable[[], object]]) -> Cost:
+    before = _memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
+    run, times = load(), []
     for _ in range(WARM_UP + CLIPS):
         started = time.perf_counter()
         run()
         times.append(time.perf_counter() - started)
-    return 1e3 * statistics.median(times[WARM_UP:])
+    return Cost(1e3 * statistics.median(times[WARM_UP:]), _memory("VmHWM") - before)
 
 
-def measured(condition: Callable[[], float]) -> float:
+def _memory(kind: str) -> int:
+    """Of this process, in kB."""
+    found = re.search(rf"{kind}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1])
+
+
+def measured(condition: Callable[[], Cost]) -> Cost:
     """In a process of its own."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(condition).result()
 
 
+def conditions(folder: Path) -> dict[tuple[str, str], Callable[[], Cost]]:
+    """(what it hears, what computes) -> measurement."""
+    found: dict[tuple[str, str], Callable[[], Cost]] = {}
+    for heard, waveform in (("log-mel", False), ("samples", True)):
+        for dtype in ("float32", "float16"):
+            found[heard, f"PyTorch, {dtype}"] = partial(by_pytorch, dtype, waveform)
+        runtimes = [("onnxruntime", "onnx", by_onnxruntime), ("ExecuTorch", "executorch", by_executorch)]
+        for name, runtime, by_runtime in runtimes[: 1 if waveform else None]:
+            for dtype in ("float32", "float16", "int8"):
+                file = folder / f"{runtime}-{dtype}-{heard}"
+                write(runtime, dtype, waveform, file)
+                found[heard, f"{name}, {dtype}"] = partial(by_runtime, file, waveform)
+    return found
+
+
 def main() -> None:
     with TemporaryDirectory() as temporary:
-        conditions: dict[tuple[str, str], Callable[[], float]] = {}
-        for waveform in (False, True):
-            heard = "waveform" if waveform else "log-mel"
-            for dtype in ("float32", "float16"):
-                file = Path(temporary) / f"{dtype}-{heard}.onnx"
-                onnx.save(onnx_graph(Exported(student(), dtype, waveform=waveform)), file)
-                conditions[heard, f"PyTorch, {dtype}"] = partial(by_pytorch, dtype, waveform)
-                conditions[heard, f"onnxruntime, {dtype}"] = partial(by_onnxruntime, file, waveform)
-        rounds = [{name: measured(condition) for name, condition in conditions.items()} for _ in range(ROUNDS)]
+        wanted = conditions(Path(temporary))
+        rounds = [{name: measured(condition) for name, condition in wanted.items()} for _ in range(ROUNDS)]
     table = Table(title="One clip of Table 1 on one thread")
-    for name in ("input", "", "ms", "of PyTorch's float32"):
+    for name in ("input", "", "ms", "of PyTorch's float32", "memory, MB"):
         table.add_column(name, justify="left" if name in ("input", "") else "right")
-    for heard, name in conditions:
-        took, base = (statistics.median(each[heard, which] for each in rounds) for which in (name, "PyTorch, float32"))
-        table.add_row(heard, name, f"{took:.2f}", f"{took / base:.2f}")
-    Console(width=120).print(table)
+    for key in wanted:
+        costs = [each[key] for each in rounds]
+        took, held = (statistics.median(values) for values in zip(*costs, strict=True))
+        base = statistics.median(each[key[0], "PyTorch, float32"].milliseconds for each in rounds)
+        table.add_row(*key, f"{took:.2f}", f"{took / base:.2f}", f"{held / 1e3:.1f}")
+    out = Console(width=120)
+    out.print(table)
+    out.print(
+        f"Activations of Table 1 in float32, layer by layer: {peak(steps(TABLE1)).bytes['float32']:,} bytes by the "
+        f"budget, {planned_activations():,} bytes by ExecuTorch's memory planner."
+    )
 
 
 if __name__ == "__main__":
