@@ -122,9 +122,9 @@ def split_validation(clips: Clips, *, seed: int) -> tuple[Clips, Clips]:
                 f"class {name!r} has clips from the location {places[0]!r} alone and cannot be split into training and "
                 "validation; add clips from another location, or drop the class."
             )
-        dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
-        dealt = [fold for _, fold in dealer.split(members, _strata(clips.devices[members], folds), groups)]
-        held_out[members[dealt[rng.integers(folds)]]] = True
+        shuffled = _shuffled(groups, int(rng.integers(2**31)))
+        dealt = StratifiedGroupKFold(folds).split(members, _strata(clips.devices[members], folds), shuffled)
+        held_out[members[[fold for _, fold in dealt][rng.integers(folds)]]] = True
     return clips.take(~held_out), clips.take(held_out)
 
 
@@ -136,6 +136,18 @@ def class_by_device(clips: Clips) -> pd.DataFrame:
     table["total"] = table.sum(axis="columns")
     table.loc["total"] = table.sum(axis="index")
     return table.rename_axis(index="class", columns="device")
+
+
+def _shuffled(groups: np.ndarray, seed: int) -> np.ndarray:
+    """A number for each group, in random order.
+
+    scikit-learn 1.9 shuffles so itself. 1.7, which ExecuTorch asks for, exchanges what the groups hold and not their
+    names, so that its folds are stratified no more.
+    """
+    names, group = np.unique(groups, return_inverse=True)
+    order = np.arange(len(names))
+    np.random.RandomState(seed).shuffle(order)
+    return np.argsort(order)[group]
 
 
 def _strata(devices: np.ndarray, folds: int) -> np.ndarray:

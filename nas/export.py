@@ -139,6 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{standing}\n\n{table_markdown(candidate.architecture)}\n")
     print(f"{account.macs:,} MACs, {account.parameters:,} parameters, {account.bytes:,} bytes in {account.dtype}")
     print(f"Row by row: python -m budget {paths[0]} --dtype {account.dtype}")
+    print(f"Train it: python -m dynacp train {paths[0]} --set dtype={account.dtype}")
     for path in paths:
         print(path)
     return 0

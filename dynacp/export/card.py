@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
-from budget.conventions import Convention
-from dynacp.export.trained import CALIBRATION_CLIPS, TOLERATED, Trained
+from budget.ledger import ledger
+from dynacp.export.trained import CALIBRATION_CLIPS, TOLERATED, Form, Trained
 from dynacp.plan import computed_in
 
 TEMPLATE = Path(__file__).with_name("card.md")
@@ -18,16 +18,17 @@ def card(
     trained: Trained,
     students: Sequence[Mapping[str, Any]],
     *,
-    form: str,
+    title: str,
+    form: Form,
     library: str,
     usage: str,
-    convention: Convention,
 ) -> str:
     """Markdown. Each of `students` is what was counted and compared of one: see `Files` and `write_package`."""
+    layers = trained.base.network.architecture.layers()
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         run=trained.run,
-        form=form,
+        form=title,
         library=library,
         usage=usage.strip(),
         students=students,
@@ -39,7 +40,8 @@ def card(
         evaluation=_evaluation(trained.run),
         calibration_clips=CALIBRATION_CLIPS,
         tolerated=TOLERATED,
-        counted=f"Convention `{convention.name}`: {convention.summary}.",
+        counted=f"Convention `{form.convention.name}`: {form.convention.summary}.",
+        ledger=[row for row in ledger(layers, convention=form.convention, dtype=form.dtype).rows if row.parameters],
     )
 
 

@@ -132,10 +132,10 @@ class Files:
         text = card(
             self.trained,
             facts,
-            form=str(self.form),
+            title=str(self.form),
+            form=self.form,
             library=self._runtime.library,
             usage=usage,
-            convention=self.form.convention,
         )
         file = self.folder / "README.md"
         write_text(file, text)

@@ -19,7 +19,6 @@ import numpy as np
 import soundfile as sf
 import torch
 
-from budget.conventions import DCASE
 from budget.ledger import ledger
 from budget.witness import by_torchinfo
 from dynacp.corpus import BASE
@@ -185,14 +184,15 @@ def _checked(trained: Trained, system: System) -> dict[str, Parity]:
 
 
 def _card(trained: Trained, parity: dict[str, Parity], package: str, module: str) -> str:
-    account = ledger(trained.base.network.architecture.layers(), dtype=trained.dtype)
+    form = Form("dcase", trained.dtype)
+    account = ledger(trained.base.network.architecture.layers(), convention=form.convention, dtype=form.dtype)
     cost = {"parameters": account.parameters, "bytes": account.bytes, "macs": account.macs}
     of_each = [
         {"student": name, **cost, "verdict": str(trained.limits.verdict(account)), "parity": asdict(compared)}
         for name, compared in parity.items()
     ]
     usage = USAGE.format(package=package, module=module, dtype=trained.dtype)
-    return card(trained, of_each, form=f"system {module}", library="pytorch", usage=usage, convention=DCASE)
+    return card(trained, of_each, title=f"system {module}", form=form, library="pytorch", usage=usage)
 
 
 def _texts(package: str, module: str, name: str, index: int) -> dict[str, str]:
