@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from layouts import random_layouts
 
-from budget.conventions import CONVENTIONS, CONVOLUTIONS, DCASE, FOLDED, UnknownLayerError
+from budget.conventions import CONVENTIONS, CONVOLUTIONS, DCASE, FOLDED, XNNPACK, UnknownLayerError
 from budget.dtypes import DTYPES
-from budget.layers import Conv2d
+from budget.layers import BatchNorm2d, Conv2d
 from budget.ledger import ledger, totals
 from dynacp.architecture import BASELINE, TABLE1, Architecture
 
@@ -127,6 +127,17 @@ def test_int8_takes_a_byte_for_each_weight_of_a_kernel_and_four_for_all_else_tha
     folded = totals(layers, convention=FOLDED)
     bytes = kernels + 4 * (folded.parameters - kernels)
     assert totals(layers, dtype="int8") == (folded.parameters, folded.macs, bytes)
+
+
+@given(st.integers(0, 100_000), st.sampled_from(["sum", "depthwise"]))
+def test_xnnpack_computes_each_norm_that_stays_at_every_element_and_else_as_folded(seed: int, norm: str) -> None:
+    (drawn,) = random_layouts(1, seed=seed)
+    layers = list(replace(drawn, norm=norm).layers())
+    folded, xnnpack = (totals(layers, convention=each) for each in (FOLDED, XNNPACK))
+    stay = [layer.output for layer in layers if isinstance(layer, BatchNorm2d) and not layer.foldable]
+    assert len(stay) == (len(drawn.blocks) if norm == "sum" else 0)
+    more = sum(2 * (channels * frequency * time - channels) for channels, frequency, time in stay)
+    assert xnnpack == (folded.parameters, folded.macs + more, folded.bytes)
 
 
 def test_a_convention_that_is_named_goes_before_the_dtype_s_own() -> None:

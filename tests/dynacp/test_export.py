@@ -34,12 +34,11 @@ def exported(calm: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 def test_an_exported_student_says_what_the_student_says(exported: Path, data: Path) -> None:
     session = onnxruntime.InferenceSession(exported / "exports/onnx-float32-waveform/a.onnx")
-    student = Student.load(exported, "a")
-    network = student.network.float()
+    student = Student.load(exported, "a", torch.float32)
     for wav in sorted((data / "audio").glob("*.wav"))[:8]:
         wave = sf.read(wav, dtype="float32")[0][None]
         with torch.inference_mode():
-            ours = network(student.front_end(torch.from_numpy(wave))).numpy()
+            ours = student.network(student.front_end(torch.from_numpy(wave))).numpy()
         (theirs,) = session.run(["logits"], {"wave": wave})
         assert theirs == pytest.approx(ours, abs=1e-4)
 
@@ -84,9 +83,12 @@ def test_over_the_limits_is_an_error_that_names_what_fits(
     calm: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert export(calm, data, "--dtype", "float32") == 2
-    assert re.search(r"over by 112,204 bytes; .*in float16 it fits \(`--dtype float16`\)", capsys.readouterr().err)
+    complaint = capsys.readouterr().err
+    assert "as onnx-float32, counted as folded" in complaint
+    fitting = ("--to onnx --dtype float16", "--to onnx --dtype int8", "--to executorch --dtype int8", "--to dcase")
+    assert re.search(rf"over by 112,204 bytes; .*it fits as {', .*'.join(f'`{each}`' for each in fitting)}", complaint)
     assert export(calm, data, "--max-macs", "20000000") == 2
-    assert re.search(r"over by 9,355,552 MACs; .*no dtype makes it fit", capsys.readouterr().err)
+    assert re.search(r"over by 9,355,552 MACs; .*no form of it fits", capsys.readouterr().err)
     assert not (calm / "exports").exists()
 
 

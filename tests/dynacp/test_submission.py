@@ -138,7 +138,7 @@ def test_a_package_holds_python_torch_torchaudio_soundfile_and_numpy_alone(monke
         (("--name", "class"), r"but got 'class'"),
         (("--name", "Team", "--index", "0"), r"`--index` must be at least 1, but got 0"),
         (("--name", "Team", "--waveform"), r"`--waveform` does not go with `--to dcase`"),
-        (("--name", "Team", "--max-macs", "20000000"), r"counted as dcase .* over by \S+ MACs; .*no dtype"),
+        (("--name", "Team", "--max-macs", "20000000"), r"counted as dcase .* over by \S+ MACs; .*no form of it fits"),
     ],
 )
 def test_what_cannot_be_packaged_is_refused(
