@@ -28,6 +28,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from budget.conventions import UnknownLayerError
 from budget.ledger import ledger
 from budget.terminal import complain, console, hear_stops
 from dynacp.architecture import resolve
@@ -50,7 +51,7 @@ from dynacp.stages import Stage, StageError, in_order
 from dynacp.teachers import FAMILIES
 
 BUILT_IN = "built-in"
-ERRORS = (AudioError, CheckpointError, DataError, ExportError, SettingError, StageError)
+ERRORS = (AudioError, CheckpointError, DataError, ExportError, SettingError, StageError, UnknownLayerError)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -100,7 +100,7 @@ class Shelf:
             needs = {each.name: self.checksum(each) for each in stage.needs}
             if missing := [name for name, checksum in needs.items() if checksum is None]:
                 raise StageError(
-                    f"{stage.name} needs {', '.join(missing)}, not made yet: make them first, or leave `--only` out."
+                    f"{stage.name} needs {', '.join(missing)}, not made yet: `python -m dynacp train` makes them."
                 )
             started = time.perf_counter()
             with _clear_errors(stage):

@@ -2,7 +2,7 @@
 
     python -m dynacp export RUN --to onnx                  graphs for onnxruntime, in the run's dtype
     python -m dynacp export RUN --to int8                  the same in int8: half of float16, so twice as much fits
-    python -m dynacp export RUN --to executorch            programs for phones and embedded Linux (XNNPACK)
+    python -m dynacp export RUN --to executorch            programs in int8 for phones and embedded Linux
     python -m dynacp export RUN --to dcase --name Team_Lab --index 1     a package with the challenge's interface
 
 int8 is calibrated on training clips. Where that costs a student more than half a point of accuracy on its test clips,
@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from budget.dtypes import DTYPES
 from budget.limits import Limits
-from dynacp.export.trained import Form, Trained
+from dynacp.export.trained import DTYPES_OF, Form, Trained
 from dynacp.settings import SettingError
 
 INT8 = "int8"
@@ -33,7 +33,11 @@ def add_options(form: argparse.ArgumentParser, built_in: str) -> None:
     add, limits = form.add_argument, Limits()
     add("run", type=Path, metavar="RUN", help="a folder that `train` finished")
     add("--to", choices=("onnx", INT8, "executorch", "dcase"), required=True, help="see above")
-    add("--dtype", choices=tuple(DTYPES), help="of the parameters (onnx, executorch; default: the run's)")
+    add(
+        "--dtype",
+        choices=tuple(DTYPES),
+        help="of the parameters (default: the run's; of executorch int8)",
+    )
     add("--waveform", action="store_true", help="hear one second of samples in place of log-mels (onnx, int8)")
     add("--student", metavar="NAME", help="base, or a device's (default: all)")
     add("--name", metavar="NAME", help="of the submission, such as Team_Lab (dcase)")
@@ -69,7 +73,12 @@ def _form(trained: Trained, options: argparse.Namespace) -> Form:
             "`--waveform` does not go with `--to executorch`: XNNPACK has no Fourier transform. Compute the log-mel "
             "outside, or take `--to onnx` or `--to int8`."
         )
-    return Form(options.to, options.dtype or trained.dtype, options.waveform)
+    dtype = options.dtype or (INT8 if options.to == "executorch" else trained.dtype)
+    if dtype not in DTYPES_OF[options.to]:
+        raise SettingError(
+            f"`--to {options.to}` stores parameters in {' or '.join(DTYPES_OF[options.to])}, but not in {dtype}."
+        )
+    return Form(options.to, dtype, options.waveform)
 
 
 def _files(trained: Trained, form: Form, options: argparse.Namespace, console: Console) -> None:
@@ -84,8 +93,9 @@ def _files(trained: Trained, form: Form, options: argparse.Namespace, console: C
         files = Files(trained, form, tell=lambda text: console.print(text, soft_wrap=True))
         for export in files.exports(students):
             console.print(str(export), soft_wrap=True)
+            card = files.write_card()
             bar.advance(task)
-    console.print(str(files.write_card()), soft_wrap=True)
+    console.print(str(card), soft_wrap=True)
 
 
 def _package(trained: Trained, options: argparse.Namespace, console: Console) -> None:

@@ -144,8 +144,11 @@ class Files:
     def _kept(self, name: str, student: Student, heard: np.ndarray) -> Export:
         form, architecture = self.form, student.network.architecture
         verdict = self.trained.judge(architecture, form)
+        if form.dtype == "int8":
+            student, graph, accuracy = self._in_int8(name, student)
+        else:
+            graph, accuracy = self._graph(student), None
         theirs = _logits(Exported(student, form.dtype, waveform=form.waveform), heard)
-        graph, accuracy = self._in_int8(name, student) if form.dtype == "int8" else (self._graph(student), None)
         count = graph.count()
         _compare(name, count.ledger, ledger(architecture.layers(), convention=form.convention, dtype=form.dtype))
         parity = Parity.between(graph.run(heard), theirs)
@@ -164,8 +167,11 @@ class Files:
         network = self._runtime.prepared(student.network) if network is None else network
         return self._runtime(Exported(student, self.form.dtype, waveform=self.form.waveform, network=network))
 
-    def _in_int8(self, name: str, student: Student) -> tuple[RuntimeFile, Accuracy]:
-        """Calibrated on training clips; fine-tuned before that where calibration alone costs too much."""
+    def _in_int8(self, name: str, student: Student) -> tuple[Student, RuntimeFile, Accuracy]:
+        """Calibrated on training clips; fine-tuned before that where calibration alone costs too much.
+
+        Returns the student that was quantised in the end, too.
+        """
         heard, labels = self.trained.tested(name, waveform=self.form.waveform)
 
         def accuracy(run: Callable[[np.ndarray], np.ndarray]) -> float:
@@ -175,10 +181,11 @@ class Files:
         graph = self._calibrated(name, student)
         calibrated = accuracy(graph.run)
         if before - calibrated <= TOLERATED:
-            return graph, Accuracy(len(heard), before, calibrated, None)
+            return student, graph, Accuracy(len(heard), before, calibrated, None)
         self.tell(f"{name}: calibration alone costs {before - calibrated:.2%} of accuracy; fine-tuning ...")
-        graph = self._calibrated(name, self.trained.fine_tuned(name))
-        return graph, Accuracy(len(heard), before, calibrated, accuracy(graph.run))
+        tuned = self.trained.fine_tuned(name)
+        graph = self._calibrated(name, tuned)
+        return tuned, graph, Accuracy(len(heard), before, calibrated, accuracy(graph.run))
 
     def _calibrated(self, name: str, student: Student) -> RuntimeFile:
         network = self._runtime.prepared(student.network)

@@ -24,7 +24,7 @@ from budget.witness import by_torchinfo
 from dynacp.corpus import BASE
 from dynacp.export.card import card
 from dynacp.export.parity import Parity
-from dynacp.export.trained import PACKAGED_IN, ExportError, Form, Trained
+from dynacp.export.trained import DTYPES_OF, ExportError, Form, Trained
 from dynacp.submission import System, logits
 
 ROOT_MODULE = "dynacp.submission"
@@ -114,10 +114,10 @@ class Packaged:
 def write_package(trained: Trained, students: Sequence[str], name: str, index: int) -> Packaged:
     """Write RUN/exports/dcase-INDEX, a project for pip. Raises `ExportError`, and leaves nothing half done."""
     package = package_name(name, index)
-    if trained.dtype not in PACKAGED_IN:
+    if trained.dtype not in DTYPES_OF["dcase"]:
         raise ExportError(
             f"{trained.run} is meant for {trained.dtype}, but a package computes in PyTorch, in one of "
-            f"{', '.join(PACKAGED_IN)}; `--to int8` and `--to executorch` export in {trained.dtype}."
+            f"{', '.join(DTYPES_OF['dcase'])}; `--to int8` and `--to executorch` export in {trained.dtype}."
         )
     module = f"{package}_{index}"
     folder = trained.run / "exports" / f"dcase-{index}"

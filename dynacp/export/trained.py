@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from budget.conventions import DCASE, FOLDED, XNNPACK, Convention
-from budget.dtypes import DTYPES
 from budget.ledger import Ledger, ledger
 from budget.limits import Limits, Verdict
 from dynacp.architecture import Architecture
@@ -35,11 +34,12 @@ CALIBRATION_CLIPS = 64
 TOLERATED = 0.005
 """Of accuracy, that calibration alone may cost a student in int8; one that it costs more is fine-tuned."""
 
-FILES = {"onnx": FOLDED, "executorch": XNNPACK}
-"""Runtimes that students are exported to as a file each, in any dtype, and the convention that counts them there."""
+CONVENTIONS = {"onnx": FOLDED, "executorch": XNNPACK, "dcase": DCASE}
+"""By what a student is exported to: the convention that counts it there."""
 
-PACKAGED_IN = ("float32", "float16")
-"""Dtypes of the students in a package for the challenge, which PyTorch computes."""
+DTYPES_OF = {"onnx": ("float32", "float16", "int8"), "executorch": ("float32", "int8"), "dcase": ("float32", "float16")}
+"""What it can be stored in there. XNNPACK's files hold float16 kernels in float32; the challenge's packages compute in
+PyTorch."""
 
 
 class ExportError(RuntimeError):
@@ -59,12 +59,12 @@ class Form:
 
     @property
     def convention(self) -> Convention:
-        return FILES.get(self.runtime, DCASE)
+        return CONVENTIONS[self.runtime]
 
     @property
     def options(self) -> str:
         """That ask for it."""
-        return f"--to {self.runtime}" + f" --dtype {self.dtype}" * (self.runtime in FILES)
+        return f"--to {self.runtime}" + f" --dtype {self.dtype}" * (self.runtime != "dcase")
 
 
 @dataclass(frozen=True)
@@ -169,10 +169,8 @@ class Trained:
 
     def _forms(self) -> Iterator[Form]:
         """All that the run can be exported in."""
-        for runtime in FILES:
-            yield from (Form(runtime, dtype) for dtype in DTYPES)
-        if self.dtype in PACKAGED_IN:
-            yield Form("dcase", self.dtype)
+        for runtime, dtypes in DTYPES_OF.items():  # a package takes the run's own dtype
+            yield from (Form(runtime, dtype) for dtype in dtypes if runtime != "dcase" or dtype == self.dtype)
 
 
 def ledger_hash(account: Ledger) -> str:
