@@ -1,12 +1,13 @@
 """Settings by name."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from dynacp.overrides import changed, settings_table
+from dynacp.overrides import changed, restored, settings_table
 from dynacp.plan import PRESETS, TrainingSettings
 from dynacp.settings import SettingError, named, sourced
 
@@ -50,10 +51,16 @@ def test_what_is_no_setting_or_no_value_is_refused(assignment: str, complaint: s
 
 
 def test_a_setting_that_the_settings_themselves_refuse_is_refused() -> None:
-    with pytest.raises(SettingError, match=r"`dtype` must be float16 or float32"):
-        changed(TrainingSettings(), ["dtype=int8"])
+    with pytest.raises(SettingError, match=r"`dtype` must be one of float32, float16, int8, but got 'int4'"):
+        changed(TrainingSettings(), ["dtype=int4"])
     with pytest.raises(SettingError, match=r"`n_fft` must be even"):
         changed(TrainingSettings(), ["front_end.n_fft=4097"])
+
+
+def test_stored_settings_come_back_as_they_were() -> None:
+    settings = changed(TrainingSettings(), ["dtype=int8", "base.epochs=3", "teachers.mn=a/b.pt"])
+    stored = json.loads(json.dumps(asdict(settings), default=str))
+    assert restored(TrainingSettings(), stored) == settings
 
 
 def test_the_table_says_where_each_value_comes_from() -> None:
