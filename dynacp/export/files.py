@@ -168,7 +168,7 @@ class Files:
         return self._runtime(Exported(student, self.form.dtype, waveform=self.form.waveform, network=network))
 
     def _in_int8(self, name: str, student: Student) -> tuple[Student, RuntimeFile, Accuracy]:
-        """Calibrated on training clips; fine-tuned before that where calibration alone costs too much.
+        """Calibrated on training clips; fine-tuned before that where calibration alone costs too much, and it helps.
 
         Returns the student that was quantised in the end, too.
         """
@@ -184,8 +184,9 @@ class Files:
             return student, graph, Accuracy(len(heard), before, calibrated, None)
         self.tell(f"{name}: calibration alone costs {before - calibrated:.2%} of accuracy; fine-tuning ...")
         tuned = self.trained.fine_tuned(name)
-        graph = self._calibrated(name, tuned)
-        return tuned, graph, Accuracy(len(heard), before, calibrated, accuracy(graph.run))
+        tuned_graph = self._calibrated(name, tuned)
+        figures = Accuracy(len(heard), before, calibrated, accuracy(tuned_graph.run))
+        return (tuned, tuned_graph, figures) if figures.tuned_is_better else (student, graph, figures)
 
     def _calibrated(self, name: str, student: Student) -> RuntimeFile:
         network = self._runtime.prepared(student.network)

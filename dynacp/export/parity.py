@@ -40,12 +40,17 @@ class Accuracy:
     fine_tuned: float | None
     """In int8, after a training that knew of it; None where that was not needed."""
 
+    @property
+    def tuned_is_better(self) -> bool:
+        return self.fine_tuned is not None and self.fine_tuned > self.calibrated
+
     @staticmethod
     def of(logits: np.ndarray, labels: np.ndarray) -> float:
         return macro_accuracy(torch.from_numpy(logits), labels)
 
     def __str__(self) -> str:
-        tuned = "" if self.fine_tuned is None else f", {self.fine_tuned:.2%} fine-tuned"
+        kept = "which is kept" if self.tuned_is_better else "which is not kept"
+        tuned = "" if self.fine_tuned is None else f", {self.fine_tuned:.2%} fine-tuned, {kept}"
         return (
             f"Accuracy on {self.clips:,} test clips {self.float32:.2%} in float32; in int8 {self.calibrated:.2%} "
             f"calibrated{tuned}"
