@@ -8,16 +8,17 @@ from before the model is loaded to after its clips (Linux counts it; the imports
 scratch space and the runtime's own structures together. Below the table stands what the budget says a layer-by-layer
 runtime must hold of activations, and what ExecuTorch's memory planner lays out for its plain kernels, layer by layer.
 
-Notes, of one core. From log-mels onnxruntime takes 0.29 of PyTorch's time in float32 (1.6 ms against 5.4) and ExecuTorch
-0.17 (0.9 ms). int8 pays with ExecuTorch (0.13) and not with onnxruntime (0.48), which fuses half of the convolutions with
-their conversions and computes the others in float32. float16 is slow in PyTorch (4.2) and no gain in onnxruntime. Before
-its average pools stood behind a layer of zeros, ExecuTorch left them to plain kernels, and a clip took 34 ms.
+Notes, of one core. From log-mels onnxruntime takes 0.29 of PyTorch's time in float32 (1.6 ms against 5.4) and
+ExecuTorch 0.17 (0.9 ms). int8 pays with ExecuTorch (0.13) and not with onnxruntime (0.48), which fuses half of the
+convolutions with their conversions and computes the others in float32. float16 is slow in PyTorch (4.2) and no gain in
+onnxruntime. Before its average pools stood behind a layer of zeros, ExecuTorch left them to plain kernels, and a clip
+took 34 ms.
 
-A clip takes 3 to 4 MB with ExecuTorch, 13 to 16 with onnxruntime, 32 with PyTorch; what a layer-by-layer runtime must hold
-of activations is 1.3 MB in float32, a quarter in int8, and ExecuTorch's planner comes to the same bytes.
+A clip takes 3 to 4 MB with ExecuTorch, 13 to 16 with onnxruntime, 32 with PyTorch; what a layer-by-layer runtime must
+hold of activations is 1.3 MB in float32, a quarter in int8, and ExecuTorch's planner comes to the same bytes.
 
-From samples onnxruntime takes 1.4 times as long as PyTorch (9.6 ms against 6.8): its front end costs 8 ms, PyTorch's 1.4.
-So on such a processor compute the log-mel outside the graph; `--waveform` is for where nothing else can.
+From samples onnxruntime takes 1.4 times as long as PyTorch (9.6 ms against 6.8): its front end costs 8 ms, PyTorch's
+1.4. So on such a processor compute the log-mel outside the graph; `--waveform` is for where nothing else can.
 """
 
 import multiprocessing
