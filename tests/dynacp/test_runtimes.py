@@ -103,6 +103,27 @@ def test_each_file_says_of_real_wavs_what_the_student_says(exported: Path, data:
     assert (theirs.argmax(axis=1) == ours.argmax(axis=1)).mean() >= (1 if "float32" in form else 0.9)
 
 
+def test_in_int8_a_graph_can_hear_samples_and_its_front_end_is_counted_apart(
+    lean: Path, data: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(lean, tmp_path / "run", ignore=shutil.ignore_patterns("teachers"))
+    assert export(run, data, "--to", "int8", "--waveform", "--student", "base") == 0
+    facts = facts_of(run, "onnx-int8-waveform")
+    assert facts["bytes"] == 8_084
+    assert facts["front_end_bytes"] > 4 * 3072  # the window, and the mel bank
+    assert 0 < facts["quantiser_bytes"] < 8_084
+    session = onnxruntime.InferenceSession(run / "exports/onnx-int8-waveform/base.onnx")
+    student = Student.load(run, "base", torch.float32)
+    for wav in sorted((data / "audio").glob("*.wav"))[::9]:
+        second = sf.read(wav, dtype="float32")[0][None]
+        (theirs,) = session.run(["logits"], {"wave": second})
+        with torch.inference_mode():
+            ours = student.network(student.front_end(torch.from_numpy(second))).numpy()
+        assert theirs == pytest.approx(ours, abs=0.15)
+    with pytest.raises(Exception, match="invalid dimensions"):
+        session.run(["logits"], {"wave": np.zeros((1, 44_099), np.float32)})
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("frames", [88, 90])
 def test_a_clip_of_another_length_is_an_error_in_each_runtime(exported: Path, form: str, frames: int) -> None:
