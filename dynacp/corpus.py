@@ -93,7 +93,7 @@ class Corpus:
         """Indices of a device's training clips, or of all."""
         if device == GENERAL:
             return np.arange(len(self.training))
-        return np.flatnonzero(self.training.devices == self.training.device_names.index(device))
+        return self.training.recorded_by(device)
 
     def labels(self, device: str) -> np.ndarray:
         """The class of each of these clips."""

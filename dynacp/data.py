@@ -68,6 +68,10 @@ class Clips:
             device_names=self.device_names,
         )
 
+    def recorded_by(self, device: str) -> np.ndarray:
+        """Indices of the clips of a device, by its name; none for a name that is not among `device_names`."""
+        return np.flatnonzero(np.array(self.device_names)[self.devices] == device)
+
 
 def training_clips(root: Path) -> Clips:
     """The clips of ROOT/split_setup/split25.csv, in its order.

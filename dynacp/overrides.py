@@ -26,16 +26,28 @@ def changed(settings: Settings, assignments: Sequence[str]) -> Settings:
         if not (equals and value):
             raise SettingError(f"`--set {assignment}`: give a value, as in {name}=VALUE.")
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(settings), OmegaConf.from_dotlist(list(assignments)))
-        return OmegaConf.to_object(merged)  # type: ignore[return-value]
+        return _merged(settings, OmegaConf.from_dotlist(list(assignments)))
     except (OmegaConfBaseException, YAMLError, ValueError) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
-        raise SettingError(f"`--set {' '.join(assignments)}`: {reason}.") from None
+        raise SettingError(f"`--set {' '.join(assignments)}`: {_reason(error)}.") from None
 
 
 def restored(settings: Settings, stored: dict[str, Any]) -> Settings:
-    """The settings that `stored`, as plain JSON, says; those that it does not name stay as they are."""
-    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(settings), stored))  # type: ignore[return-value]
+    """The settings that `stored`, as plain JSON, says; those that it does not name stay as they are.
+
+    Raises `SettingError` for what is no setting, or no value of one.
+    """
+    try:
+        return _merged(settings, stored)
+    except (OmegaConfBaseException, ValueError) as error:
+        raise SettingError(f"stored settings that are not this program's: {_reason(error)}.") from None
+
+
+def _merged(settings: Settings, others: Any) -> Settings:
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(settings), others))  # type: ignore[return-value]
+
+
+def _reason(error: Exception) -> str:
+    return str(error).partition("\n")[0].rstrip(".")
 
 
 def settings_table(settings: Settings, preset: Settings, title: str) -> Table:

@@ -154,7 +154,10 @@ def claim_run(plan: Plan) -> None:
 
 
 def read_plan(folder: Path, data: Path, cache: Path) -> Plan:
-    """The plan that a run was made by, to go on with on the CPU. Raises `StageError` for a folder that is no run."""
+    """The plan that a run was made by, to go on with on the CPU.
+
+    Raises `StageError` for a folder that is no run, `SettingError` for one with other settings than there are.
+    """
     content = read_run(folder)
     teachers, responses = content.get("teachers"), content.get("responses")
     return Plan(

@@ -57,9 +57,7 @@ def tested_students(pipeline: Pipeline) -> Stage:
 def _rows(pipeline: Pipeline) -> dict[str, np.ndarray]:
     """Test clips by the models that predict them: all for the general ones, and each device's."""
     test = pipeline.corpus.test
-    own = {
-        device: np.flatnonzero(test.devices == test.device_names.index(device)) for device in pipeline.corpus.devices
-    }
+    own = {device: test.recorded_by(device) for device in pipeline.corpus.devices}
     return {GENERAL: np.arange(len(test)), **{device: rows for device, rows in own.items() if len(rows)}}
 
 

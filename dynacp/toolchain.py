@@ -1,6 +1,6 @@
 """ExecuTorch and torchao, made ready: import this before either.
 
-ExecuTorch's flatbuffer compiler comes with it, but is looked for on the path. torchao warns of its own.
+ExecuTorch's flatbuffer compiler comes with it, but is looked for on the path. torchao's import warns.
 """
 
 import json

@@ -35,7 +35,7 @@ def card(
         classes=trained.base.classes,
         sample_rate=trained.front_end.sample_rate,
         layers=trained.base.network.architecture.table(),
-        seed=trained.settings["seed"],
+        seed=trained.settings.seed,
         run_dtype=computed_in(trained.dtype),
         evaluation=_evaluation(trained.run),
         calibration_clips=CALIBRATION_CLIPS,

@@ -122,7 +122,7 @@ class Files:
         """README.md, of all files in the folder."""
         facts = [json.loads(file.read_text(encoding="utf-8")) for file in self.folder.glob("*.json")]
         facts.sort(key=lambda each: (each["student"] != BASE, each["student"]))
-        exported = Exported(self.trained.student(BASE), "float32", waveform=self.form.waveform)
+        exported = Exported(self.trained.base, "float32", waveform=self.form.waveform)
         usage = self._runtime.usage.format(
             student=facts[0]["student"],
             input=exported.input_name,

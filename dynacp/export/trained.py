@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,12 +15,11 @@ from budget.conventions import DCASE, FOLDED, XNNPACK, Convention
 from budget.ledger import Ledger, ledger
 from budget.limits import Limits, Verdict
 from dynacp.architecture import Architecture
-from dynacp.cache import WAVE_SCALE, log_mels, waves
+from dynacp.cache import WAVE_SCALE, waves
 from dynacp.corpus import BASE, GENERAL, Corpus
-from dynacp.data import Clips
 from dynacp.features import FrontEnd
 from dynacp.pipeline import Pipeline
-from dynacp.plan import COMPUTED_IN, read_plan, read_run
+from dynacp.plan import COMPUTED_IN, TrainingSettings, read_plan
 from dynacp.predict import Student
 from dynacp.stages import StageError, plain, read_settings
 
@@ -77,17 +75,17 @@ class Trained:
     limits: Limits
 
     @cached_property
-    def settings(self) -> dict[str, Any]:
-        """The run's, as plain JSON. Raises `StageError` for a folder that is no run."""
-        return read_run(self.run)["settings"]
-
-    @cached_property
-    def front_end(self) -> FrontEnd:
-        return FrontEnd(**self.settings["front_end"])
-
-    @cached_property
     def _pipeline(self) -> Pipeline:
+        """Raises `StageError` for a folder that is no run."""
         return Pipeline(read_plan(self.run, self.data, self.cache))
+
+    @property
+    def settings(self) -> TrainingSettings:
+        return self._pipeline.settings
+
+    @property
+    def front_end(self) -> FrontEnd:
+        return self.settings.front_end
 
     @property
     def _corpus(self) -> Corpus:
@@ -96,7 +94,7 @@ class Trained:
     @property
     def dtype(self) -> str:
         """That of the students at inference."""
-        return self.settings["dtype"]
+        return self.settings.dtype
 
     def students(self, wanted: str | None = None) -> Sequence[str]:
         """The one that is wanted, or all. Raises `StageError` for a run that is not finished, or has other data."""
@@ -125,31 +123,28 @@ class Trained:
         self._pipeline.shelf.make(stage, lambda: None)
         return Student.load(self.run, Path(stage.name).name, torch.float32)
 
-    @cached_property
-    def clips(self) -> Clips:
-        test = self._corpus.test
-        return test.take(_spread(np.arange(len(test)), PARITY_CLIPS))
-
     def heard(self, *, waveform: bool) -> np.ndarray:
-        """The clips that exports are compared on, float32: log-mels [clips, 1, mels, frames], or [clips, samples]."""
-        return self._decoded(self.clips, waveform=waveform)
+        """Test clips that exports are compared on, float32: log-mels [clips, 1, mels, frames], or [clips, samples]."""
+        return self._decoded(_spread(len(self._corpus.test), PARITY_CLIPS), waveform=waveform)
 
     def tested(self, name: str, *, waveform: bool) -> tuple[np.ndarray, np.ndarray]:
         """The test clips of a student's device (all, where there are none) as it hears them, and their labels."""
-        test, device = self._corpus.test, _device(name)
-        own = np.array([test.device_names[number] == device for number in test.devices])
-        clips = test.take(own) if own.any() else test
-        return self._decoded(clips, waveform=waveform), clips.labels
+        test = self._corpus.test
+        own = test.recorded_by(_device(name))
+        rows = own if len(own) else np.arange(len(test))
+        return self._decoded(rows, waveform=waveform), test.labels[rows]
 
     def calibration(self, name: str) -> Tensor:
         """Log-mels [clips, 1, mels, frames] that a student was trained on."""
         clips = self._corpus.clean(_device(name))
-        return clips[torch.from_numpy(_spread(np.arange(len(clips)), CALIBRATION_CLIPS))]
+        return clips[torch.from_numpy(_spread(len(clips), CALIBRATION_CLIPS))]
 
-    def _decoded(self, clips: Clips, *, waveform: bool) -> np.ndarray:
+    def _decoded(self, rows: np.ndarray, *, waveform: bool) -> np.ndarray:
+        """These test clips. Their log-mels are the evaluation's; samples of the test split were not needed before."""
         if waveform:
+            clips = self._corpus.test.take(rows)
             return waves(clips, self.front_end.sample_rate, self.cache).astype(np.float32) / WAVE_SCALE
-        return log_mels(clips, self.front_end, self.cache)[:, None].astype(np.float32)
+        return self._corpus.test_features(rows)[torch.arange(len(rows))].numpy()
 
     def judge(self, architecture: Architecture, form: Form) -> Verdict:
         """Raises `ExportError` for a form over the limits; says which forms would fit."""
@@ -182,6 +177,6 @@ def _device(student: str) -> str:
     return GENERAL if student == BASE else student
 
 
-def _spread(rows: np.ndarray, wanted: int) -> np.ndarray:
-    """Of rows, about so many, evenly."""
-    return rows[np.unique(np.linspace(0, len(rows) - 1, wanted).astype(int))]
+def _spread(clips: int, wanted: int) -> np.ndarray:
+    """Indices of about so many of the clips, evenly."""
+    return np.unique(np.linspace(0, clips - 1, wanted).astype(int))

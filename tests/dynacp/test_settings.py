@@ -61,6 +61,8 @@ def test_stored_settings_come_back_as_they_were() -> None:
     settings = changed(TrainingSettings(), ["dtype=int8", "base.epochs=3", "teachers.mn=a/b.pt"])
     stored = json.loads(json.dumps(asdict(settings), default=str))
     assert restored(TrainingSettings(), stored) == settings
+    with pytest.raises(SettingError, match=r"stored settings that are not this program's: .*'yesterday'"):
+        restored(TrainingSettings(), stored | {"yesterday": 1})
 
 
 def test_the_table_says_where_each_value_comes_from() -> None:
