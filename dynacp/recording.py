@@ -6,6 +6,7 @@ scale is refused, and so is one that is cut off.
 """
 
 import math
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -169,7 +170,8 @@ def _sound(file: str | Path) -> sf.SoundFile:
             raise FileNotFoundError("it is no file, or not there")
         with Path(file).open("rb"):  # libsndfile does not say why it may not open a file
             pass
-        return sf.SoundFile(file)
+        # As bytes, where names may be any: soundfile takes no text that is not UTF-8.
+        return sf.SoundFile(os.fsencode(file) if os.name == "posix" else file)
 
 
 @contextmanager
