@@ -51,11 +51,16 @@ class Corpus:
             )
         return clips
 
-    def check(self) -> None:
-        """Raise `DataError` for what is wrong with the layout's files, device names, or impulse responses."""
+    def check(self, *, tests: bool) -> None:
+        """Raise `DataError` for what is wrong with the layout's files, device names, or impulse responses.
+
+        The test split's files count if the run `tests`.
+        """
         if taken := {GENERAL, BASE} & set(self.training.device_names):
             raise DataError(f"{self.root / 'meta.csv'}: no device may be named {taken.pop()!r}; rename it.")
         self._responses  # noqa: B018
+        if tests:
+            self.test  # noqa: B018
 
     @cached_property
     def devices(self) -> tuple[str, ...]:

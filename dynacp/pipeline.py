@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from budget.ledger import totals
+from budget.terminal import warn
 from budget.witness import by_torch
 from dynacp.architecture import Architecture, with_classes
 from dynacp.corpus import BASE, GENERAL, Corpus
@@ -29,8 +30,8 @@ from dynacp.model import DynaCP
 from dynacp.plan import Plan
 from dynacp.settings import SettingError
 from dynacp.stages import OnStep, Shelf, Stage, StageError
-from dynacp.teachers import FAMILIES, MEMBERS, Member, fine_tune
-from dynacp.train import PREDICTED_AT_ONCE, Recipe, one_hot, predict, train
+from dynacp.teachers import FAMILIES, MEMBERS, Member, chance_warning, fine_tune
+from dynacp.train import PREDICTED_AT_ONCE, Recipe, macro_accuracy, one_hot, predict, train
 
 FORMAT = 1
 """Part of what every stage was made with: raise it when the same settings come to train or predict something else."""
@@ -54,8 +55,11 @@ class Pipeline:
     def classes(self) -> int:
         return len(self.corpus.training.classes)
 
-    def check(self) -> None:
-        """Raise `SettingError`, `CheckpointError` or `DataError` for what can be known to fail without decoding."""
+    def check(self, *, tests: bool = True) -> None:
+        """Raise `SettingError`, `CheckpointError` or `DataError` for what can be known to fail without decoding.
+
+        The files of the test split are checked if the run `tests`: it needs them at its end.
+        """
         front_end, wanted = self.settings.front_end, self.plan.architecture.input
         given = (front_end.mels, front_end.frames(front_end.sample_rate))
         if wanted != given:
@@ -69,7 +73,7 @@ class Pipeline:
             raise
         except ValueError as error:
             raise SettingError(str(error)) from None
-        self.corpus.check()
+        self.corpus.check(tests=tests)
 
     @cached_property
     def architecture(self) -> Architecture:
@@ -108,6 +112,9 @@ class Pipeline:
             loss = fine_tune(teacher, source, labels, self.classes, recipe, seed=seed, after_step=on_step)
             _refuse_divergence(name, loss, recipe)
             logits = predict(teacher, self.corpus.clean(device), after_batch=on_step)
+            if device == GENERAL:  # its device teachers start from it
+                accuracy = {name: macro_accuracy(logits, labels)}
+                warn(chance_warning(accuracy, labels, "the clips that they were trained on"))
             return {
                 "family": member.family,
                 "width": teacher.width,

@@ -278,7 +278,7 @@ FAULTS = {
     claim_any_rate: "claims a sample rate of 2,147,483,647 Hz, which no recorder has",
     Path.unlink: "cannot be opened",
 }
-REMEDIES = {
+REMEDIES: dict[Callable[[Path], None], str] = {
     resample: "resample them to 44100 Hz",
     make_stereo: "mix them down to one channel",
     lengthen: "cut them into clips of 44,100 samples, .* TAU Urban Acoustic Scenes 2020 Mobile, that is another",
