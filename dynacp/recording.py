@@ -61,9 +61,10 @@ class UnusableAudioError(AudioError):
 
 @dataclass(frozen=True)
 class Recording:
-    """Float32 samples [samples] in [-1, 1] at the rate that was asked for, and what the file was like.
+    """Float32 samples [samples] at the rate that was asked for, and what the file was like.
 
-    `peak` is the largest magnitude in the file: above 1, samples were clipped.
+    `peak` is the largest magnitude in the file: above 1, samples were clipped to [-1, 1]. (Resampling full-scale audio
+    may overshoot again, a little.)
     """
 
     samples: np.ndarray

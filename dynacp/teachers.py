@@ -166,8 +166,8 @@ def chance_warning(accuracies: Mapping[str, float], labels: np.ndarray, clips: s
     if not weak:
         return None
     return (
-        f"Teachers that are no better than guessing ({chance:.1%}) on {clips}: {', '.join(weak)}. Students can learn "
-        "nothing from them: fine-tune for more epochs, start from checkpoints (--mn, --dymn), or check the labels."
+        f"Teachers not clearly better than guessing ({chance:.1%}) on {clips}: {', '.join(weak)}. Students learn "
+        "little from them: fine-tune for more epochs, start from checkpoints (--mn, --dymn), or check the labels."
     )
 
 

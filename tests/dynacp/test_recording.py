@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torchaudio.functional import resample
 
 from dynacp import recording
+from dynacp.export.package import vendored
 from dynacp.recording import RATES, AudioError, opened, read_recording
 from dynacp.resampling import LARGEST_KERNEL, interpolated, kernel_weights
 
@@ -215,6 +216,10 @@ def test_damaged_bytes_give_an_error_or_samples_in_range_and_nothing_else(tmp_pa
         except AudioError as error:
             assert str(error).startswith(str(file))
     assert 0 < read < 150
+
+
+def test_the_exported_package_reads_with_the_same_code() -> None:
+    assert {"recording.py", "resampling.py"} <= {Path(name).name for name in vendored("some_package._system")}
 
 
 BOUNDED = """

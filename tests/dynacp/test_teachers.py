@@ -104,13 +104,13 @@ def test_settings_name_a_checkpoint_by_its_content_not_by_its_path(tmp_path: Pat
     assert identities[0] == identities[1] != identities[2]
 
 
-def test_teachers_no_better_than_guessing_are_named_with_the_remedy() -> None:
+def test_teachers_not_clearly_better_than_guessing_are_named_with_the_remedy() -> None:
     """Of 300 clips in three classes alike, guessing recognises 33.3 %, with a standard error of 2.7 points."""
     labels = np.arange(300) % 3
     warning = chance_warning({"mn": 0.30, "dymn": 0.386, "good": 0.40}, labels, "the validation clips")
     assert warning is not None
     assert warning.startswith(
-        "Teachers that are no better than guessing (33.3%) on the validation clips: mn 30.0%, dymn 38.6%. Students can"
+        "Teachers not clearly better than guessing (33.3%) on the validation clips: mn 30.0%, dymn 38.6%. Students"
     )
     assert "more epochs, start from checkpoints (--mn, --dymn), or check the labels" in warning
     assert chance_warning({"good": 0.40}, labels, "the validation clips") is None

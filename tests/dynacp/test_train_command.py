@@ -176,7 +176,7 @@ def test_teachers_that_learned_nothing_are_told_as_they_are_made(
 ) -> None:
     more = ("--only", "teachers", "--shard", "1/8")
     assert main(train(data, tmp_path / "run", *more, short=(*SHORT, "teachers.scratch_rate=1e-9"))) == 0
-    said = r"warning: Teachers that are no better than guessing \(33\.3%\) on .*: teachers/general/mn-plain-still \d"
+    said = r"warning: Teachers not clearly better than guessing \(33\.3%\) on .*: teachers/general/mn-plain-still \d"
     assert re.search(said, capsys.readouterr().err)
 
 
