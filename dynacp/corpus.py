@@ -51,7 +51,7 @@ class Corpus:
             )
         return clips
 
-    def check(self, *, tests: bool) -> None:
+    def check(self, *, tests: bool = True) -> None:
         """Raise `DataError` for what is wrong with the layout's files, device names, or impulse responses.
 
         The test split's files count if the run `tests`.

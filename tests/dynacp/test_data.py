@@ -297,6 +297,24 @@ def test_a_class_without_training_clips_is_refused(root: Path) -> None:
         training_clips(root)
 
 
+@pytest.mark.parametrize("file", ["meta.csv", "split_setup/split25.csv"])
+def test_damaged_tables_give_clips_or_an_error_that_names_a_table(root: Path, file: str) -> None:
+    whole, rng, errors = (root / file).read_bytes(), np.random.default_rng(0), 0
+    pieces = [b"\t", b"\n", b'"', b"\0", b"\xef\xbb\xbf", b"-", b"../", b"nan", b"\r", b"\xff", b"", b" "]
+    for _ in range(100):
+        content = whole
+        for start in rng.integers(0, len(whole), rng.integers(1, 4)):
+            end = start + rng.choice([0, 1, 3, 400])
+            content = content[:start] + pieces[rng.integers(len(pieces))] + content[end:]
+        (root / file).write_bytes(content)
+        try:
+            assert len(training_clips(root)) > 0
+        except DataError as error:
+            assert re.match(rf"{root}/(meta|split_setup/split25)\.csv", str(error))
+            errors += 1
+    assert 0 < errors < 100
+
+
 def test_all_missing_audio_is_reported_at_once(root: Path) -> None:
     for file in (root / "audio").glob("hum-oslo-*"):
         file.unlink()
