@@ -138,6 +138,14 @@ def test_notes_are_told_once_for_all_files_of_a_kind(
     ]
 
 
+def test_a_recording_of_44_101_hz_is_predicted_with_a_note(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sf.write(tmp_path / "a.wav", noise(1, 44_101), 44_101)
+    assert main(["predict", str(run), str(tmp_path / "a.wav")]) == 0
+    assert capsys.readouterr().err == "a.wav: 44101 Hz, resampled to 44100 Hz\n"
+
+
 def test_silence_and_overshoot_are_predicted_with_a_note(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
