@@ -5,8 +5,9 @@
     python -m dynacp export RUN --to executorch            programs in int8 for phones and embedded Linux
     python -m dynacp export RUN --to dcase --name Team_Lab --index 1     a package with the challenge's interface
 
-int8 is calibrated on training clips. Where that costs a student more than half a point of accuracy on its test clips,
-it is fine-tuned first with the same distillation, for which the run's teachers must be there.
+int8 is calibrated on training clips. Where that costs a student more than half a point of accuracy on training clips,
+it is fine-tuned first with the same distillation, for which the run's teachers must be there. The test clips decide
+nothing.
 
 A student that is over the limits in the form asked for is refused, and the error says in which forms it fits.
 Exit status: 0 exported, 2 refused or bad input.
