@@ -231,14 +231,12 @@ def test_a_student_without_test_clips_is_tested_on_all(lean: Path, data: Path, t
 
 
 def test_no_test_clip_decides_which_student_in_int8_is_kept(lean: Path, data: Path, tmp_path: Path) -> None:
-    """With a test split that has every label wrong, the same student is kept and the same file is written."""
+    """With a test split whose clips are all those of another class, the same student is kept, in the same file."""
     misled = shutil.copytree(data, tmp_path / "data")
-    moved = dict(zip(tiny.CLASSES, tiny.CLASSES[1:] + tiny.CLASSES[:1], strict=True))
-    tests = set((data / "split_setup/test.csv").read_text().split())
-    for table in (misled / "meta.csv", misled / "split_setup/test.csv"):
-        rows = [line.split("\t") for line in table.read_text().splitlines()]
-        wrong = [[row[0], moved[row[1]], *row[2:]] if row[0] in tests and row[1] in moved else row for row in rows]
-        table.write_text("\n".join("\t".join(row) for row in wrong) + "\n")
+    tests = [name for name in sorted((data / "split_setup/test.csv").read_text().split()) if name.endswith(".wav")]
+    of_a_class = len(tests) // len(tiny.CLASSES)
+    for name, other in zip(tests, tests[of_a_class:] + tests[:of_a_class], strict=True):
+        shutil.copy(data / other, misled / name)
     chosen = {}
     for split in (data, misled):
         run = shutil.copytree(lean, tmp_path / split.parent.name, ignore=shutil.ignore_patterns("teachers"))
