@@ -4,7 +4,7 @@
     python -m dynacp train ARCH --data TAU --mn mn10_as_mAP_471.pt --dymn dymn10_as.pt --device cuda
     python -m dynacp predict RUN recordings/ --device-id a
     python -m dynacp export RUN --to onnx|int8|executorch                its students, for a device's runtime
-    python -m dynacp export RUN --to dcase --name Team_Lab               all of them, for the challenge
+    python -m dynacp export RUN... --to dcase --name Team_Lab            all of them, for the challenge
 
 Training prints all its settings with their sources, may be stopped at any moment, and goes on with the same command.
 """
