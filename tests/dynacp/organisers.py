@@ -32,6 +32,7 @@ def complexity(api: Any, package: str, out: Path) -> None:
     model = api.load_model()
     with resources.path(f"{package}.resources", "dummy.wav") as dummy:
         inputs = api.load_inputs([str(dummy)] * len(DEVICES), DEVICES, model)
+    assert isinstance(inputs, list)
     costs = {}
     for device, heard in zip(DEVICES, inputs, strict=True):
         submodel = api.get_model_for_device(model, device)
