@@ -13,11 +13,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dynacp.__main__ import main
-from dynacp.corpus import GENERAL, Corpus
+from dynacp.architecture import TABLE1
+from dynacp.corpus import GENERAL
 from dynacp.data import DataError
-from dynacp.features import FrontEnd
 from dynacp.overrides import changed
-from dynacp.plan import TrainingSettings
+from dynacp.pipeline import Pipeline
+from dynacp.plan import Plan, TrainingSettings
 from dynacp.recording_devices import RecordingDevices, check_names
 from dynacp.settings import SettingError
 from dynacp.waves import WaveAugmentation
@@ -41,15 +42,17 @@ def responses(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def corpus(data: Path, cache: Path, responses: Path | None = None, clean: str = "a") -> Corpus:
-    return Corpus(data, cache, FrontEnd(), torch.device("cpu"), responses, RecordingDevices(clean))
+def pipeline(data: Path, cache: Path, responses: Path | None = None, clean: str = "a") -> Pipeline:
+    settings = replace(TrainingSettings(), recording=RecordingDevices(clean))
+    return Pipeline(Plan(TABLE1, settings, data, cache / "run", cache / "teachers", cache, responses))
 
 
 def test_impulse_responses_change_the_clips_of_the_clean_device_and_no_others(
     capitals: Path, responses: Path, data: Path
 ) -> None:
-    clips = corpus(capitals, data.parent / "cache", responses, clean="A")
-    clips.check()
+    whole = pipeline(capitals, data.parent / "cache", responses, clean="A")
+    whole.check()
+    clips = whole.corpus
     every = torch.arange(tiny.TRAINING_CLIPS)
     off = WaveAugmentation(roll_samples=0, perturb_edges=False, impulse_probability=0.0)
     dry, wet = (
@@ -66,17 +69,17 @@ def test_impulse_responses_that_no_clip_would_take_are_refused(capitals: Path, r
         r"`recording\.clean` is 'a', and no training clip is of it; there are A, B, S1: .*--set recording\.clean=NAME"
     )
     with pytest.raises(SettingError, match=wanted):
-        corpus(capitals, tmp_path, responses).check()
-    corpus(capitals, tmp_path).check()
+        pipeline(capitals, tmp_path, responses).check()
+    pipeline(capitals, tmp_path).check()
     with pytest.raises(
         SettingError, match=r"`recording\.clean` is 's4', .* there are a, b, s1"
     ):  # in the test split alone
-        corpus(tiny.write_tiny(tmp_path / "tiny"), tmp_path, responses, clean="s4").check()
+        pipeline(tiny.write_tiny(tmp_path / "tiny"), tmp_path, responses, clean="s4").check()
 
 
 def test_models_know_which_clips_took_impulse_responses(data: Path, responses: Path) -> None:
     cache = data.parent / "cache"
-    keys = [corpus(data, cache, folder, clean).key for folder in (None, responses) for clean in ("a", "b")]
+    keys = [pipeline(data, cache, folder, clean).corpus.key for folder in (None, responses) for clean in ("a", "b")]
     assert keys[0] == keys[1]
     assert keys[2] != keys[3]
     assert keys[0] != keys[2]
@@ -165,5 +168,5 @@ def test_names_are_refused_before_anything_is_decoded(data: Path, tmp_path: Path
     for name, complaint in (("..", r"meta\.csv: the device '\.\.' cannot name files"), ("hum", "may be named 'hum'")):
         root = tiny.rename_devices(data, tmp_path / f"device {name.strip('.')}", {"s4": name})
         with pytest.raises(DataError, match=complaint):
-            corpus(root, tmp_path / "cache").check()
+            pipeline(root, tmp_path / "cache").check()
     assert not (tmp_path / "cache").exists()
