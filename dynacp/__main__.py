@@ -4,7 +4,7 @@
     python -m dynacp train ARCH --data TAU --mn mn10_as_mAP_471.pt --dymn dymn10_as.pt --device cuda
     python -m dynacp predict RUN recordings/ --device-id a
     python -m dynacp export RUN --to onnx|int8|executorch                its students, for a device's runtime
-    python -m dynacp export RUN --to dcase --name Team_Lab               all of them, for the challenge
+    python -m dynacp export RUN... --to dcase --name Team_Lab            all of them, for the challenge
 
 Training prints all its settings with their sources, may be stopped at any moment, and goes on with the same command.
 """
@@ -88,7 +88,12 @@ def _add_train(form: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, metavar="N", help="of the students (default: 0)")
     add("--mn", type=Path, metavar="FILE", help="an EfficientAT MN checkpoint; without, MN starts from random weights")
     add("--dymn", type=Path, metavar="FILE", help="the same for DyMN; without, it starts from MN's, if there is one")
-    add("--irs", type=Path, metavar="DIR", help="wavs of microphone impulse responses, for clips of device a")
+    add(
+        "--irs",
+        type=Path,
+        metavar="DIR",
+        help="wavs of microphone impulse responses, for clips of the clean device (--set recording.clean=NAME)",
+    )
     add("--teachers", type=Path, metavar="DIR", help="their folder, to share them among runs (default: RUN/teachers)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="to train on (default: auto)")
     add("--jobs", type=int, default=1, metavar="N", help="stages made side by side on the CPU (default: 1)")
@@ -200,6 +205,8 @@ def _introduce(pipeline: Pipeline, console: Console) -> None:
     console.print(f"{len(clips):,} training clips of {len(clips.classes)} classes; by device: {counts}.")
     for device in sorted({clips.device_names[number] for number in set(clips.devices)} - {*pipeline.corpus.devices}):
         console.print(f"Device {device} has a single training clip and gets no models of its own; the base serves it.")
+    real = [device for device in pipeline.corpus.devices if device in settings.recording.real_names]
+    console.print(f"Real devices (`recording.real`) among them: {', '.join(real) or 'none'}.")
     for family in FAMILIES:
         console.print(f"Teachers {family}: four, {settings.teachers.start(family)}.")
     if (own := pipeline.plan.architecture.classes) != pipeline.classes:

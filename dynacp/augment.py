@@ -38,7 +38,7 @@ def impulse_response(
 ) -> Tensor:
     """Waves [batch, samples], some as if recorded by another microphone: device impulse response augmentation.
 
-    Each clip that is `eligible` (bool [batch]; the recordings of device a) is convolved, with this probability, with
+    Each clip that is `eligible` (bool [batch]; those of the clean device) is convolved, with this probability, with
     a random one of `responses` [count, taps], cut to its length and scaled back to the energy it had: what changes is
     the colour, not the level. Morocutti et al. 2023 (https://arxiv.org/abs/2305.07499) take probabilities of 0.4 to
     0.6.

@@ -13,7 +13,10 @@ from torch import Tensor
 from dynacp.augment import load_impulse_responses
 from dynacp.cache import log_mels, waves
 from dynacp.data import Clips, DataError, test_clips, training_clips
+from dynacp.evaluate import OVERALL
 from dynacp.features import FrontEnd
+from dynacp.recording_devices import GROUPS, RecordingDevices, check_names
+from dynacp.settings import SettingError
 from dynacp.train import Features
 from dynacp.waves import WaveAugmentation, Waves
 
@@ -36,6 +39,7 @@ class Corpus:
     front_end: FrontEnd
     device: torch.device
     responses_folder: Path | None = None
+    recording: RecordingDevices = RecordingDevices()
 
     @cached_property
     def training(self) -> Clips:
@@ -54,13 +58,28 @@ class Corpus:
     def check(self, *, tests: bool = True) -> None:
         """Raise `DataError` for what is wrong with the layout's files, device names, or impulse responses.
 
-        The test split's files count if the run `tests`.
+        The test split's files count if the run `tests`. Raise `SettingError` for impulse responses that no clip would
+        take.
         """
-        if taken := {GENERAL, BASE} & set(self.training.device_names):
-            raise DataError(f"{self.root / 'meta.csv'}: no device may be named {taken.pop()!r}; rename it.")
+        self._check_devices()
         self._responses  # noqa: B018
         if tests:
             self.test  # noqa: B018
+
+    def _check_devices(self) -> None:
+        clips, clean, measures = self.training, self.recording.clean, (OVERALL, *GROUPS)
+        if taken := set(clips.classes) & {*measures}:
+            raise DataError(f"{self.root / 'meta.csv'}: no class may be named {taken.pop()!r}; rename it.")
+        try:
+            check_names(clips.device_names, files=(GENERAL, BASE), columns=(*measures, *clips.classes))
+        except ValueError as error:
+            raise DataError(f"{self.root / 'meta.csv'}: {error}.") from None
+        if self.responses_folder is not None and not len(clips.recorded_by(clean)):
+            there = ", ".join(clips.device_names[number] for number in np.unique(clips.devices))
+            raise SettingError(
+                f"impulse responses are for clips of the clean device, `recording.clean` is {clean!r}, and no training "
+                f"clip is of it; there are {there}: take one with `--set recording.clean=NAME`, or leave out `--irs`."
+            )
 
     @cached_property
     def devices(self) -> tuple[str, ...]:
@@ -76,12 +95,12 @@ class Corpus:
     def key(self) -> dict[str, Any]:
         """The training clips by content, and what augments them."""
         assert isinstance(self._waves, np.memmap)
-        clips = self.training
+        clips, responses = self.training, self._responses
         return {
             "waves": Path(str(self._waves.filename)).stem,
             "labels": _digest(clips.labels.tobytes() + clips.devices.tobytes()),
             "classes": list(clips.classes),
-            "responses": None if self._responses is None else _digest(self._responses.numpy().tobytes()),
+            "responses": None if responses is None else _digest(responses.numpy().tobytes() + self._clean.tobytes()),
         }
 
     @cached_property
@@ -114,7 +133,7 @@ class Corpus:
             front_end=self.front_end,
             augmentation=augmentation,
             responses=self._responses,
-            eligible=np.array(self.training.device_names)[self.training.devices[rows]] == "a",
+            eligible=self._clean[rows],
         )
 
     def clean(self, device: str) -> Features:
@@ -124,6 +143,11 @@ class Corpus:
     def test_features(self, rows: np.ndarray) -> Features:
         """Test clips at these indices."""
         return Features(self._test_log_mels, rows, self.device)
+
+    @cached_property
+    def _clean(self) -> np.ndarray:
+        """Whether each training clip is of the clean device, bool [clips]."""
+        return np.isin(np.arange(len(self.training)), self.training.recorded_by(self.recording.clean))
 
     @cached_property
     def _waves(self) -> np.ndarray:

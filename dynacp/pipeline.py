@@ -48,7 +48,9 @@ class Pipeline:
     def __init__(self, plan: Plan) -> None:
         settings = plan.settings
         self.plan, self.settings, self.shelf = plan, settings, Shelf()
-        self.corpus = Corpus(plan.data, plan.cache, settings.front_end, torch.device(plan.device), plan.responses)
+        self.corpus = Corpus(
+            plan.data, plan.cache, settings.front_end, torch.device(plan.device), plan.responses, settings.recording
+        )
         self._stages: dict[str, Stage] = {}
 
     @cached_property

@@ -15,6 +15,7 @@ from dynacp.distill import Distillation
 from dynacp.features import FrontEnd
 from dynacp.files import write_text
 from dynacp.overrides import restored
+from dynacp.recording_devices import RecordingDevices
 from dynacp.settings import require, sourced
 from dynacp.stages import StageError, plain
 from dynacp.teachers import MASKING_AND_ROLL, TeacherSettings
@@ -65,6 +66,7 @@ class TrainingSettings:
     seed: int = sourced(0, "of the students; teachers have one of their own, so that runs can share them")
     dtype: str = sourced(DEFAULT_DTYPE, "of the students at inference, as the budget counts them")
     front_end: FrontEnd = FrontEnd()
+    recording: RecordingDevices = RecordingDevices()
     waves: WaveAugmentation = WaveAugmentation()
     teachers_seed: int = sourced(0, "of the teachers")
     teachers: TeacherSettings = sourced(

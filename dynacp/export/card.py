@@ -22,6 +22,7 @@ def card(
     form: Form,
     library: str,
     usage: str,
+    adds_in_16_bits: bool = False,
 ) -> str:
     """Markdown. Each of `students` is what was counted and compared of one: see `Files` and `write_package`."""
     layers = trained.base.network.architecture.layers()
@@ -40,6 +41,7 @@ def card(
         evaluation=_evaluation(trained.run),
         calibration_clips=CALIBRATION_CLIPS,
         tolerated=TOLERATED,
+        adds_in_16_bits=adds_in_16_bits,
         counted=f"Convention `{form.convention.name}`: {form.convention.summary}.",
         ledger=[row for row in ledger(layers, convention=form.convention, dtype=form.dtype).rows if row.parameters],
     )

@@ -25,6 +25,7 @@ class Program:
 
     suffix: ClassVar[str] = "pte"
     library: ClassVar[str] = "executorch"
+    adds_in_16_bits: ClassVar[bool] = False
     usage: ClassVar[str] = """
 ```python
 import torch

@@ -26,6 +26,7 @@ class OnnxGraph:
 
     suffix: ClassVar[str] = "onnx"
     library: ClassVar[str] = "onnx"
+    adds_in_16_bits: ClassVar[bool] = True  # onnxruntime on x86 without VNNI
     usage: ClassVar[str] = """
 ```python
 import numpy as np

@@ -17,6 +17,7 @@ from budget.limits import Limits, Verdict
 from dynacp.architecture import Architecture
 from dynacp.cache import WAVE_SCALE, waves
 from dynacp.corpus import BASE, GENERAL, Corpus
+from dynacp.export.parity import Heard
 from dynacp.features import FrontEnd
 from dynacp.pipeline import Pipeline
 from dynacp.plan import COMPUTED_IN, TrainingSettings, read_plan
@@ -29,8 +30,12 @@ PARITY_CLIPS = 256
 CALIBRATION_CLIPS = 64
 """Of those that a student was trained on, spread evenly over them: 256 give the same accuracy."""
 
+CHOICE_CLIPS = 2_048
+"""At most so many of those that a student was trained on, spread evenly over them, decide on its fine-tuning."""
+
 TOLERATED = 0.005
-"""Of accuracy, that calibration alone may cost a student in int8; one that it costs more is fine-tuned."""
+"""Of accuracy on training clips, that calibration alone may cost a student in int8; if it costs more, the student is
+fine-tuned."""
 
 CONVENTIONS = {"onnx": FOLDED, "executorch": XNNPACK, "dcase": DCASE}
 """By what a student is exported to: the convention that counts it there."""
@@ -127,12 +132,23 @@ class Trained:
         """Test clips that exports are compared on, float32: log-mels [clips, 1, mels, frames], or [clips, samples]."""
         return self._decoded(_spread(len(self._corpus.test), PARITY_CLIPS), waveform=waveform)
 
-    def tested(self, name: str, *, waveform: bool) -> tuple[np.ndarray, np.ndarray]:
-        """The test clips of a student's device (all, where there are none) as it hears them, and their labels."""
+    def tested(self, name: str, *, waveform: bool) -> Heard:
+        """The test clips of a student's device; all test clips, where the device has none."""
         test = self._corpus.test
         own = test.recorded_by(_device(name))
         rows = own if len(own) else np.arange(len(test))
-        return self._decoded(rows, waveform=waveform), test.labels[rows]
+        return Heard(self._decoded(rows, waveform=waveform), test.labels[rows])
+
+    def trained_on(self, name: str, *, waveform: bool) -> Heard:
+        """Clips that a student was trained on, without augmentation."""
+        device, training = _device(name), self._corpus.training
+        chosen = _spread(len(self._corpus.rows(device)), CHOICE_CLIPS)
+        rows = self._corpus.rows(device)[chosen]
+        if waveform:
+            heard = _samples(waves(training, self.front_end.sample_rate, self.cache)[rows])
+        else:
+            heard = self._corpus.clean(device)[torch.from_numpy(chosen)].numpy()
+        return Heard(heard, training.labels[rows])
 
     def calibration(self, name: str) -> Tensor:
         """Log-mels [clips, 1, mels, frames] that a student was trained on."""
@@ -143,7 +159,7 @@ class Trained:
         """These test clips. Their log-mels are the evaluation's; samples of the test split were not needed before."""
         if waveform:
             clips = self._corpus.test.take(rows)
-            return waves(clips, self.front_end.sample_rate, self.cache).astype(np.float32) / WAVE_SCALE
+            return _samples(waves(clips, self.front_end.sample_rate, self.cache))
         return self._corpus.test_features(rows)[torch.arange(len(rows))].numpy()
 
     def judge(self, architecture: Architecture, form: Form) -> Verdict:
@@ -171,6 +187,11 @@ class Trained:
 def ledger_hash(account: Ledger) -> str:
     """Sixteen hexadecimal digits of all that a ledger says."""
     return blake2b(json.dumps(asdict(account)).encode(), digest_size=8).hexdigest()
+
+
+def _samples(stored: np.ndarray) -> np.ndarray:
+    """Waves as the cache holds them -> float32 in [-1, 1]."""
+    return stored.astype(np.float32) / WAVE_SCALE
 
 
 def _device(student: str) -> str:

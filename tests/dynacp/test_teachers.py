@@ -1,7 +1,7 @@
 """The ensemble of teachers: what it is made of, and that it survives a stop."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,9 @@ import pytest
 import torch
 
 from dynacp.efficientat import MN, CheckpointError, DyMN, mn
+from dynacp.overrides import changed
+from dynacp.plan import TrainingSettings
+from dynacp.settings import SettingError, named
 from dynacp.teachers import MEMBERS, Ensemble, Member, TeacherSettings, chance_warning, prepare_teachers
 from dynacp.train import Features, predict
 
@@ -43,6 +46,44 @@ def test_there_are_four_mn_and_four_dymn_one_for_each_setting_of_the_two_switche
 
 def test_an_epoch_of_a_teacher_is_as_many_samples_as_there_are_clips() -> None:
     assert Member("mn", True, True).recipe(TeacherSettings(epochs=3), 1_552).samples == 3 * 1_552
+
+
+def test_every_number_of_a_teacher_s_training_is_a_setting_that_is_printed_and_can_be_changed() -> None:
+    """A recipe holds nothing that no setting gave it, such as a default of its own."""
+    numbers = (
+        "batch=7",
+        "mn_rate=0.011",
+        "dymn_rate=0.012",
+        "scratch_rate=0.013",
+        "weight_decay=0.014",
+        "warm_up=0.15",
+    )
+    given = changed(TrainingSettings(), [f"teachers.{number}" for number in numbers]).teachers
+    printed = {value for _, value, _ in named(given)}
+    for member in MEMBERS:
+        recipe = asdict(member.recipe(given, 100))
+        assert recipe.pop("samples") == 100 * given.epochs
+        assert recipe.pop("augmentation").keys() == asdict(given.augmentation).keys()
+        assert {recipe[name] for name in ("batch", "weight_decay", "warm_up")} == {7, 0.014, 0.15}
+        assert set(recipe.values()) <= printed
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"warm_up": 0.0}, r"`warm_up` must be a share between 0 and 1, but got 0.0"),
+        ({"weight_decay": -1e-4}, r"`weight_decay` must be 0 or more, but got -0.0001"),
+    ],
+)
+def test_a_number_that_no_training_can_take_is_refused(changes: dict[str, float], complaint: str) -> None:
+    with pytest.raises(SettingError, match=complaint):
+        TeacherSettings(**changes)  # type: ignore[arg-type]
+
+
+def test_other_weight_decay_or_warm_up_makes_other_teachers() -> None:
+    identity = TeacherSettings().identity()
+    assert identity != TeacherSettings(weight_decay=0.0).identity()
+    assert identity != TeacherSettings(warm_up=0.5).identity()
 
 
 def test_the_ensemble_s_logits_are_the_sum_of_what_its_stored_teachers_say(tmp_path: Path) -> None:
