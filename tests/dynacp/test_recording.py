@@ -12,7 +12,7 @@ import pytest
 import soundfile as sf
 import tiny
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torchaudio.functional import resample
 
@@ -69,6 +69,7 @@ def test_a_rate_that_shares_no_divisor_is_resampled_exactly(tmp_path: Path, own_
 @settings(max_examples=40, deadline=None)
 @given(own_rate=st.integers(*RATES), rate=st.sampled_from((16_000, 32_000, 44_100)), seed=st.integers(0, 9))
 def test_both_ways_of_resampling_compute_the_same(own_rate: int, rate: int, seed: int) -> None:
+    assume(own_rate != rate)
     sound = noise(own_rate // 20, seed=seed)
     slow = interpolated(sound, own_rate, rate)
     assert len(slow) == -(-len(sound) * rate // own_rate)
