@@ -135,7 +135,11 @@ class Corpus:
 
     def clean(self, device: str) -> Features:
         """A device's training clips as evaluation would see them, for a teacher's logits."""
-        return Features(self._log_mels, self.rows(device), self.device)
+        return self.training_features(self.rows(device))
+
+    def training_features(self, rows: np.ndarray) -> Features:
+        """Training clips at these indices, without augmentation."""
+        return Features(self._log_mels, rows, self.device)
 
     def test_features(self, rows: np.ndarray) -> Features:
         """Test clips at these indices."""

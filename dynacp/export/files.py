@@ -181,13 +181,13 @@ class Files:
         kept, graph, choice = self._chosen(name, student)
         tested = self.trained.tested(name, waveform=self.form.waveform)
         in_float = tested.accuracy(lambda heard: self._logits(student, heard))
-        return kept, graph, choice, Accuracy(len(tested.labels), in_float, tested.accuracy(graph.run))
+        return kept, graph, choice, Accuracy(len(tested), in_float, tested.accuracy(graph.run))
 
     def _chosen(self, name: str, student: Student) -> tuple[Student, RuntimeFile, Choice]:
         clips = self.trained.trained_on(name, waveform=self.form.waveform)
         graph = self._calibrated(name, student)
         in_float = clips.accuracy(lambda heard: self._logits(student, heard))
-        choice = Choice(len(clips.labels), in_float, clips.accuracy(graph.run))
+        choice = Choice(len(clips), in_float, clips.accuracy(graph.run))
         if choice.lost <= TOLERATED:
             return student, graph, choice
         self.tell(f"{name}: calibration alone costs {choice.lost:.2%} of accuracy on training clips; fine-tuning ...")
