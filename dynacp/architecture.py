@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from budget.layers import BatchNorm2d, Conv2d, Count, GlobalAveragePool, Layer, Pool2d, Shape
-from dynacp import strict_json
-from dynacp.strict_json import JSONError, shown
+from dynacp.strict_json import JSONError, parse_json, read_json, shown
 
 PLAIN, IDENTITY, POOLED = 1, 2, 3
 """Residual types: 1 no shortcut, 2 identity, 3 a pool with the block's stride."""
@@ -183,7 +182,7 @@ class Architecture:
     def from_json(cls, text: str) -> "Architecture":
         """The network that `to_json` wrote; a field left out takes its default. Raises `ArchitectureError`."""
         try:
-            return cls._from(strict_json.loads(text))
+            return cls._from(parse_json(text))
         except JSONError as error:
             raise ArchitectureError(str(error)) from None
 
@@ -206,7 +205,7 @@ class Architecture:
     def read(cls, path: Path) -> "Architecture":
         """The network in a JSON file; raises `ArchitectureError` that names the file."""
         try:
-            return cls._from(strict_json.read(path))
+            return cls._from(read_json(path))
         except OSError as error:
             raise ArchitectureError(f"{path}: cannot be read ({error.strerror or error}).") from None
         except (JSONError, ArchitectureError) as error:

@@ -17,7 +17,7 @@ class JSONError(ValueError):
     """Text that is no JSON, or that two readers could read differently; says what and where."""
 
 
-def loads(text: str) -> Any:
+def parse_json(text: str) -> Any:
     """The value that a JSON text holds.
 
     Raises `JSONError` for a syntax error, a name that an object holds twice, a number that is not finite or too long,
@@ -33,17 +33,17 @@ def loads(text: str) -> Any:
         raise JSONError(f"not JSON: {str(error).partition(';')[0]}.") from None
 
 
-def read(path: Path) -> Any:
+def read_json(path: Path) -> Any:
     """The value in a JSON file in UTF-8, with or without a byte order mark.
 
-    Raises `JSONError` as `loads` does, for other encodings and above `MOST_BYTES`, and `OSError`.
+    Raises `JSONError` as `parse_json` does, for other encodings and above `MOST_BYTES`, and `OSError`.
     """
     with path.open("rb") as file:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise JSONError(f"more than {MOST_BYTES:,} bytes, which is no file of this program.")
     try:
-        return loads(content.decode("utf-8-sig"))
+        return parse_json(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         byte = f"byte {error.start} is {content[error.start]:#04x}"
         raise JSONError(f"cannot be read as UTF-8 ({byte}); save it as that.") from None

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynacp import strict_json
-from dynacp.strict_json import MOST_BYTES, JSONError, shown
+from dynacp.strict_json import MOST_BYTES, JSONError, parse_json, read_json, shown
 
 VALUES = st.recursive(
     st.none()
@@ -23,7 +22,7 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_what_is_written_is_read(value: object) -> None:
-    assert strict_json.loads(json.dumps(value)) == value
+    assert parse_json(json.dumps(value)) == value
 
 
 @pytest.mark.parametrize(
@@ -44,7 +43,7 @@ def test_what_is_written_is_read(value: object) -> None:
 )
 def test_what_could_be_read_in_two_ways_or_in_none_is_refused(text: str, complaint: str) -> None:
     with pytest.raises(JSONError, match=complaint) as caught:
-        strict_json.loads(text)
+        parse_json(text)
     assert len(str(caught.value)) < 150
     assert "\n" not in str(caught.value)
 
@@ -52,7 +51,7 @@ def test_what_could_be_read_in_two_ways_or_in_none_is_refused(text: str, complai
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
     file = tmp_path / "marked.json"
     file.write_bytes(b'\xef\xbb\xbf{"a": "\xc3\xa9"}')
-    assert strict_json.read(file) == {"a": "é"}
+    assert read_json(file) == {"a": "é"}
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe[\x001\x00]\x00", b'"\xe9"', b"\x80"])
@@ -60,7 +59,7 @@ def test_another_encoding_is_named_with_the_byte(content: bytes, tmp_path: Path)
     file = tmp_path / "other.json"
     file.write_bytes(content)
     with pytest.raises(JSONError, match=r"cannot be read as UTF-8 \(byte [01] is 0x"):
-        strict_json.read(file)
+        read_json(file)
 
 
 def test_no_more_of_a_file_is_read_than_a_file_of_ours_can_have(tmp_path: Path) -> None:
@@ -68,9 +67,9 @@ def test_no_more_of_a_file_is_read_than_a_file_of_ours_can_have(tmp_path: Path) 
     with file.open("wb") as out:
         out.truncate(1 << 40)  # a terabyte, of which the disk holds nothing
     with pytest.raises(JSONError, match="more than 1,048,576 bytes"):
-        strict_json.read(file)
+        read_json(file)
     file.write_bytes(b" " * (MOST_BYTES - 1) + b"1")
-    assert strict_json.read(file) == 1
+    assert read_json(file) == 1
 
 
 @given(VALUES)
