@@ -1,11 +1,10 @@
 """The database that a search is kept in: how it is opened, what its errors mean, and how its absence is survived."""
 
 import logging
-import time
-import warnings
+from time import monotonic
 from typing import Any
 
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy import Engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, OperationalError
@@ -21,7 +20,7 @@ from tenacity import (
 )
 
 HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 60
-"""Between two signs of life of a worker, and without one until its trial is given up."""
+"""Between two signs of life of a worker, and without a new one, as another watches it, until its trial is given up."""
 
 LOCK_SECONDS = 120
 """How long a worker waits for the others' transactions on SQLite, which has one lock for everything."""
@@ -46,11 +45,7 @@ def open_storage(url: str) -> RDBStorage:
     engine: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS}} if sqlite else {"pool_pre_ping": True}
     if database.get_driver_name().startswith("psycopg"):
         engine["connect_args"] = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": UNANSWERED_MILLISECONDS}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        storage = RDBStorage(
-            url, engine_kwargs=engine, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS
-        )
+    storage = RDBStorage(url, engine_kwargs=engine)
     if sqlite:
         _lock_from_the_start(storage.engine)
     return storage
@@ -89,15 +84,11 @@ def server_is_away(error: BaseException) -> bool:
 class Server:
     """What this process knows of its database server."""
 
-    steady_since = time.monotonic()
-    """When it was first there, or last away."""
+    last_away = float("-inf")
+    """When that was, in seconds of this process's own clock; nobody could show life then."""
 
     def was_away(self) -> None:
-        self.steady_since = time.monotonic()
-
-    def steady(self) -> bool:
-        """Long enough for all workers to have shown life: while it was away, none could."""
-        return time.monotonic() - self.steady_since > GRACE_SECONDS
+        self.last_away = monotonic()
 
 
 server = Server()
