@@ -353,7 +353,11 @@ def resolve(layout: str) -> Architecture:
     if layout in NAMED:
         return NAMED[layout]
     path = Path(layout)
-    _require(path.exists(), f"{layout!r} is neither a file nor one of {', '.join(NAMED)}.")
+    try:
+        there = path.exists()
+    except OSError as error:  # a name that is too long, or a folder that may not be searched
+        raise ArchitectureError(f"{shown(layout)} cannot be read ({error.strerror}).") from None
+    _require(there, f"{layout!r} is neither a file nor one of {', '.join(NAMED)}.")
     return Architecture.read(path)
 
 

@@ -135,6 +135,8 @@ def test_names_resolve_and_others_are_refused_with_the_names_there_are() -> None
     assert resolve("table1") is TABLE1
     with pytest.raises(ArchitectureError, match="'table2' is neither a file nor one of table1, baseline"):
         resolve("table2")
+    with pytest.raises(ArchitectureError, match=r"'x+\.\.\.x+' cannot be read \(File name too long\)"):
+        resolve("x" * 5_000)
 
 
 def layout(*blocks: str, more: str = "") -> str:
