@@ -78,10 +78,11 @@ class Queue:
         if any(trial.state == TrialState.RUNNING for trial in every):
             self._watch()  # after the look at the trials: one that runs had its heartbeat before
         for trial in every:
-            marks = {name: trial.user_attrs[name] for name in self._unique}
             if trial.state == TrialState.FAIL:
                 trials.given_up.append(trial)
-            elif self._repeats(trial, marks, taken) or self._lost(trial):
+                continue
+            marks = {name: trial.user_attrs[name] for name in self._unique}
+            if self._repeats(trial, marks, taken) or self._lost(trial):
                 self._give_up_unless_changed(trial)
                 settled = False
             else:

@@ -107,23 +107,29 @@ class Store:
     @patiently
     def read(self) -> None:
         """What has been scored so far, as `candidates`, by number; and every fresh score."""
+        again = self.again.get_trials(deepcopy=False, states=_LIVING)  # first: then each is of a candidate known below
         living = [self.candidate(trial) for trial in self.study.get_trials(deepcopy=False, states=_LIVING)]
         self.candidates = sorted((each for each in living if each.scores), key=lambda each: each.number)
         self.fresh, known = dict[int, dict[int, float]](), {each.number for each in self.candidates}
-        for trial in self.again.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        for trial in again:
             number, seed = (trial.user_attrs.get(name) for name in ("candidate", "seed"))
-            if number not in known or type(seed) is not int:
+            whole = {"training", "architecture"} <= trial.user_attrs.keys()
+            if number not in known or not isinstance(seed, int) or not whole:
                 raise StudyError(
-                    f"study {self.again.study_name!r}: trial {trial.number} scores no candidate of the search."
+                    f"study {self.again.study_name!r} is damaged: trial {trial.number} is of no candidate."
                 )
-            self.fresh.setdefault(number, {})[seed] = trial.values[0]
+            if trial.state == TrialState.COMPLETE:
+                self.fresh.setdefault(number, {})[seed] = trial.values[0]
 
     def candidate(self, trial: FrozenTrial) -> Candidate:
         """The same object for a trial that has ended, which saves parsing it again."""
         if trial.number in self._ended:
             return self._ended[trial.number]
         candidate = Candidate(trial)
-        candidate.check()
+        try:
+            candidate.check()
+        except ValueError as error:
+            raise StudyError(f"study {self.study.study_name!r} is damaged: {error}.") from None
         if trial.state.is_finished():
             self._ended[trial.number] = candidate
         return candidate

@@ -180,7 +180,7 @@ class Worker:
     ) -> FrozenTrial | None:
         """The candidate of that number whose worker was lost, the one that came farthest."""
         known = {candidate.architecture for candidate in candidates}
-        lost = [Candidate(trial) for trial in given_up if trial.user_attrs["candidate"] == number]
+        lost = [Candidate(trial) for trial in given_up if trial.user_attrs.get("candidate") == number]
         lost = [candidate for candidate in lost if candidate.architecture not in known]
         return max(lost, key=lambda candidate: len(candidate.scores)).waiting_again() if lost else None
 

@@ -169,7 +169,7 @@ DAMAGE = {
             "UPDATE trial_user_attributes SET value_json = '99' WHERE key = 'candidate' AND trial_id IN "
             "(SELECT trial_id FROM trial_user_attributes WHERE key = 'training')"
         ),
-        "scores no candidate of the search",
+        "is damaged: trial 0 is of no candidate",
     ),
     "other settings": (
         changed('UPDATE study_user_attributes SET value_json = \'{"identity": {"limits": {}}}\''),
