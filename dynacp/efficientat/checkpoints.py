@@ -11,6 +11,7 @@ import pickle
 import shutil
 from collections.abc import Iterable, Iterator
 from http.client import HTTPException
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -167,7 +168,7 @@ def _check_archive(path: Path) -> None:
 
 def _network_in(path: Path, content: Any) -> State:
     """The one state dict of a network in what a file holds, its names without their prefix."""
-    found = list(_networks(content))
+    found = list(islice(_networks(content), 4))
     if len(found) > 1:
         raise _refusal(path, f"it holds several networks, under {', '.join(where for where, _ in found)}")
     if found:
