@@ -14,7 +14,7 @@ from dynacp.features import FrontEnd, LogMel
 from dynacp.model import DynaCP
 from dynacp.plan import COMPUTED_IN, read_run
 from dynacp.recording import AudioError, read_recording
-from dynacp.stages import read_artifact
+from dynacp.stages import StageError, read_artifact
 from dynacp.train import PREDICTED_AT_ONCE
 
 
@@ -31,14 +31,17 @@ class Student:
     def load(cls, run: Path, name: str, dtype: torch.dtype | None = None) -> "Student":
         """`base`, or a device's, in the run's inference dtype or in another.
 
-        Raises `StageError` if it is not there or damaged.
+        Raises `StageError` if it is not there, damaged, or no student.
         """
         dtype = dtype or COMPUTED_IN[read_run(run)["settings"]["dtype"]]
         content = read_artifact(run / "students" / name)
-        network = DynaCP(Architecture.from_json(content["architecture"]))
-        network.load_state_dict(content["state"])
-        front_end = LogMel(FrontEnd(**content["front_end"]))
-        return cls(network.to(dtype).eval(), front_end, tuple(content["classes"]), dtype)
+        try:
+            network = DynaCP(Architecture.from_json(content["architecture"]))
+            network.load_state_dict(content["state"])
+            front_end, classes = LogMel(FrontEnd(**content["front_end"])), tuple(content["classes"])
+        except (KeyError, TypeError, ValueError, RuntimeError):
+            raise StageError(f"{run / 'students' / name}.pt holds something else than a student.") from None
+        return cls(network.to(dtype).eval(), front_end, classes, dtype)
 
     @torch.inference_mode()
     def probabilities(self, seconds: np.ndarray) -> np.ndarray:

@@ -110,8 +110,9 @@ class Trained:
         if unknown := set(names) - {*all_of_run}:
             raise StageError(f"{self.run} has no student {unknown.pop()!r}; it has {', '.join(all_of_run)}.")
         for name in names:
-            trained_on = read_settings(self.run / "students" / name)["data"]
-            if trained_on != plain({**self._corpus.key, "responses": trained_on["responses"]}):
+            trained_on = read_settings(self.run / "students" / name).get("data")
+            key = {**self._corpus.key, "responses": None}  # they are the run's, and not asked for to export
+            if not isinstance(trained_on, dict) or {**trained_on, "responses": None} != plain(key):
                 raise StageError(f"{self.run} was not trained on {self.data}: give its `--data`.")
         return names
 
