@@ -26,6 +26,9 @@ GENERAL = "general"
 BASE = "base"
 """The student that is no device's."""
 
+FINE_TUNED = "-int8"
+"""Ends the names of students fine-tuned for int8, for the export alone. No device's name holds a hyphen."""
+
 MIN_CLIPS = 2
 """A device with fewer training clips has no models of its own: batch norm learns nothing from one clip."""
 
@@ -55,13 +58,16 @@ class Corpus:
             )
         return clips
 
-    def check(self) -> None:
+    def check(self, *, tests: bool = True) -> None:
         """Raise `DataError` for what is wrong with the layout's files, device names, or impulse responses.
 
-        Raise `SettingError` for impulse responses that no clip would take.
+        The test split's files count if the run `tests`. Raise `SettingError` for impulse responses that no clip would
+        take.
         """
         self._check_devices()
         self._responses  # noqa: B018
+        if tests:
+            self.test  # noqa: B018
 
     def _check_devices(self) -> None:
         clips, clean, measures = self.training, self.recording.clean, (OVERALL, *GROUPS)

@@ -6,7 +6,8 @@ share of 89.
 """
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b, file_digest
 from itertools import product
@@ -163,6 +164,23 @@ class Ensemble:
     def fingerprint(self) -> str:
         """Of the logits: machines and numbers of threads that round otherwise come to other teachers."""
         return blake2b(self.summed_logits.numpy().tobytes(), digest_size=4).hexdigest()
+
+
+def chance_warning(accuracies: Mapping[str, float], labels: np.ndarray, clips: str) -> str | None:
+    """What to tell of teachers whose macro accuracy is within two standard errors of guessing; None where none is.
+
+    `accuracies` are by teacher, on clips with these labels; `clips` names the clips.
+    """
+    counts = np.unique(labels, return_counts=True)[1]
+    chance = 1 / len(counts)
+    error = math.sqrt(chance * (1 - chance) * np.sum(1 / counts)) / len(counts)
+    weak = [f"{name} {accuracy:.1%}" for name, accuracy in accuracies.items() if accuracy <= chance + 2 * error]
+    if not weak:
+        return None
+    return (
+        f"Teachers not clearly better than guessing ({chance:.1%}) on {clips}: {', '.join(weak)}. Students learn "
+        "little from them: fine-tune for more epochs, start from checkpoints (--mn, --dymn), or check the labels."
+    )
 
 
 def prepare_teachers(

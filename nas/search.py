@@ -31,7 +31,7 @@ from dynacp.architecture import TABLE1, with_classes
 from dynacp.data import DataError
 from dynacp.devices import training_device
 from dynacp.scenes import write_scenes
-from dynacp.teachers import Ensemble
+from dynacp.teachers import Ensemble, chance_warning
 from nas.database import without_password
 from nas.helpers import helpers
 from nas.material import Material, load_material
@@ -258,6 +258,9 @@ class Search:
                 self.teachers, seed=self.options.seed, folder=self.options.cache, on_step=on_step
             )
         self.screen.teachers(ensemble)
+        accuracies = {**ensemble.accuracies, "all eight": ensemble.accuracy}
+        if warning := chance_warning(accuracies, material.validation_labels, "the validation clips"):
+            self.screen.note(warning)
         return ensemble
 
 
