@@ -26,6 +26,9 @@ GENERAL = "general"
 BASE = "base"
 """The student that is no device's."""
 
+FINE_TUNED = "-int8"
+"""Ends the names of students fine-tuned for int8, for the export alone. No device's name holds a hyphen."""
+
 MIN_CLIPS = 2
 """A device with fewer training clips has no models of its own: batch norm learns nothing from one clip."""
 
@@ -138,7 +141,11 @@ class Corpus:
 
     def clean(self, device: str) -> Features:
         """A device's training clips as evaluation would see them, for a teacher's logits."""
-        return Features(self._log_mels, self.rows(device), self.device)
+        return self.training_features(self.rows(device))
+
+    def training_features(self, rows: np.ndarray) -> Features:
+        """Training clips at these indices, without augmentation."""
+        return Features(self._log_mels, rows, self.device)
 
     def test_features(self, rows: np.ndarray) -> Features:
         """Test clips at these indices."""

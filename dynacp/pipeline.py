@@ -24,7 +24,7 @@ from budget.ledger import totals
 from budget.terminal import warn
 from budget.witness import by_torch
 from dynacp.architecture import Architecture, with_classes
-from dynacp.corpus import BASE, GENERAL, Corpus
+from dynacp.corpus import BASE, FINE_TUNED, GENERAL, Corpus
 from dynacp.efficientat import MN, CheckpointError, DyMN
 from dynacp.model import DynaCP
 from dynacp.plan import Plan
@@ -186,7 +186,7 @@ class Pipeline:
         settings, clips = self.settings, len(self.corpus.rows(device))
         recipe = settings.fine_tuning.recipe(clips, settings.device_augmentation)
         student, teachers = self.student(device), tuple(self.teacher(device, member) for member in self.members)
-        name = f"{student.name}-int8"
+        name = f"{student.name}{FINE_TUNED}"
         seed = derived_seed(settings.seed, name)
 
         def make(on_step: OnStep) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from dynacp.overrides import restored
 from dynacp.recording_devices import RecordingDevices
 from dynacp.settings import require, sourced
 from dynacp.stages import StageError, plain
+from dynacp.strict_json import read_json
 from dynacp.teachers import MASKING_AND_ROLL, TeacherSettings
 from dynacp.train import Augmentation, Recipe
 from dynacp.waves import WaveAugmentation
@@ -185,9 +186,11 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def _stored(folder: Path) -> dict[str, Any] | None:
+    """What RUN/run.json holds, or None if there is none that can be read and used."""
     try:
-        content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-        Architecture.from_json(content["architecture"]), content["settings"]["dtype"]
+        content = read_json(folder / RUN_FILE)
+        Architecture.from_json(content["architecture"]), COMPUTED_IN[content["settings"]["dtype"]]
+        [Path(content[name]) for name in ("teachers", "responses") if content.get(name) is not None]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return content

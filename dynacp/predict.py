@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from dynacp.architecture import Architecture
-from dynacp.corpus import BASE
+from dynacp.corpus import BASE, FINE_TUNED
 from dynacp.features import FrontEnd, LogMel
 from dynacp.model import DynaCP
 from dynacp.plan import COMPUTED_IN, read_run
 from dynacp.recording import AudioError, AudioFile, UnusableAudioError, is_audio, opened
-from dynacp.stages import read_artifact
+from dynacp.stages import StageError, read_artifact
 from dynacp.train import PREDICTED_AT_ONCE
 
 NAMED_FILES = 3
@@ -35,14 +35,17 @@ class Student:
     def load(cls, run: Path, name: str, dtype: torch.dtype | None = None) -> "Student":
         """`base`, or a device's, in the run's inference dtype or in another.
 
-        Raises `StageError` if it is not there or damaged.
+        Raises `StageError` if it is not there, damaged, or no student.
         """
         dtype = dtype or COMPUTED_IN[read_run(run)["settings"]["dtype"]]
         content = read_artifact(run / "students" / name)
-        network = DynaCP(Architecture.from_json(content["architecture"]))
-        network.load_state_dict(content["state"])
-        front_end = LogMel(FrontEnd(**content["front_end"]))
-        return cls(network.to(dtype).eval(), front_end, tuple(content["classes"]), dtype)
+        try:
+            network = DynaCP(Architecture.from_json(content["architecture"]))
+            network.load_state_dict(content["state"])
+            front_end, classes = LogMel(FrontEnd(**content["front_end"])), tuple(content["classes"])
+        except (KeyError, TypeError, ValueError, RuntimeError):
+            raise StageError(f"{run / 'students' / name}.pt holds something else than a student.") from None
+        return cls(network.to(dtype).eval(), front_end, classes, dtype)
 
     def probabilities(self, seconds: np.ndarray) -> np.ndarray:
         """Of one recording, from its whole seconds [count, samples]: their logits' mean, softened; [classes]."""
@@ -115,7 +118,8 @@ class Predictor:
 
     def student(self, device: str | None) -> Student:
         """A device's student; the base for a device without one, or none given. Raises `StageError`."""
-        name = device if device and (self.run / "students" / f"{device}.pt").is_file() else BASE
+        own = {file.stem for file in (self.run / "students").glob("*.pt") if not file.stem.endswith(FINE_TUNED)}
+        name = device if device in own else BASE
         if device and name == BASE:
             self.notes.say(f"device {device!r} has no student of its own here: the base student predicts")
         return Student.load(self.run, name)

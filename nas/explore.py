@@ -34,6 +34,7 @@ from budget.limits import Limits
 from budget.terminal import complain, console
 from dynacp.architecture import TABLE1, Architecture, resolve, with_classes
 from dynacp.files import written_whole
+from dynacp.strict_json import read_json
 from nas.counting import count
 from nas.feasible import Feasible
 from nas.plot import BASELINE, LIMIT
@@ -62,14 +63,23 @@ def numbers_that_fit(feasible: Feasible, cache: Path, console: Console) -> pd.Da
     asked = {"format": FORMAT, "space": asdict(space), "limits": asdict(limits), "dtype": feasible.dtype, "ends": ends}
     kept = cache / f"census-{blake2b(json.dumps(asked).encode(), digest_size=8).hexdigest()}.json"
     cache.mkdir(parents=True, exist_ok=True)
-    try:
-        counted = json.loads(kept.read_text(encoding="utf-8"))["counted"]
-    except (FileNotFoundError, ValueError):  # not there, or damaged
+    counted = _kept(kept, len(space.sizes), len(ends))
+    if counted is None:
         counted = _counted(feasible, ends, console)
         with written_whole(kept) as partial:
             partial.write_text(json.dumps({**asked, "counted": counted}), encoding="utf-8")
     within = pd.DataFrame(counted, space.sizes, ends, dtype=object)
     return within.diff(axis="columns").fillna(within)
+
+
+def _kept(file: Path, sizes: int, bins: int) -> list[list[int]] | None:
+    """Numbers that were counted before; None where there are none, or damaged ones."""
+    try:
+        rows = read_json(file)["counted"]
+        whole = len(rows) == sizes and all(len(row) == bins and {*map(type, row)} == {int} for row in rows)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return rows if whole else None
 
 
 def _counted(feasible: Feasible, ends: list[int], console: Console) -> list[list[int]]:

@@ -173,7 +173,7 @@ class Search:
         screen.introduce(options, rules.space, self.limits, material, self.teachers)
         sampler = SAMPLERS[options.sampler]
         plan = Plan(rules, frame, sampler, self.rungs, options.trials, options.rescore_seeds, options.seed)
-        worker = Worker(plan, store, storage)
+        worker = Worker(plan, store, storage, screen.note)
         if worker.has_work:
             scorer = self._scorer(store, material)
             torch.set_num_threads(self._threads)  # the teachers had all

@@ -48,10 +48,10 @@ def card(
 
 
 def _evaluation(run: Path) -> str:
-    """The students' rows of the run's own tables; empty for a run that has none."""
+    """The students' rows of the run's own tables; empty for a run that has none, or damaged ones."""
     try:
         systems, by_class = (pd.read_csv(run / f"table{number}.csv") for number in (2, 3))
-    except FileNotFoundError:
+        students = systems[systems["model"].isin(["General", "Device-specific"])].drop(columns="system")
+    except (FileNotFoundError, KeyError, ValueError):  # not there, or damaged
         return ""
-    students = systems[systems["model"].isin(["General", "Device-specific"])].drop(columns="system")
     return "\n\n".join(table.to_markdown(index=False) for table in (students, by_class))

@@ -26,6 +26,7 @@ from dynacp.export.trained import TOLERATED, ExportError, Form, Trained, ledger_
 from dynacp.files import write_text, written_whole
 from dynacp.predict import Student
 from dynacp.quantise import quantised
+from dynacp.strict_json import read_json
 from dynacp.train import PREDICTED_AT_ONCE
 
 
@@ -124,7 +125,7 @@ class Files:
 
     def write_card(self) -> Path:
         """README.md, of all files in the folder."""
-        facts = [json.loads(file.read_text(encoding="utf-8")) for file in self.folder.glob("*.json")]
+        facts = list(map(_facts, self.folder.glob("*.json")))
         facts.sort(key=lambda each: (each["student"] != BASE, each["student"]))
         exported = Exported(self.trained.base, "float32", waveform=self.form.waveform)
         usage = self._runtime.usage.format(
@@ -181,13 +182,13 @@ class Files:
         kept, graph, choice = self._chosen(name, student)
         tested = self.trained.tested(name, waveform=self.form.waveform)
         in_float = tested.accuracy(lambda heard: self._logits(student, heard))
-        return kept, graph, choice, Accuracy(len(tested.labels), in_float, tested.accuracy(graph.run))
+        return kept, graph, choice, Accuracy(len(tested), in_float, tested.accuracy(graph.run))
 
     def _chosen(self, name: str, student: Student) -> tuple[Student, RuntimeFile, Choice]:
         clips = self.trained.trained_on(name, waveform=self.form.waveform)
         graph = self._calibrated(name, student)
         in_float = clips.accuracy(lambda heard: self._logits(student, heard))
-        choice = Choice(len(clips.labels), in_float, clips.accuracy(graph.run))
+        choice = Choice(len(clips), in_float, clips.accuracy(graph.run))
         if choice.lost <= TOLERATED:
             return student, graph, choice
         self.tell(f"{name}: calibration alone costs {choice.lost:.2%} of accuracy on training clips; fine-tuning ...")
@@ -205,6 +206,15 @@ class Files:
         network = Exported(student, self.form.dtype, waveform=self.form.waveform)
         with torch.inference_mode():
             return torch.cat([network(part) for part in torch.from_numpy(heard).split(PREDICTED_AT_ONCE)]).numpy()
+
+
+def _facts(file: Path) -> dict[str, Any]:
+    """What stands beside an exported file. Raises `ExportError` where it is damaged."""
+    try:
+        facts = read_json(file)
+        return facts | {"student": str(facts["student"])}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ExportError(f"{file} is damaged ({error}): export its student again, or move it away.") from None
 
 
 def _metadata(student: Student, account: Ledger) -> dict[str, object]:

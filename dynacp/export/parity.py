@@ -8,6 +8,9 @@ import torch
 
 from dynacp.train import macro_accuracy
 
+READ_AT_ONCE = 256
+"""Clips."""
+
 
 @dataclass(frozen=True)
 class Parity:
@@ -32,14 +35,22 @@ class Parity:
 
 @dataclass(frozen=True)
 class Heard:
-    """Clips as an exported model takes them, [clips, ...] float32, and their class numbers [clips]."""
+    """Clips as an exported model takes them, and their class numbers [clips].
 
-    clips: np.ndarray
+    `read` returns those of a slice, float32 [clips, ...], so that a test split need not fit into memory.
+    """
+
+    read: Callable[[slice], np.ndarray]
     labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
     def accuracy(self, model: Callable[[np.ndarray], np.ndarray]) -> float:
         """Macro accuracy in [0, 1] of a model that turns clips into logits [clips, classes]."""
-        return macro_accuracy(torch.from_numpy(model(self.clips)), self.labels)
+        parts = (slice(start, start + READ_AT_ONCE) for start in range(0, len(self), READ_AT_ONCE))
+        logits = np.concatenate([model(self.read(part)) for part in parts])
+        return macro_accuracy(torch.from_numpy(logits), self.labels)
 
 
 @dataclass(frozen=True)
