@@ -10,6 +10,7 @@ Training prints all its settings with their sources, may be stopped at any momen
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,9 +29,10 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from budget.command import EXIT_STATUS, run
 from budget.conventions import UnknownLayerError
 from budget.ledger import ledger
-from budget.terminal import complain, console, hear_stops
+from budget.terminal import complain, console, show
 from dynacp.architecture import resolve
 from dynacp.data import DataError
 from dynacp.devices import training_device
@@ -56,7 +58,10 @@ ERRORS = (AudioError, CheckpointError, DataError, ExportError, SettingError, Sta
 
 def parser() -> argparse.ArgumentParser:
     form = argparse.ArgumentParser(
-        prog="python -m dynacp", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m dynacp",
+        description=__doc__,
+        epilog=EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = form.add_subparsers(dest="command", required=True)
     _add_train(commands.add_parser("train", help="teachers, base student and device students, resumable"))
@@ -130,7 +135,7 @@ def _train(options: argparse.Namespace, console: Console) -> None:
     pipeline = Pipeline(plan)
     pipeline.check()
     claim_run(plan)
-    console.print(settings_table(plan.settings, preset, f"Settings of {plan.run}"))
+    show(console, settings_table(plan.settings, preset, f"Settings of {plan.run}"))
     _introduce(pipeline, console)
     groups = GROUPS if options.only is None else (options.only,)
     if options.only:
@@ -149,7 +154,7 @@ def _train(options: argparse.Namespace, console: Console) -> None:
         for path in report.write():
             console.print(str(path), soft_wrap=True)
         console.print(report.headline(), soft_wrap=True)
-        console.print(f"Next: python -m dynacp predict {plan.run} WAV...", soft_wrap=True)
+        console.print(f"Next: python -m dynacp predict {shlex.quote(str(plan.run))} WAV...", soft_wrap=True)
 
 
 def _plan(options: argparse.Namespace, console: Console) -> tuple[Plan, TrainingSettings]:
@@ -257,7 +262,7 @@ def _predict(options: argparse.Namespace, console: Console) -> None:
     for _, row in table.iterrows():
         first, *others = row[2:].astype(float).nlargest(2).items()
         view.add_row(row["file"], str(first[0]), f"{first[1]:.3f}", *(f"{name} {share:.3f}" for name, share in others))
-    console.print(view)
+    show(console, view)
 
 
 def _export(options: argparse.Namespace, console: Console) -> None:
@@ -266,5 +271,4 @@ def _export(options: argparse.Namespace, console: Console) -> None:
 
 
 if __name__ == "__main__":
-    hear_stops()
-    sys.exit(main())
+    sys.exit(run(main))

@@ -27,6 +27,7 @@ from rich.progress import track
 
 from dynacp.data import Clips, DataError
 from dynacp.features import FrontEnd, LogMel
+from dynacp.files import behind_links
 
 T = TypeVar("T")
 
@@ -83,6 +84,7 @@ def stored_array(
     nothing remains that could be taken for a result; of several processes one builds and the others wait for it.
     Raises `DataError` if the disk has no room.
     """
+    file = behind_links(file)
     array = _opened(file, shape, dtype)
     if array is None:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -24,9 +24,9 @@ import optuna
 import torch
 from platformdirs import user_cache_path
 
+from budget.command import EXIT_STATUS, run
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
 from budget.limits import Limits
-from budget.terminal import hear_stops
 from dynacp.architecture import TABLE1, with_classes
 from dynacp.data import DataError
 from dynacp.devices import training_device
@@ -61,7 +61,9 @@ class Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFo
 
 
 def parser() -> argparse.ArgumentParser:
-    form = argparse.ArgumentParser(prog="python -m nas.search", description=__doc__, formatter_class=Help)
+    form = argparse.ArgumentParser(
+        prog="python -m nas.search", description=__doc__, epilog=EXIT_STATUS, formatter_class=Help
+    )
     _add_study(form.add_argument_group("the study"))
     _add_trial(form.add_argument_group("a trial and its limits"))
     _add_teachers(form.add_argument_group("the teachers"))
@@ -262,5 +264,4 @@ class Search:
 
 
 if __name__ == "__main__":
-    hear_stops()
-    sys.exit(main())
+    sys.exit(run(main))

@@ -9,10 +9,11 @@ int8 is calibrated on training clips. Where that costs a student more than half 
 it is fine-tuned first with the same distillation, for which the run's teachers must be there.
 
 A student that is over the limits in the form asked for is refused, and the error says in which forms it fits.
-Exit status: 0 exported, 2 refused or bad input.
+Exit status: 0 exported, 2 refused or bad input, 3 standard output could not be written, 130 stopped.
 """
 
 import argparse
+import shlex
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -108,4 +109,4 @@ def _package(trained: Trained, options: argparse.Namespace, console: Console) ->
     packaged = write_package(trained, trained.students(), options.name, options.index)
     for name, parity in packaged.parity.items():
         console.print(f"{name}: {parity}.", soft_wrap=True)
-    console.print(f"Next: pip install {packaged.folder}", soft_wrap=True)
+    console.print(f"Next: pip install {shlex.quote(str(packaged.folder))}", soft_wrap=True)

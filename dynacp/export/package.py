@@ -19,7 +19,7 @@ import numpy as np
 import soundfile as sf
 import torch
 
-from budget.ledger import ledger
+from budget.ledger import Ledger, ledger
 from budget.witness import by_torchinfo
 from dynacp.corpus import BASE
 from dynacp.export.card import card
@@ -170,9 +170,7 @@ def _checked(trained: Trained, system: System) -> dict[str, Parity]:
     with torch.inference_mode():
         log_mels = system.front_end(heard)
     for name, network in system.model.items():
-        counted = by_torchinfo(network, (1, 1, *architecture.input))
-        if counted != (account.parameters, account.macs):
-            raise ExportError(f"{name}: torchinfo counts {counted} parameters and MACs, the ledger {account}.")
+        compare(name, by_torchinfo(network, (1, 1, *architecture.input)), account)
         ours = torch.stack(logits(system, log_mels.split(1), [name] * len(heard), use_cuda=False)).numpy()
         student = trained.student(name, dtype)
         with torch.inference_mode():
@@ -181,6 +179,15 @@ def _checked(trained: Trained, system: System) -> dict[str, Parity]:
         if parity[name].equal_decisions < 1:
             raise ExportError(f"{name}: the packaged student decides otherwise than the run's: {parity[name]}.")
     return parity
+
+
+def compare(name: str, counted: tuple[int, int], account: Ledger) -> None:
+    """Raise `ExportError` unless torchinfo counts the parameters and MACs of the ledger."""
+    if counted != (account.parameters, account.macs):
+        raise ExportError(
+            f"{name}: torchinfo counts {counted[0]:,} parameters and {counted[1]:,} MACs, but the ledger "
+            f"{account.parameters:,} and {account.macs:,}."
+        )
 
 
 def _card(trained: Trained, parity: dict[str, Parity], package: str, module: str) -> str:
