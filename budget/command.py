@@ -1,6 +1,7 @@
 """How every command line runs: what its streams can take, and the exit status of what stops it."""
 
 import codecs
+import getpass
 import io
 import os
 import sys
@@ -32,6 +33,7 @@ def run(main: Callable[[], int]) -> int:
     that closes its pipe knows why the command ends, so that is not told.
     """
     hear_stops()
+    _name_user()
     with _streams():
         try:
             if sys.stdout is None:
@@ -53,6 +55,14 @@ def _status(main: Callable[[], int]) -> int:
         return main()
     except SystemExit as end:  # argparse's, for --help and for options that it refuses
         return end.code if isinstance(end.code, int) else 0
+
+
+def _name_user() -> None:
+    """torch asks for the user's name to make an optimiser; in a container a user may have none."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = str(os.getuid())
 
 
 class _Stream(io.TextIOWrapper):

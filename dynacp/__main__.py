@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -34,6 +33,7 @@ from budget.conventions import UnknownLayerError
 from budget.ledger import ledger
 from budget.terminal import complain, console, show
 from dynacp.architecture import resolve
+from dynacp.cache_option import add_cache_option, cache_errors
 from dynacp.data import DataError
 from dynacp.devices import training_device
 from dynacp.efficientat import CheckpointError
@@ -99,7 +99,7 @@ def _add_train(form: argparse.ArgumentParser) -> None:
     add("--jobs", type=int, default=1, metavar="N", help="stages made side by side on the CPU (default: 1)")
     add("--only", choices=GROUPS, help="make this group of stages alone")
     add("--shard", metavar="K/N", help="with --only: of its stages every Nth, from the Kth; for a cluster's array jobs")
-    add("--cache", type=Path, default=user_cache_path("dynacp"), metavar="DIR", help="for decoded audio")
+    add_cache_option(form, "decoded audio")
 
 
 def _add_predict(form: argparse.ArgumentParser) -> None:
@@ -115,7 +115,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     out = console()
     try:
-        {"train": _train, "predict": _predict, "export": _export}[options.command](options, out)
+        with cache_errors(getattr(options, "cache", None)):
+            {"train": _train, "predict": _predict, "export": _export}[options.command](options, out)
     except ERRORS as error:
         complain(error)
         return 2

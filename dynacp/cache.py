@@ -124,7 +124,7 @@ def _build(file: Path, shape: tuple[int, ...], dtype: DTypeLike, fill: Callable[
     if needed > free:
         raise DataError(
             f"{file} needs {needed / 1e6:,.0f} MB, but its disk has {free / 1e6:,.0f} MB free; "
-            "make room, or give a folder on another disk."
+            "make room, or name a folder on another disk with `--cache`."
         )
     unfinished = file.with_suffix(".partial")
     try:

@@ -24,7 +24,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -34,6 +33,7 @@ from budget.dtypes import DEFAULT_DTYPE, DTYPES
 from budget.limits import Limits
 from budget.terminal import complain, console, show
 from dynacp.architecture import TABLE1, Architecture, resolve, with_classes
+from dynacp.cache_option import add_cache_option, cache_errors
 from dynacp.files import write_text, written_whole
 from nas.counting import count
 from nas.feasible import Feasible
@@ -237,13 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--max-bytes", type=int, default=limits.max_bytes, metavar="N", help=f"default: {limits.max_bytes:,}")
     add("--dtype", choices=sorted(DTYPES), default=DEFAULT_DTYPE, help="default: %(default)s")
     add("--out", type=Path, default=Path("explore"), metavar="DIR", help="for pictures and CSV (default: %(default)s)")
-    add(
-        "--cache",
-        type=Path,
-        default=user_cache_path("dynacp"),
-        metavar="DIR",
-        help="for the exact numbers (default: %(default)s)",
-    )
+    add_cache_option(form, "the exact numbers")
     options = form.parse_args(arguments)
     out = console()
     try:
@@ -251,7 +245,8 @@ def main(arguments: list[str] | None = None) -> int:
         feasible = Feasible(Space(with_classes(TABLE1, layout.classes)), limits, options.dtype)
         changes = margins(layout, feasible)
         options.out.mkdir(parents=True, exist_ok=True)
-        numbers = numbers_that_fit(feasible, options.cache, out)
+        with cache_errors(options.cache):
+            numbers = numbers_that_fit(feasible, options.cache, out)
         write_text(options.out / "single-changes.csv", changes.to_csv(index=False))
         write_text(options.out / "numbers.csv", numbers.to_csv(index_label="blocks"))
         show(out, numbers_table(numbers, feasible))

@@ -22,12 +22,12 @@ from typing import Any
 
 import optuna
 import torch
-from platformdirs import user_cache_path
 
 from budget.command import EXIT_STATUS, run
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
 from budget.limits import Limits
 from dynacp.architecture import TABLE1, with_classes
+from dynacp.cache_option import add_cache_option, cache_errors
 from dynacp.data import DataError
 from dynacp.devices import training_device
 from dynacp.scenes import write_scenes
@@ -81,7 +81,7 @@ def _add_study(group: argparse._ArgumentGroup) -> None:
     add("--seed", type=_whole(0, 2**32 - 1), default=0, metavar="N", help="of everything random")
     add("--rescore-seeds", type=_whole(3), default=3, metavar="N", help="fresh trainings of the front's layouts")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="to train on")
-    add("--cache", type=Path, default=user_cache_path("dynacp"), metavar="DIR", help="for log-mels and teachers")
+    add_cache_option(group, "log-mels and teachers")
 
 
 def _add_trial(group: argparse._ArgumentGroup) -> None:
@@ -121,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     screen = Screen()
     try:
-        with clear_errors(options.study):
+        with clear_errors(options.study), cache_errors(options.cache):
             Search(options, screen).run(sys.argv[1:] if arguments is None else arguments)
     except (DataError, StudyError, OSError) as error:
         screen.error(str(error))

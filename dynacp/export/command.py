@@ -16,12 +16,12 @@ import argparse
 import shlex
 from pathlib import Path
 
-from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from budget.dtypes import DTYPES
 from budget.limits import Limits
+from dynacp.cache_option import add_cache_option
 from dynacp.export.trained import DTYPES_OF, Form, Trained
 from dynacp.settings import SettingError
 
@@ -46,7 +46,7 @@ def add_options(form: argparse.ArgumentParser, built_in: str) -> None:
     add("--data", default=built_in, metavar="PATH", help="what the run was trained on (default: built-in scenes)")
     add("--max-macs", type=int, default=limits.max_macs, metavar="N", help="(default: %(default)s)")
     add("--max-bytes", type=int, default=limits.max_bytes, metavar="N", help="of parameters (default: %(default)s)")
-    add("--cache", type=Path, default=user_cache_path("dynacp"), metavar="DIR", help="for decoded audio")
+    add_cache_option(form, "decoded audio")
 
 
 def run(options: argparse.Namespace, data: Path, console: Console) -> None:
