@@ -70,7 +70,9 @@ def _print_list(out: Console, view: Table) -> None:
 
 
 def complain(error: object) -> None:
-    """One line on standard error, which says what is wrong and what to do about it."""
+    """One line on standard error, which says what is wrong and what to do about it; of the system's errors the file."""
+    if isinstance(error, OSError) and error.filename:
+        error = f"{error.filename}: {error.strerror}"
     Console(stderr=True, highlight=False, markup=False).print(f"error: {error}", style="red", soft_wrap=True)
 
 

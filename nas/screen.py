@@ -37,8 +37,8 @@ class Screen:
     def note(self, text: str) -> None:
         self.console.print(text, soft_wrap=not self.console.is_terminal)
 
-    def error(self, text: str) -> None:
-        complain(text)
+    def error(self, error: object) -> None:
+        complain(error)
 
     def introduce(
         self, options: argparse.Namespace, space: Space, limits: Limits, material: Material, teachers: TeacherSettings

@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
         with clear_errors(options.study), cache_errors(options.cache):
             Search(options, screen).run(sys.argv[1:] if arguments is None else arguments)
     except (DataError, StudyError, OSError) as error:
-        screen.error(str(error))
+        screen.error(error)
         return 2
     except torch.OutOfMemoryError as error:
         screen.error(
