@@ -254,7 +254,7 @@ def _predict(options: argparse.Namespace, console: Console) -> None:
         print(note, file=sys.stderr)
     if options.csv:
         with written_whole(options.csv) as partial:
-            table.to_csv(partial, index=False, float_format="%.6f")
+            table.to_csv(partial, index=False, float_format="%.6f", errors="surrogateescape")
         print(options.csv)
         return
     view = Table()

@@ -9,6 +9,7 @@ no substitute for recorded scenes: results on it say whether a method works, not
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -242,7 +243,8 @@ def _write(root: Path, seed: int) -> None:
         sound, rng = segment.render()
         chosen = TEST_DEVICES if in_test else (str(rng.choice(TRAINING_DEVICES, p=TRAINING_SHARES)),)
         for device in chosen:
-            sf.write(root / segment.name(device), devices[device].record(sound, rng), RATE, subtype="PCM_16")
+            file = os.fsencode(root / segment.name(device))  # or soundfile encodes it, and a byte that is no text fails
+            sf.write(file, devices[device].record(sound, rng), RATE, subtype="PCM_16")
         return [f"{segment.name(device)}\t{segment.scene}\t{segment.identifier}\t{device}" for device in chosen]
 
     def write_split(in_test: bool) -> list[str]:

@@ -25,6 +25,7 @@ from dynacp.corpus import BASE
 from dynacp.export.card import card
 from dynacp.export.parity import Parity
 from dynacp.export.trained import DTYPES_OF, ExportError, Form, Trained
+from dynacp.files import write_text
 from dynacp.submission import System, logits
 
 ROOT_MODULE = "dynacp.submission"
@@ -128,7 +129,7 @@ def write_package(trained: Trained, students: Sequence[str], name: str, index: i
     texts = _texts(package, module, name, index) | {"README.md": _card(trained, parity, package, module)}
     for path, text in texts.items():
         (unfinished / path).parent.mkdir(parents=True, exist_ok=True)
-        (unfinished / path).write_text(text, encoding="utf-8")
+        write_text(unfinished / path, text)
     resources, rate = unfinished / package / "resources", trained.front_end.sample_rate
     torch.save(checkpoint, resources / f"{module}.pt")
     sf.write(resources / "dummy.wav", np.random.default_rng(0).normal(0, 0.01, rate), rate, subtype="PCM_16")

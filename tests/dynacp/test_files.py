@@ -24,6 +24,8 @@ def test_a_file_is_whole_or_what_it_was(tmp_path: Path) -> None:
     assert file.read_text() == "old"
     write_text(file, "new ±")
     assert file.read_text(encoding="utf-8") == "new ±"
+    write_text(file, os.fsdecode(b"\xff.wav"))
+    assert file.read_bytes() == b"\xff.wav"
     assert [each.name for each in tmp_path.iterdir()] == ["out.csv"]
 
 
