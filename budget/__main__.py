@@ -16,7 +16,8 @@ float32 and float16 are counted by the challenge's rule (`dcase`). int8 is count
 weight of a kernel takes 1 byte, a bias (int32) and a weight of a norm that stays (float32) 4; scales and zero points
 are no parameters and are not counted.
 
-Exit status: 0 within the limits, 1 over, 2 bad input.
+Exit status: 0 within the limits, 1 over (and for nothing else), 2 bad input, 3 standard output could not be written
+(closed pipe, full disk), 130 stopped.
 """
 
 import argparse
@@ -24,13 +25,14 @@ import json
 import sys
 from dataclasses import asdict, replace
 
+from budget.command import run
 from budget.conventions import CONVENTIONS
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
 from budget.ledger import Ledger, ledger
 from budget.limits import Limits
 from budget.memory import peak
 from budget.report import activation_table, convention_table, headroom_table, ledger_table
-from budget.terminal import complain, console
+from budget.terminal import complain, console, show
 from dynacp.architecture import Architecture, resolve
 from dynacp.dataflow import steps
 
@@ -75,7 +77,11 @@ def main(arguments: list[str] | None = None) -> int:
         name: ledger(network.layers(), convention=convention, dtype=options.dtype)
         for name, convention in CONVENTIONS.items()
     }
-    counts = _witnesses(network) if options.witness else {}
+    try:
+        counts = _witnesses(network) if options.witness else {}
+    except ImportError as error:
+        complain(f"`--witness` counts with torch, torchinfo, fvcore and thop: {error}. Install them, or leave it out.")
+        return 2
     account = accounts[DTYPES[options.dtype].convention.name]
     if options.json:
         print(json.dumps(_as_json(network, account, accounts, limits, counts), indent=2))
@@ -104,12 +110,15 @@ def _print(
     counts: dict[str, tuple[str, int]],
 ) -> None:
     out = console()
-    title = f"{layout}: input {network.input[0]} x {network.input[1]}, by the challenge's rule ({account.convention})"
-    out.print(ledger_table(account, title))
-    out.print(headroom_table(account, limits))
-    out.print(activation_table(peak(steps(network))))
+    title = (
+        f"{layout}: input {network.input[0]} x {network.input[1]}, in {account.dtype}, counted by the convention "
+        f"{account.convention} ({CONVENTIONS[account.convention].summary})"
+    )
+    show(out, ledger_table(account, title), ledger_table(account, title, kinds=False))
+    show(out, headroom_table(account, limits))
+    show(out, activation_table(peak(steps(network))))
     told = {convention: f"{tool}: {macs:,}" for tool, (convention, macs) in counts.items()}
-    out.print(convention_table(accounts, limits, told))
+    show(out, convention_table(accounts, limits, told))
     out.print(f"{layout} {limits.verdict(account)}.")
 
 
@@ -152,4 +161,4 @@ def _as_json(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

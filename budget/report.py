@@ -10,22 +10,26 @@ from budget.ledger import Ledger
 from budget.limits import Limits
 from budget.memory import BYTES_PER_ACTIVATION, Peak
 
+SHAPE = "channels x frequency x time"
+"""Of an output."""
 
-def ledger_table(account: Ledger, title: str) -> Table:
-    """A row per layer, a line between blocks, and the totals."""
+
+def ledger_table(account: Ledger, title: str, *, kinds: bool = True) -> Table:
+    """A row per layer, a line between blocks, and the totals; `kinds`: with the layers' types."""
     view = Table(title=title, title_justify="left", show_footer=True)
     macs, size = account.macs, account.bytes
-    view.add_column("layer", footer="total")
-    view.add_column("kind")
-    view.add_column("output (channels x frequency x time)", justify="right")
-    view.add_column("parameters", justify="right", footer=f"{account.parameters:,}")
-    view.add_column("MACs", justify="right", footer=f"{macs:,}")
-    view.add_column("share", justify="right")
+    view.add_column("layer", footer="total", no_wrap=True)
+    if kinds:
+        view.add_column("kind", no_wrap=True)
+    view.add_column("output", justify="right", no_wrap=True)
+    view.add_column("parameters", justify="right", footer=f"{account.parameters:,}", no_wrap=True)
+    view.add_column("MACs", justify="right", footer=f"{macs:,}", no_wrap=True)
+    view.add_column("share", justify="right", no_wrap=True)
     view.add_column(f"bytes ({account.dtype})", justify="right", footer=f"{size:,}")
     for row, following in zip(account.rows, [*account.rows[1:], account.rows[-1]], strict=True):
         view.add_row(
             row.name,
-            row.kind,
+            *([row.kind] if kinds else []),
             _size(row.output),
             f"{row.parameters:,}" if row.parameters else "",
             f"{row.macs:,}" if row.macs else "",
@@ -33,6 +37,8 @@ def ledger_table(account: Ledger, title: str) -> Table:
             f"{row.bytes:,}" if row.bytes else "",
             end_section=_part(row.name) != _part(following.name),
         )
+    view.caption = f"Outputs: {SHAPE}"
+    view.caption_justify = "left"
     return view
 
 
@@ -51,15 +57,18 @@ def headroom_table(account: Ledger, limits: Limits) -> Table:
 def activation_table(peak: Peak) -> Table:
     """The tensors that are held while activations take most memory, and their bytes by dtype."""
     view = Table(title=f"Activations take most memory at {peak.at}", title_justify="left", show_footer=True)
-    view.add_column("tensor held", footer="total")
-    view.add_column("channels x frequency x time", justify="right")
-    view.add_column("elements", justify="right", footer=f"{peak.elements:,}")
+    view.add_column("tensor held", footer="total", no_wrap=True)
+    view.add_column("output", justify="right", no_wrap=True)
+    view.add_column("elements", justify="right", footer=f"{peak.elements:,}", no_wrap=True)
     for dtype, size in peak.bytes.items():
         view.add_column(f"bytes ({dtype})", justify="right", footer=f"{size:,}")
     for tensor in peak.alive:
         sizes = (f"{size * tensor.elements:,}" for size in BYTES_PER_ACTIVATION.values())
         view.add_row(tensor.name, _size(tensor.output), f"{tensor.elements:,}", *sizes)
-    view.caption = "One layer at a time, whole tensors; norms and activations in place, additions where they can be"
+    view.caption = (
+        f"Outputs: {SHAPE}. One layer at a time, whole tensors; norms and activations in place, additions where they "
+        "can be"
+    )
     view.caption_justify = "left"
     return view
 
@@ -68,7 +77,9 @@ def convention_table(accounts: Mapping[str, Ledger], limits: Limits, witnesses: 
     """The verdict under every convention, beside the tools that count so (`witnesses`: convention -> their counts)."""
     view = Table(title="The same network under every convention", title_justify="left")
     for name in ("convention", "parameters", "MACs", "bytes", "verdict"):
-        view.add_column(name, justify="left" if name in ("convention", "verdict") else "right")
+        view.add_column(
+            name, justify="left" if name in ("convention", "verdict") else "right", no_wrap=name != "verdict"
+        )
     view.caption = "\n".join(f"{name}: {CONVENTIONS[name].summary}" for name in accounts)
     view.caption_justify = "left"
     if witnesses:

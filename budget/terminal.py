@@ -5,7 +5,12 @@ import signal
 import sys
 import threading
 
+from rich import box
 from rich.console import Console
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.segment import Segment
+from rich.table import Table
 
 WIDTH_IN_A_FILE = 140
 """Columns where there is no terminal to ask."""
@@ -16,8 +21,58 @@ def console() -> Console:
     return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDTH_IN_A_FILE)
 
 
+def show(out: Console, *views: Table) -> None:
+    """Print rows without cutting a number or a name, at any width.
+
+    `views` are tables of the same rows, the fullest first. Printed is the first that fits, with or without its frame;
+    where none fits, the fullest as a list.
+    """
+    for view in views:
+        if _fits(out, view) or _fits(out, _without_frame(view)):
+            out.print(view)
+            return
+    _print_list(out, views[0])
+
+
+def _fits(out: Console, view: Table) -> bool:
+    """Whether columns as wide as what must stay in one line leave the table within the width."""
+    for column in view.columns:
+        texts = [column.header, *column.cells, column.footer]
+        measured = [Measurement.get(out, out.options, text) for text in texts]
+        column.min_width = max(each.maximum if column.no_wrap else each.minimum for each in measured)
+    lines = Segment.split_lines(out.render(view))
+    return all(Segment.get_line_length(line) <= out.width for line in lines)
+
+
+def _without_frame(view: Table) -> Table:
+    view.box, view.show_edge, view.pad_edge, view.padding = box.SIMPLE, False, False, (0, 0)
+    return view
+
+
+def _print_list(out: Console, view: Table) -> None:
+    """Each row as its first cell, and indented below it the others with their columns' names."""
+    _, *names = [column.header for column in view.columns]
+    rows = [(row.style, row.end_section) for row in view.rows]
+    cells = list(zip(*(column.cells for column in view.columns), strict=True))
+    if view.show_footer:
+        rows[-1], rows = (rows[-1][0], True), [*rows, (None, False)]
+        cells.append(tuple(column.footer for column in view.columns))
+    if view.title:
+        out.print(view.title, style="italic")
+    for (style, ends), (heading, *values) in zip(rows, cells, strict=True):
+        told = "; ".join(f"{name} {value}" for name, value in zip(names, values, strict=True) if value)
+        for text, indent in ((heading, 2), (told, 4)):
+            out.print(Padding(str(text), (0, 0, 0, indent), expand=False), style=style)
+        if ends:
+            out.print()
+    if view.caption:
+        out.print(view.caption)
+
+
 def complain(error: object) -> None:
-    """One line on standard error, which says what is wrong and what to do about it."""
+    """One line on standard error, which says what is wrong and what to do about it; of the system's errors the file."""
+    if isinstance(error, OSError) and error.filename:
+        error = f"{error.filename}: {error.strerror}"
     Console(stderr=True, highlight=False, markup=False).print(f"error: {error}", style="red", soft_wrap=True)
 
 

@@ -10,13 +10,13 @@ Training prints all its settings with their sources, may be stopped at any momen
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -27,11 +27,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from budget.command import EXIT_STATUS, run
 from budget.conventions import UnknownLayerError
 from budget.ledger import ledger
-from budget.terminal import complain, console, hear_stops
+from budget.terminal import complain, console, show
 from dynacp import predict_command
 from dynacp.architecture import resolve
+from dynacp.cache_option import add_cache_option, cache_errors
 from dynacp.data import DataError
 from dynacp.devices import training_device
 from dynacp.efficientat import CheckpointError
@@ -54,7 +56,10 @@ ERRORS = (AudioError, CheckpointError, DataError, ExportError, SettingError, Sta
 
 def parser() -> argparse.ArgumentParser:
     form = argparse.ArgumentParser(
-        prog="python -m dynacp", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m dynacp",
+        description=__doc__,
+        epilog=EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = form.add_subparsers(dest="command", required=True)
     _add_train(commands.add_parser("train", help="teachers, base student and device students, resumable"))
@@ -99,7 +104,7 @@ def _add_train(form: argparse.ArgumentParser) -> None:
     add("--jobs", type=int, default=1, metavar="N", help="stages made side by side on the CPU (default: 1)")
     add("--only", choices=GROUPS, help="make this group of stages alone")
     add("--shard", metavar="K/N", help="with --only: of its stages every Nth, from the Kth; for a cluster's array jobs")
-    add("--cache", type=Path, default=user_cache_path("dynacp"), metavar="DIR", help="for decoded audio")
+    add_cache_option(form, "decoded audio")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -110,7 +115,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     out = console()
     try:
-        {"train": _train, "predict": predict_command.run, "export": _export}[options.command](options, out)
+        with cache_errors(getattr(options, "cache", None)):
+            {"train": _train, "predict": predict_command.run, "export": _export}[options.command](options, out)
     except predict_command.PartlyPredictedError as error:
         complain(error)
         return 1
@@ -133,7 +139,7 @@ def _train(options: argparse.Namespace, console: Console) -> None:
     pipeline = Pipeline(plan)
     pipeline.check(tests=options.only in (None, "evaluation"))
     claim_run(plan)
-    console.print(settings_table(plan.settings, preset, f"Settings of {plan.run}"))
+    show(console, settings_table(plan.settings, preset, f"Settings of {plan.run}"))
     _introduce(pipeline, console)
     groups = GROUPS if options.only is None else (options.only,)
     if options.only:
@@ -152,7 +158,7 @@ def _train(options: argparse.Namespace, console: Console) -> None:
         for path in report.write():
             console.print(str(path), soft_wrap=True)
         console.print(report.headline(), soft_wrap=True)
-        console.print(f"Next: python -m dynacp predict {plan.run} WAV...", soft_wrap=True)
+        console.print(f"Next: python -m dynacp predict {shlex.quote(str(plan.run))} WAV...", soft_wrap=True)
 
 
 def _plan(options: argparse.Namespace, console: Console) -> tuple[Plan, TrainingSettings]:
@@ -254,5 +260,4 @@ def _export(options: argparse.Namespace, console: Console) -> None:
 
 
 if __name__ == "__main__":
-    hear_stops()
-    sys.exit(main())
+    sys.exit(run(main))

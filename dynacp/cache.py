@@ -26,6 +26,7 @@ from rich.progress import track
 
 from dynacp.data import TAU_2020, Clips, DataError
 from dynacp.features import FrontEnd, LogMel
+from dynacp.files import behind_links
 from dynacp.recording import AudioFile, UnusableAudioError, opened
 
 T = TypeVar("T")
@@ -95,6 +96,7 @@ def stored_array(
     nothing remains that could be taken for a result; of several processes one builds and the others wait for it.
     Raises `DataError` if the disk has no room.
     """
+    file = behind_links(file)
     array = _opened(file, shape, dtype)
     if array is None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -135,7 +137,7 @@ def _build(file: Path, shape: tuple[int, ...], dtype: DTypeLike, fill: Callable[
     if needed > free:
         raise DataError(
             f"{file} needs {needed / 1e6:,.0f} MB, but its disk has {free / 1e6:,.0f} MB free; "
-            "make room, or give a folder on another disk."
+            "make room, or name a folder on another disk with `--cache`."
         )
     unfinished = file.with_suffix(".partial")
     try:

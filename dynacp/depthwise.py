@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from numba import njit
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+from dynacp.compiled import compiled
 
 TAPS = 3
 """Of a kernel along each axis."""
@@ -82,7 +83,7 @@ def _channels_last(x: Tensor) -> FloatArray:
     return x.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1).numpy()
 
 
-@njit(fastmath={"contract"}, cache=True)
+@compiled(fastmath={"contract"})
 def _backward(
     x: FloatArray, taps: FloatArray, grad: FloatArray, stride: tuple[int, int], dilation: int,
     grad_x: FloatArray, grad_taps: FloatArray,

@@ -1,22 +1,65 @@
-"""Files that are either whole or absent."""
+"""Files that are either whole or absent, written to where their links point."""
 
+import os
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it takes the place of `path` when the block ends without error."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """A path to write to: when the block ends without error, what was written there takes the place of `path`.
+
+    A symbolic link stays, and the file that it points to is replaced. A pipe or a device cannot be replaced, so it is
+    written directly; of what is for standard output (/dev/stdout, or the file that it goes to) a copy is printed.
+    The system's errors name `path`.
+    """
+    with _place(path) as written:
+        try:
+            yield written
+        except OSError as error:
+            if error.errno and error.filename in (None, str(written)):  # a full disk's has no name
+                error.filename = str(path)
+            raise
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all, in UTF-8; bytes of a file's name that are no text stay what they are."""
     with written_whole(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+@contextmanager
+def _place(path: Path) -> Iterator[Path]:
+    """Where to write, and how it comes to `path`."""
+    target = behind_links(path)
+    if _is_output(path):
+        with TemporaryDirectory() as folder:
+            yield Path(folder, path.name)
+            sys.stdout.flush()
+            with Path(folder, path.name).open("rb") as content:
+                shutil.copyfileobj(content, sys.stdout.buffer)
+    elif target.is_symlink() or (path.exists() and not path.is_file()):  # links in a circle are an error to open
+        yield path
+    else:
+        partial = target.with_name(target.name + ".partial")
+        try:
+            yield partial
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def behind_links(path: Path) -> Path:
+    """What a path is in the end: to be replaced, where replacing a link would part it from what it stands for."""
+    return Path(os.path.realpath(path))
+
+
+def _is_output(path: Path) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
+    except (AttributeError, OSError, ValueError):  # one of them is no file, or closed
+        return False

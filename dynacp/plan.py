@@ -1,6 +1,7 @@
 """What a full training is to do: all its settings in one place, each with its source, and two presets."""
 
 import json
+import shlex
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -179,8 +180,8 @@ def read_run(folder: Path) -> dict[str, Any]:
     content = _stored(folder)
     if content is None:
         raise StageError(
-            f"{folder} is no run: it has no {RUN_FILE}, or a damaged one; `python -m dynacp train ARCH --out {folder}` "
-            "makes or mends it."
+            f"{folder} is no run: it has no {RUN_FILE}, or a damaged one; `python -m dynacp train ARCH --out "
+            f"{shlex.quote(str(folder))}` makes or mends it."
         )
     return content
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from budget.terminal import complain
+from budget.terminal import complain, show
 from dynacp.files import written_whole
 from dynacp.predict import Prediction, Predictor, audio_files
 from dynacp.recording import AudioError, UnusableAudioError
@@ -18,7 +18,7 @@ from dynacp.recording import AudioError, UnusableAudioError
 EXIT_STATUS = (
     "Folders are searched for .wav, .flac and .ogg files. Exit status: 0 all files are predicted; 1 some could not be "
     "used, each is named on standard error, and all others are predicted; 2 bad input, or nothing was predicted; "
-    "130 stopped by ^C, what was predicted until then is written."
+    "3 standard output could not be written; 130 stopped by ^C, what was predicted until then is written."
 )
 
 UNDECODED = "surrogateescape"
@@ -119,4 +119,4 @@ def _to_table(console: Console) -> Iterator[Callable[[Prediction], None]]:
         view.add_row(str(prediction.file), best, f"{share:.3f}", *(f"{name} {less:.3f}" for name, less in others))
 
     yield write
-    console.print(view)
+    show(console, view)

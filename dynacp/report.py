@@ -14,7 +14,7 @@ from budget.limits import Verdict
 from dynacp import paper
 from dynacp.corpus import GENERAL
 from dynacp.evaluate import OVERALL, RESAMPLES, Bootstrap, confusion, summary
-from dynacp.files import write_text
+from dynacp.files import write_text, written_whole
 from dynacp.pipeline import Pipeline
 from dynacp.plan import computed_in
 from dynacp.recording_devices import REAL
@@ -219,5 +219,6 @@ def _figure(size: tuple[float, float]) -> Figure:
 
 
 def _saved(figure: Figure, path: Path) -> Path:
-    figure.savefig(path, dpi=160)
+    with written_whole(path) as partial:
+        figure.savefig(partial, dpi=160, format="png")
     return path

@@ -52,13 +52,10 @@ def make_side_by_side(plan: Plan, groups: tuple[str, ...], stages: list[Stage], 
     `groups` are those that the stages belong to. The processes share torch's threads among them. Raises `StageError`
     for the first stage that cannot be made, when those that run beside it are finished.
     """
-    context = get_context("spawn")
-    steps: Queue[str] = context.Queue()
-    threads = max(1, torch.get_num_threads() // jobs)
     waiting, running = {stage.name: stage for stage in stages}, dict[Future[None], str]()
     failed: list[StageError] = []
-    start = (os.getpid(), plan, groups, threads, steps)
-    with ProcessPoolExecutor(jobs, context, _start_worker, start) as pool, _killed_on_interrupt():
+    pool, steps = _workers(plan, groups, jobs)
+    with pool, _killed_on_interrupt():
         while running or (waiting and not failed):
             unmade = {*waiting, *running.values()}
             for name, stage in list(waiting.items()):
@@ -80,6 +77,24 @@ def make_side_by_side(plan: Plan, groups: tuple[str, ...], stages: list[Stage], 
                     ) from None
     if failed:
         raise failed[0]
+
+
+def _workers(plan: Plan, groups: tuple[str, ...], jobs: int) -> "tuple[ProcessPoolExecutor, Queue[str]]":
+    """Processes, and a queue of the stages that they make steps of. Raises `StageError` without shared memory.
+
+    Their queues are guarded by semaphores, which Linux keeps in /dev/shm.
+    """
+    context = get_context("spawn")
+    threads = max(1, torch.get_num_threads() // jobs)
+    try:
+        steps: Queue[str] = context.Queue()
+        start = (os.getpid(), plan, groups, threads, steps)
+        return ProcessPoolExecutor(jobs, context, _start_worker, start), steps
+    except (OSError, ImportError) as error:
+        raise StageError(
+            f"`--jobs {jobs}` needs semaphores in shared memory, which cannot be made ({error}): mount a /dev/shm that "
+            "can be written, or take `--jobs 1`."
+        ) from None
 
 
 _pipeline: Pipeline

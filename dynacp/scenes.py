@@ -9,6 +9,7 @@ no substitute for recorded scenes: results on it say whether a method works, not
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ import soundfile as sf
 from filelock import FileLock
 
 from dynacp.data import META_COLUMNS, SPLIT_COLUMNS, DataError
+from dynacp.files import behind_links
 
 FORMAT = 1
 """Written beside the scenes; raise it when the same seed gives other bytes."""
@@ -216,15 +218,16 @@ def write_scenes(root: Path, *, seed: int = 2025) -> Path:
     the same bytes. Processes may ask at once, and be killed: the folder appears complete or not at all. Raises
     `DataError` if there is something else at `root`.
     """
-    root.parent.mkdir(parents=True, exist_ok=True)
+    home = behind_links(root)
+    home.parent.mkdir(parents=True, exist_ok=True)
     marker = json.dumps({"scenes": FORMAT, "seed": seed})
-    with FileLock(root.parent / f"{root.name}.lock"):
-        if not root.exists():
-            unfinished = root.parent / f"{root.name}.partial"
+    with FileLock(home.parent / f"{home.name}.lock"):
+        if not home.exists():
+            unfinished = home.parent / f"{home.name}.partial"
             shutil.rmtree(unfinished, ignore_errors=True)  # what a killed process left
             _write(unfinished, seed)
             (unfinished / "scenes.json").write_text(marker)
-            unfinished.rename(root)
+            unfinished.rename(home)
     written = root / "scenes.json"
     if not written.is_file() or written.read_text() != marker:
         raise DataError(f"{root} exists and is not the built-in set of {seed=}; give another folder, or remove it.")
@@ -240,7 +243,8 @@ def _write(root: Path, seed: int) -> None:
         sound, rng = segment.render()
         chosen = TEST_DEVICES if in_test else (str(rng.choice(TRAINING_DEVICES, p=TRAINING_SHARES)),)
         for device in chosen:
-            sf.write(root / segment.name(device), devices[device].record(sound, rng), RATE, subtype="PCM_16")
+            file = os.fsencode(root / segment.name(device))  # or soundfile encodes it, and a byte that is no text fails
+            sf.write(file, devices[device].record(sound, rng), RATE, subtype="PCM_16")
         return [f"{segment.name(device)}\t{segment.scene}\t{segment.identifier}\t{device}" for device in chosen]
 
     def write_split(in_test: bool) -> list[str]:

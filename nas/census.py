@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from dynacp.compiled import compiled
 from nas.feasible import Feasible, Move, Price, State
 from nas.space import IntArray
 
@@ -166,7 +166,7 @@ def _price(move: Move) -> tuple[int, int, int]:
     return move.bytes, move.macs, len(move.options)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _pay(
     budgets: IntArray,
     bytes: int,
@@ -196,7 +196,7 @@ def _pay(
     return size, settled
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _prepend(
     beyond: IntArray,
     bytes: int,
@@ -221,7 +221,7 @@ def _prepend(
     return size
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 def _pairs(budgets: IntArray, ways: IntArray, byte_bits: int, weight_bits: int, size: int) -> np.uint64:
     """Pairs of a budget and a way that keeps it, by weight; both in order of MACs, bytes below `size`."""
     tree = np.zeros(size + 1, np.uint64)  # tree[i]: ways so far with bytes in [i - (i & -i), i)

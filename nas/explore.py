@@ -24,16 +24,17 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from budget.command import EXIT_STATUS, run
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
 from budget.limits import Limits
-from budget.terminal import complain, console
+from budget.terminal import complain, console, show
 from dynacp.architecture import TABLE1, Architecture, resolve, with_classes
-from dynacp.files import written_whole
+from dynacp.cache_option import add_cache_option, cache_errors
+from dynacp.files import write_text, written_whole
 from dynacp.strict_json import read_json
 from nas.counting import count
 from nas.feasible import Feasible
@@ -66,8 +67,7 @@ def numbers_that_fit(feasible: Feasible, cache: Path, console: Console) -> pd.Da
     counted = _kept(kept, len(space.sizes), len(ends))
     if counted is None:
         counted = _counted(feasible, ends, console)
-        with written_whole(kept) as partial:
-            partial.write_text(json.dumps({**asked, "counted": counted}), encoding="utf-8")
+        write_text(kept, json.dumps({**asked, "counted": counted}))
     within = pd.DataFrame(counted, space.sizes, ends, dtype=object)
     return within.diff(axis="columns").fillna(within)
 
@@ -190,7 +190,8 @@ def draw_space(feasible: Feasible, layout: Architecture, name: str, path: Path) 
     panels[0].set_title(
         f"What fits: up to {SAMPLED:,} uniform samples for each number of blocks", loc="left", weight="bold"
     )
-    figure.savefig(path, dpi=160)
+    with written_whole(path) as partial:
+        figure.savefig(partial, dpi=160, format="png")
 
 
 def draw_margins(changes: pd.DataFrame, feasible: Feasible, layout: Architecture, name: str, path: Path) -> None:
@@ -212,7 +213,8 @@ def draw_margins(changes: pd.DataFrame, feasible: Feasible, layout: Architecture
     note = f"dilations cost nothing; {beyond} changes lie beyond the axes"
     axes.annotate(note, (0.99, 0.02), xycoords="axes fraction", ha="right", fontsize=8.5, color=LIMIT)
     axes.legend(title="choice of", frameon=False, loc="lower left")
-    figure.savefig(path, dpi=160)
+    with written_whole(path) as partial:
+        figure.savefig(partial, dpi=160, format="png")
 
 
 def _costs(networks: Sequence[Architecture], dtype: str) -> pd.DataFrame:
@@ -234,7 +236,10 @@ def _figure(panels: int) -> tuple[Figure, list[Axes]]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 2 bad input."""
     form = argparse.ArgumentParser(
-        prog="python -m nas.explore", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m nas.explore",
+        description=__doc__,
+        epilog=EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add, limits = form.add_argument, Limits()
     add("layout", metavar="LAYOUT", nargs="?", default="table1", help="table1 (the default) or a JSON file")
@@ -242,13 +247,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--max-bytes", type=int, default=limits.max_bytes, metavar="N", help=f"default: {limits.max_bytes:,}")
     add("--dtype", choices=sorted(DTYPES), default=DEFAULT_DTYPE, help="default: %(default)s")
     add("--out", type=Path, default=Path("explore"), metavar="DIR", help="for pictures and CSV (default: %(default)s)")
-    add(
-        "--cache",
-        type=Path,
-        default=user_cache_path("dynacp"),
-        metavar="DIR",
-        help="for the exact numbers (default: %(default)s)",
-    )
+    add_cache_option(form, "the exact numbers")
     options = form.parse_args(arguments)
     out = console()
     try:
@@ -256,11 +255,12 @@ def main(arguments: list[str] | None = None) -> int:
         feasible = Feasible(Space(with_classes(TABLE1, layout.classes)), limits, options.dtype)
         changes = margins(layout, feasible)
         options.out.mkdir(parents=True, exist_ok=True)
-        numbers = numbers_that_fit(feasible, options.cache, out)
-        changes.to_csv(options.out / "single-changes.csv", index=False)
-        numbers.to_csv(options.out / "numbers.csv", index_label="blocks")
-        out.print(numbers_table(numbers, feasible))
-        out.print(margins_table(changes, options.layout))
+        with cache_errors(options.cache):
+            numbers = numbers_that_fit(feasible, options.cache, out)
+        write_text(options.out / "single-changes.csv", changes.to_csv(index=False))
+        write_text(options.out / "numbers.csv", numbers.to_csv(index_label="blocks"))
+        show(out, numbers_table(numbers, feasible))
+        show(out, margins_table(changes, options.layout))
         if not numbers.sum(axis=None):
             raise ValueError("nothing in the space fits these limits; raise `--max-macs` or `--max-bytes`.")
         draw_space(feasible, layout, options.layout, options.out / "space.png")
@@ -276,4 +276,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

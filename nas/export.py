@@ -9,6 +9,7 @@ come that far, among the front by its search scores. The JSON is read by `python
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy as np
 import optuna
 import pandas as pd
 
+from budget.command import EXIT_STATUS, run
 from budget.ledger import Ledger, ledger
 from budget.limits import Limits
 from budget.terminal import complain
@@ -120,7 +122,10 @@ def export(store: Store, candidate: Candidate, folder: Path) -> tuple[list[Path]
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 2 bad input."""
     form = argparse.ArgumentParser(
-        prog="python -m nas.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m nas.export",
+        description=__doc__,
+        epilog=EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = form.add_argument
     add_study_options(form)
@@ -139,12 +144,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     print(f"{standing}\n\n{table_markdown(candidate.architecture)}\n")
     print(f"{account.macs:,} MACs, {account.parameters:,} parameters, {account.bytes:,} bytes in {account.dtype}")
-    print(f"Row by row: python -m budget {paths[0]} --dtype {account.dtype}")
-    print(f"Train it: python -m dynacp train {paths[0]} --set dtype={account.dtype}")
+    layout = shlex.quote(str(paths[0]))
+    print(f"Row by row: python -m budget {layout} --dtype {account.dtype}")
+    print(f"Train it: python -m dynacp train {layout} --set dtype={account.dtype}")
     for path in paths:
         print(path)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

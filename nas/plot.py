@@ -19,7 +19,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from budget.command import EXIT_STATUS, run
 from budget.terminal import complain
+from dynacp.files import written_whole
 from nas.pareto import Rescored, hypervolume_history, rescored
 from nas.propose import DIRECTIONS
 from nas.space import Space
@@ -57,7 +59,9 @@ def _draw(store: Store, name: str, size: tuple[float, float], drawing: Drawing) 
     paths = [store.folder / f"{name}.{kind}" for kind in ("png", "svg")]
     with store.publishing():
         for path in paths:
-            figure.savefig(path, dpi=160, metadata={"Date": None} if path.suffix == ".svg" else None)
+            kind, metadata = path.suffix[1:], {"Date": None} if path.suffix == ".svg" else None
+            with written_whole(path) as partial:
+                figure.savefig(partial, dpi=160, format=kind, metadata=metadata)
     return paths
 
 
@@ -195,7 +199,10 @@ def _importance(store: Store, axes: Axes) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 2 no such study."""
     form = argparse.ArgumentParser(
-        prog="python -m nas.plot", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m nas.plot",
+        description=__doc__,
+        epilog=EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_study_options(form)
     options = form.parse_args(arguments)
@@ -216,4 +223,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 from jinja2 import Environment, StrictUndefined
 
+from budget.command import EXIT_STATUS, run
 from budget.terminal import complain
 from dynacp.files import write_text
 from nas import charts
@@ -177,7 +178,10 @@ def _row(entry: Rescored) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 2 no such study."""
     form = argparse.ArgumentParser(
-        prog="python -m nas.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m nas.report",
+        description=__doc__,
+        epilog=EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_study_options(form)
     options = form.parse_args(arguments)
@@ -192,4 +196,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

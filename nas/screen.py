@@ -1,6 +1,7 @@
 """What a search shows: at a terminal a live front and progress with time left, elsewhere a line per trial."""
 
 import argparse
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from budget.limits import Limits
-from budget.terminal import complain, console
+from budget.terminal import complain, console, show
 from dynacp.teachers import FAMILIES, Ensemble, TeacherSettings
 from nas.candidate import Candidate
 from nas.counting import share_that_fits
@@ -36,8 +37,8 @@ class Screen:
     def note(self, text: str) -> None:
         self.console.print(text, soft_wrap=not self.console.is_terminal)
 
-    def error(self, text: str) -> None:
-        complain(text)
+    def error(self, error: object) -> None:
+        complain(error)
 
     def introduce(
         self, options: argparse.Namespace, space: Space, limits: Limits, material: Material, teachers: TeacherSettings
@@ -62,7 +63,7 @@ class Screen:
             view.add_column(str(device), justify="right")
         for label, row in table.iterrows():
             view.add_row(str(label), *(str(count) for count in row))
-        self.console.print(view)
+        show(self.console, view)
 
     @contextmanager
     def teaching(self) -> Iterator[Callable[[str, int, int], None]]:
@@ -144,7 +145,7 @@ class Screen:
                 interval,
                 entry.verdict,
             )
-        self.console.print(view)
+        show(self.console, view)
         self.note(
             "The search score is the best of many noisy ones and flatters; a fresh mean does not, though the best of "
             "them does a little. The interval compares seed by seed and covers the noise between training seeds, for "
@@ -157,8 +158,9 @@ class Screen:
             f"{results['proposing_seconds'].sum():.1f} s of proposing."
         )
         self.note(f"Results: {store.folder / 'results.csv'}, {', '.join(map(str, pictures))}")
-        which = f"--study {store.folder.name}" + (f" --storage {without_password(storage)}" if storage else "")
-        self.note(f"Next: python -m nas.report {which}; python -m nas.export {which}")
+        which = ["--study", store.folder.name, *(["--storage", without_password(storage)] if storage else [])]
+        commands = (shlex.join(["python", "-m", f"nas.{name}", *which]) for name in ("report", "export"))
+        self.note(f"Next: {'; '.join(commands)}")
 
     def _progress(self, unit: str) -> Progress:
         return Progress(

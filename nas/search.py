@@ -22,12 +22,12 @@ from typing import Any
 
 import optuna
 import torch
-from platformdirs import user_cache_path
 
+from budget.command import EXIT_STATUS, run
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
 from budget.limits import Limits
-from budget.terminal import hear_stops
 from dynacp.architecture import TABLE1, with_classes
+from dynacp.cache_option import add_cache_option, cache_errors
 from dynacp.data import DataError
 from dynacp.devices import training_device
 from dynacp.scenes import write_scenes
@@ -61,7 +61,9 @@ class Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFo
 
 
 def parser() -> argparse.ArgumentParser:
-    form = argparse.ArgumentParser(prog="python -m nas.search", description=__doc__, formatter_class=Help)
+    form = argparse.ArgumentParser(
+        prog="python -m nas.search", description=__doc__, epilog=EXIT_STATUS, formatter_class=Help
+    )
     _add_study(form.add_argument_group("the study"))
     _add_trial(form.add_argument_group("a trial and its limits"))
     _add_teachers(form.add_argument_group("the teachers"))
@@ -79,7 +81,7 @@ def _add_study(group: argparse._ArgumentGroup) -> None:
     add("--seed", type=_whole(0, 2**32 - 1), default=0, metavar="N", help="of everything random")
     add("--rescore-seeds", type=_whole(3), default=3, metavar="N", help="fresh trainings of the front's layouts")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="to train on")
-    add("--cache", type=Path, default=user_cache_path("dynacp"), metavar="DIR", help="for log-mels and teachers")
+    add_cache_option(group, "log-mels and teachers")
 
 
 def _add_trial(group: argparse._ArgumentGroup) -> None:
@@ -119,10 +121,10 @@ def main(arguments: list[str] | None = None) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     screen = Screen()
     try:
-        with clear_errors(options.study):
+        with clear_errors(options.study), cache_errors(options.cache):
             Search(options, screen).run(sys.argv[1:] if arguments is None else arguments)
     except (DataError, StudyError, OSError) as error:
-        screen.error(str(error))
+        screen.error(error)
         return 2
     except torch.OutOfMemoryError as error:
         screen.error(
@@ -265,5 +267,4 @@ class Search:
 
 
 if __name__ == "__main__":
-    hear_stops()
-    sys.exit(main())
+    sys.exit(run(main))

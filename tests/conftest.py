@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,3 +35,12 @@ def postgres() -> Iterator[Postgres]:
     server = Postgres(binaries)
     yield server
     server.remove()
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """What a command line sets for its whole process is set back."""
+    unraisable, terminated = sys.unraisablehook, signal.getsignal(signal.SIGTERM)
+    yield
+    sys.unraisablehook = unraisable
+    signal.signal(signal.SIGTERM, terminated)

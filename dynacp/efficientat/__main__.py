@@ -4,13 +4,15 @@ A file that is already there is checked and kept; nothing is fetched then. A nam
 in tenths, training set (as: AudioSet), and mean average precision there in thousandths. A wider network is a better
 and a slower teacher.
 
-Exit status: 0 the file is there, 2 it could not be had; the message then says what to do.
+Exit status: 0 the file is there, 2 it could not be had (the message then says what to do), 3 standard output could not
+be written, 130 stopped.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+from budget.command import run
 from dynacp.efficientat.checkpoints import NAMES, RELEASE, CheckpointError, fetch
 
 EPILOG = f"""\
@@ -57,4 +59,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main))

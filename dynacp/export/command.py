@@ -13,18 +13,19 @@ A package of the challenge holds one system, all students of a run, for each RUN
 written into the first RUN's folder.
 
 A student that is over the limits in the form asked for is refused, and the error says in which forms it fits.
-Exit status: 0 exported, 2 refused or bad input.
+Exit status: 0 exported, 2 refused or bad input, 3 standard output could not be written, 130 stopped.
 """
 
 import argparse
+import shlex
 from pathlib import Path
 
-from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from budget.dtypes import DTYPES
 from budget.limits import Limits
+from dynacp.cache_option import add_cache_option
 from dynacp.export.trained import DTYPES_OF, Form, Trained
 from dynacp.settings import SettingError
 
@@ -48,7 +49,7 @@ def add_options(form: argparse.ArgumentParser, built_in: str) -> None:
     add("--data", default=built_in, metavar="PATH", help="what the run was trained on (default: built-in scenes)")
     add("--max-macs", type=int, default=limits.max_macs, metavar="N", help="(default: %(default)s)")
     add("--max-bytes", type=int, default=limits.max_bytes, metavar="N", help="of parameters (default: %(default)s)")
-    add("--cache", type=Path, default=user_cache_path("dynacp"), metavar="DIR", help="for decoded audio")
+    add_cache_option(form, "decoded audio")
 
 
 def run(options: argparse.Namespace, data: Path, console: Console) -> None:
@@ -114,4 +115,4 @@ def _package(runs: list[Trained], options: argparse.Namespace, console: Console)
     for module, of_system in packaged.parity.items():
         for name, parity in of_system.items():
             console.print(f"{module}, {name}: {parity}.", soft_wrap=True)
-    console.print(f"Next: pip install {packaged.folder}", soft_wrap=True)
+    console.print(f"Next: pip install {shlex.quote(str(packaged.folder))}", soft_wrap=True)

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -12,7 +11,7 @@ import torch
 from torch import nn
 
 from budget.graph import GraphCount
-from budget.ledger import Ledger, ledger
+from budget.ledger import Ledger, Row, ledger
 from budget.limits import Verdict
 from budget.memory import peak
 from dynacp.corpus import BASE
@@ -156,7 +155,7 @@ class Files:
             graph, choice, accuracy = self._graph(student), None, None
         theirs = self._logits(student, heard)
         count = graph.count()
-        _compare(name, count.ledger, ledger(architecture.layers(), convention=form.convention, dtype=form.dtype))
+        compare(name, count.ledger, ledger(architecture.layers(), convention=form.convention, dtype=form.dtype))
         parity = Parity.between(graph.run(heard), theirs)
         if form.dtype == "float32" and parity.equal_decisions < 1:
             raise ExportError(f"{name}: the exported graph decides otherwise than the student: {parity}.")
@@ -228,8 +227,17 @@ def _metadata(student: Student, account: Ledger) -> dict[str, object]:
     }
 
 
-def _compare(name: str, counted: Ledger, expected: Ledger) -> None:
+def compare(name: str, counted: Ledger, expected: Ledger) -> None:
     """Raise `ExportError` unless the graph's layers cost what the ledger says, one by one."""
-    for ours, theirs in zip_longest(counted.rows, (row for row in expected.rows if row.parameters)):
-        if ours is None or theirs is None or ours[2:] != theirs[2:]:
-            raise ExportError(f"{name}: the exported graph holds {ours}, where the ledger says {theirs}.")
+    rows = [row for row in expected.rows if row.parameters]
+    for ours, theirs in zip(counted.rows, rows, strict=False):
+        for what, found, wanted in zip(Row._fields[2:], ours[2:], theirs[2:], strict=True):
+            if found != wanted:
+                raise ExportError(
+                    f"{name}: {ours.name} of the exported graph has {what} {found}, but {theirs.name} of the ledger "
+                    f"{wanted}."
+                )
+    if len(counted.rows) != len(rows):
+        raise ExportError(
+            f"{name}: the exported graph has {len(counted.rows)} layers with parameters, but the ledger {len(rows)}."
+        )

@@ -16,7 +16,7 @@ import numpy as np
 import soundfile as sf
 import torch
 
-from budget.ledger import ledger
+from budget.ledger import Ledger, ledger
 from budget.witness import by_torchinfo
 from dynacp import submission
 from dynacp.corpus import BASE
@@ -24,6 +24,7 @@ from dynacp.export.card import card
 from dynacp.export.parity import Parity
 from dynacp.export.trained import DTYPES_OF, ExportError, Form, Trained
 from dynacp.export.vendor import vendored
+from dynacp.files import write_text
 from dynacp.submission import System, logits
 
 MOST_SYSTEMS = 4
@@ -153,7 +154,7 @@ def write_package(runs: Sequence[Trained], name: str) -> Packaged:
     cards = {f"{module}.md": _card(run, parity[module], package, module) for module, run in modules.items()}
     for path, text in (texts | cards).items():
         (unfinished / path).parent.mkdir(parents=True, exist_ok=True)
-        (unfinished / path).write_text(text, encoding="utf-8")
+        write_text(unfinished / path, text)
     resources, rate = unfinished / package / "resources", runs[0].front_end.sample_rate
     for module, checkpoint in checkpoints.items():
         torch.save(checkpoint, resources / f"{module}.pt")
@@ -208,10 +209,7 @@ def _checked(trained: Trained, system: System) -> dict[str, Parity]:
     with torch.inference_mode():
         log_mels = system.front_end(heard)
     for name in trained.students():
-        network = system.student(name)
-        counted = by_torchinfo(network, (1, 1, *architecture.input))
-        if counted != (account.parameters, account.macs):
-            raise ExportError(f"{name}: torchinfo counts {counted} parameters and MACs, the ledger {account}.")
+        compare(name, by_torchinfo(system.student(name), (1, 1, *architecture.input)), account)
         ours = torch.stack(logits(system, log_mels.split(1), [name] * len(heard), use_cuda=False)).numpy()
         student = trained.student(name, dtype)
         with torch.inference_mode():
@@ -220,6 +218,15 @@ def _checked(trained: Trained, system: System) -> dict[str, Parity]:
         if parity[name].equal_decisions < 1:
             raise ExportError(f"{name}: the packaged student decides otherwise than the run's: {parity[name]}.")
     return parity
+
+
+def compare(name: str, counted: tuple[int, int], account: Ledger) -> None:
+    """Raise `ExportError` unless torchinfo counts the parameters and MACs of the ledger."""
+    if counted != (account.parameters, account.macs):
+        raise ExportError(
+            f"{name}: torchinfo counts {counted[0]:,} parameters and {counted[1]:,} MACs, but the ledger "
+            f"{account.parameters:,} and {account.macs:,}."
+        )
 
 
 def _card(trained: Trained, parity: dict[str, Parity], package: str, module: str) -> str:

@@ -1,12 +1,18 @@
 """`python -m budget`."""
 
 import json
+import os
+import pty
+import re
 import subprocess
 import sys
+import termios
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from budget import terminal
 from budget.__main__ import main
 from budget.conventions import CONVENTIONS
 from dynacp.architecture import TABLE1
@@ -46,7 +52,8 @@ def test_int8_is_judged_folded_and_the_help_says_how_it_is_counted(capsys: pytes
     """Table 1 in `test_ledger`: 67,824 bytes. The baseline keeps the limit of MACs, but not once it is folded."""
     status, out, _ = run(capsys, "table1", "--dtype", "int8")
     assert status == 0
-    assert "by the challenge's rule (folded)" in out
+    assert "in int8, counted by the convention folded (the challenge's rule after each batch norm" in out
+    assert "by the challenge's rule" not in out
     assert "table1 fits, with 503,328 MACs and 60,176 bytes to spare." in out
     status, out, _ = run(capsys, "baseline", "--dtype", "int8", "--json")
     content = json.loads(out)
@@ -133,6 +140,49 @@ def test_a_folder_and_a_binary_file_are_refused(capsys: pytest.CaptureFixture[st
         status, _, err = run(capsys, str(path))
         assert status == 2
         assert "cannot be read" in err
+
+
+@pytest.mark.parametrize("width", [80, 40])
+@pytest.mark.parametrize("layout", ["table1", "baseline"])
+def test_a_narrow_terminal_cuts_no_number_and_no_name(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, layout: str, width: int
+) -> None:
+    content = json.loads(run(capsys, layout, "--json")[1])
+    monkeypatch.setattr(terminal, "WIDTH_IN_A_FILE", width)
+    out = run(capsys, layout)[1]
+    assert all(len(line) <= width for line in out.splitlines())
+    words = {word.strip("│;,.") for word in out.split()}
+    for row in content["rows"]:
+        assert {row["name"], *(f"{row[name]:,}" for name in ("parameters", "macs", "bytes") if row[name])} <= words
+    for name, account in content["conventions"].items():
+        assert {name, *(f"{account[each]:,}" for each in ("parameters", "macs", "bytes"))} <= words
+    assert {*content["activations"]["alive"], *(f"{n:,}" for n in content["activations"]["bytes"].values())} <= words
+    assert {f"{content['macs']:,}", f"{content['bytes']:,}"} <= words
+
+
+def test_a_terminal_says_itself_how_wide_it_is() -> None:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 40))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"TERM": "xterm"}
+    with subprocess.Popen([sys.executable, "-m", "budget", "table1"], stdout=theirs, env=environment) as command:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # in which a terminal ends
+            while part := os.read(ours, 65_536):
+                shown += part
+    os.close(ours)
+    assert command.returncode == 0
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
+    assert all(len(line) <= 40 for line in lines)
+    assert "  blocks.1.depthwise_norm" in lines
+
+
+def test_a_witness_that_is_not_installed_is_named() -> None:
+    code = "import sys; sys.modules['torch'] = None; from budget.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "table1", "--witness"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("error: `--witness` counts with torch, torchinfo, fvcore and thop: import of torch")
 
 
 def test_the_command_answers_without_importing_torch() -> None:

@@ -173,6 +173,15 @@ def test_a_damaged_array_is_built_again(clips: Clips, tmp_path: Path, damage: st
     assert log_mels(few, SETTINGS, tmp_path).tobytes() == whole
 
 
+def test_a_link_to_where_an_array_shall_be_stays(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "logits.npy"
+    link.symlink_to(tmp_path / "disk" / "logits.npy")
+    assert stored_array(link, (2,), np.float32, lambda array: array.fill(1)).tolist() == [1, 1]
+    assert link.is_symlink()
+    assert (tmp_path / "disk" / "logits.npy").is_file()
+
+
 def test_a_stored_array_is_filled_once_and_read_only(tmp_path: Path) -> None:
     calls = []
 

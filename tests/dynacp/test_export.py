@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,11 @@ import soundfile as sf
 import tiny
 import torch
 
+from budget.ledger import ledger
 from dynacp.__main__ import main
-from dynacp.architecture import Architecture
+from dynacp.architecture import TABLE1, Architecture
+from dynacp.export import files, package
+from dynacp.export.trained import ExportError
 from dynacp.predict import Student
 
 
@@ -109,3 +113,22 @@ def test_what_cannot_be_exported_is_refused(
     assert re.search(r"students/a\.pt is not there, not finished or damaged", complaint(copy, data, "--student", "a"))
     assert "is no run" in complaint(tmp_path, data)
     assert not (copy / "exports").exists()
+
+
+def test_a_count_that_disagrees_is_told_by_names_and_two_numbers() -> None:
+    account = ledger(TABLE1.layers())
+    counted = [row for row in account.rows if row.parameters]
+    with pytest.raises(ExportError) as missing:
+        files.compare("base", replace(account, rows=tuple(counted[:-1])), account)
+    assert str(missing.value) == "base: the exported graph has 41 layers with parameters, but the ledger 42."
+    counted[2] = counted[2]._replace(name="Conv_7", macs=3_391_489)
+    with pytest.raises(ExportError) as other:
+        files.compare("base", replace(account, rows=tuple(counted)), account)
+    assert str(other.value) == (
+        "base: Conv_7 of the exported graph has macs 3391489, but stem.conv2 of the ledger 3391488."
+    )
+    with pytest.raises(ExportError) as packaged:
+        package.compare("base", (61_644, 28_938_901), account)
+    assert str(packaged.value) == (
+        "base: torchinfo counts 61,644 parameters and 28,938,901 MACs, but the ledger 61,644 and 28,938,900."
+    )

@@ -166,6 +166,16 @@ def test_a_killed_write_leaves_no_folder_and_the_next_one_gives_the_undisturbed_
 
 
 @pytest.mark.usefixtures("small")
+def test_a_link_to_where_the_set_shall_be_stays(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "set").symlink_to(tmp_path / "disk" / "set")
+    for _ in range(2):
+        assert write_scenes(tmp_path / "set") == tmp_path / "set"
+    assert (tmp_path / "set").is_symlink()
+    assert (tmp_path / "disk" / "set" / "scenes.json").is_file()
+
+
+@pytest.mark.usefixtures("small")
 def test_of_two_processes_at_once_one_writes(tmp_path: Path) -> None:
     processes = [child(tmp_path / "set") for _ in range(2)]
     (tmp_path / "go").touch()

@@ -1,9 +1,11 @@
 """`python -m dynacp`, whole: on a tiny data set of real wavs, with small teachers from random weights."""
 
+import io
 import json
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -18,9 +20,12 @@ import tiny
 from tiny import SHORT
 from tiny import train_options as train
 
+from budget.command import run
 from dynacp.__main__ import main
 from dynacp.architecture import with_classes
-from dynacp.stages import read_artifact
+from dynacp.plan import read_plan
+from dynacp.run import make_side_by_side
+from dynacp.stages import StageError, read_artifact
 
 STUDENTS = ("base", *tiny.TRAINING_DEVICES)
 KILLS = int(os.environ.get("DYNACP_KILLS", "4"))
@@ -215,7 +220,10 @@ def test_a_missing_test_csv_is_told_before_any_clip_is_decoded(
         (("--data", "nowhere"), r"nowhere/meta\.csv does not exist"),
         (("--mn", "{data}/meta.csv"), r"meta\.csv is no usable EfficientAT checkpoint"),
         (("--out", "{data}/meta.csv"), r"meta\.csv: File exists"),
-        (("--cache", "{data}/meta.csv"), r"meta\.csv"),
+        (
+            ("--cache", "{data}/meta.csv"),
+            r"the cache \S+/meta\.csv cannot be used: \S+: (File exists|Not a directory)\. Name another with `--cache`",
+        ),
     ],
 )
 def test_bad_input_is_named_with_its_remedy(
@@ -223,6 +231,27 @@ def test_bad_input_is_named_with_its_remedy(
 ) -> None:
     assert main(train(data, tmp_path / "run", *(each.format(data=data) for each in more))) == 2
     assert re.search(complaint, capsys.readouterr().err)
+
+
+def test_jobs_without_shared_memory_are_refused_with_the_remedy(calm: Path, data: Path) -> None:
+    """A file of semaphores cannot grow where no file can."""
+    plan = read_plan(calm, data, data.parent / "cache")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(StageError, match=r"`--jobs 2` needs .* mount a /dev/shm .* or take `--jobs 1`"):
+            make_side_by_side(plan, ("teachers",), [], 2, lambda *_: None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_predictions_are_told_in_ascii(calm: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wav = shutil.copy(next((data / "audio").glob("*.wav")), tmp_path / "\u00b1.wav")
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", out)
+    assert run(lambda: main(["predict", str(calm), str(wav)])) == 0
+    assert b"+-.wav |" in out.buffer.getvalue()
 
 
 def test_predictions_come_from_the_device_s_student_or_the_base(

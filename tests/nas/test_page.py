@@ -1,9 +1,11 @@
 """The page about a search, in a real browser: no errors, the layout on hovering, readable on a phone."""
 
+import io
 import re
 import shlex
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 from tiny import search_options, write_tiny
 
+from budget.command import run
+from nas.export import main as export_main
 from nas.pareto import rescored
 from nas.report import command, verdict
 from nas.report import main as report_main
@@ -116,6 +120,28 @@ def test_the_command_that_reproduces_a_search_names_as_many_trials_as_there_are(
     assert words[:5] == ["python", "-m", "nas.search", "--data", "a folder"]
     assert [word for word in words if word.startswith("--trials")] == ["--trials"]
     assert words[words.index("--trials") + 1] == str(len(study.candidates))
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_finished_search_its_page_and_its_export_are_told_in_ascii(
+    study: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = search_options(Path.cwd() / "data", "page", 6, rungs=2, samples=64)
+    commands = (
+        partial(main, finished),
+        partial(report_main, ["--study", "page"]),
+        partial(export_main, ["--study", "page", "--pick", "0", "--out", "an export"]),
+    )
+    told = []
+    for each in commands:
+        out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+        monkeypatch.setattr("sys.stdout", out)
+        assert run(each) == 0
+        told.append(out.buffer.getvalue().decode())
+    assert "fresh mean +- sd" in told[0]
+    assert re.search(r"Fresh seeds: [\d.]+% \+- [\d.]+ \(3 seeds\)", told[2])
+    pasted = shlex.split(re.search("Row by row: (.*)", told[2])[1])  # type: ignore[index]
+    assert pasted == ["python", "-m", "budget", "an export/page-0.json", "--dtype", "float16"]
 
 
 def test_a_study_without_a_page_to_write_ends_in_a_line(
