@@ -75,7 +75,7 @@ class Census:
     def __init__(self, feasible: Feasible) -> None:
         self.feasible = feasible
         bytes, macs = feasible.budget
-        sizes = feasible.space.sizes if bytes >= 0 else ()
+        sizes = feasible.space.sizes if min(bytes, macs) >= 0 else ()
         most = max((int(feasible.ahead(feasible.start, size).most[bytes]) for size in sizes), default=0)
         self.macs = min(macs, most)  # more would be left over
         byte_bits, macs_bits = (max(number, 1).bit_length() for number in (bytes, self.macs))

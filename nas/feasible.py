@@ -83,6 +83,7 @@ class Feasible:
         stem = list(stem_layers(space.frame))
         self.start = State(*(int(number) for number in stem[-1].output))
         self._stem = self._total(stem)
+        self._blocks: dict[int, tuple[list[Option], BlockColumns]] = {}
         self._moves: dict[State, list[Move]] = {}
         self._ahead: dict[tuple[State, int], Ahead] = {}
 
@@ -152,7 +153,7 @@ class Feasible:
 
     def allows(self, state: State, blocks: int, left: Price) -> bool:
         """Whether from here, with so much left in units, so many blocks and the head still fit."""
-        return left.bytes >= 0 and bool(self.ahead(state, blocks).least[left.bytes] <= left.macs)
+        return min(left) >= 0 and bool(self.ahead(state, blocks).least[left.bytes] <= left.macs)
 
     def sample(
         self, blocks: int, size: int, rng: np.random.Generator, *, tries: int | None = None
@@ -275,12 +276,18 @@ class Feasible:
         return options
 
     def _following(self, state: State) -> list[tuple[Option, State, Price]]:
-        options = self.space.following(state.channels)
-        columns = BlockColumns.of([option.block for option in options])
+        options, columns = self._behind(state.channels)
         cost = totals(block_layers(self.space.frame, "block", columns, state), dtype=self.dtype)
         to = np.stack(np.broadcast_arrays(*shape_after(columns, state)), axis=1).tolist()
         prices = np.stack(np.broadcast_arrays(cost.bytes, cost.macs), axis=1).tolist()
         return [(option, State(*t), Price(*p)) for option, t, p in zip(options, to, prices, strict=True)]
+
+    def _behind(self, channels: int) -> tuple[list[Option], BlockColumns]:
+        """Each block that can follow so many channels, whatever their size; made once for all states that share them."""
+        if channels not in self._blocks:
+            options = self.space.following(channels)
+            self._blocks[channels] = options, BlockColumns.of([option.block for option in options])
+        return self._blocks[channels]
 
     @cached_property
     def _ends(self) -> dict[State, Price]:

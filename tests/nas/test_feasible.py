@@ -182,7 +182,7 @@ def test_the_nearest_choices_fit_and_are_the_same_where_the_network_fits(
 
 
 def test_later_choices_give_way_to_earlier_ones_that_leave_less() -> None:
-    space = Space()
+    space = Space(max_blocks=6, dilations=(1, 2), expansions=(2.1, 2.7), widths=(32, 56, 80, 104))
     dear = space.encode(TABLE1) | {"form_2": "2 1x1"}  # 44.1 MMACs; blocks behind it can make up for that
     near = Feasible(space, Limits()).nearest(dear)
     changed = [name for name in dear if near[name] != dear[name]]
