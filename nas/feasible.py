@@ -86,6 +86,8 @@ class Feasible:
         self._blocks: dict[int, tuple[list[Option], BlockColumns]] = {}
         self._moves: dict[State, list[Move]] = {}
         self._ahead: dict[tuple[State, int], Ahead] = {}
+        self._arriving = [Counter({self.start: 1})]
+        """By number of blocks: in how many ways so many lead to a state."""
 
     def moves(self, state: State) -> list[Move]:
         """All blocks that can follow, those of one price together."""
@@ -256,14 +258,13 @@ class Feasible:
 
     def walks(self, blocks: int) -> int:
         """How many walks of so many blocks there are, whether they fit or not."""
-        ways = {self.start: 1}
-        for _ in range(blocks):
+        while len(self._arriving) <= blocks:
             arriving = Counter[State]()
-            for state, number in ways.items():
+            for state, number in self._arriving[-1].items():
                 for move in self.moves(state):
                     arriving[move.to] += number * len(move.options)
-            ways = dict(arriving)
-        return sum(ways.values())
+            self._arriving.append(arriving)
+        return self._arriving[blocks].total()
 
     @cached_property
     def _options(self) -> dict[State, list[tuple[Option, State, Price]]]:

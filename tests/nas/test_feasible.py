@@ -134,7 +134,7 @@ def test_choices_are_offered_where_a_layout_that_fits_has_them_and_nowhere_else(
 
 
 def test_choices_that_lead_to_nothing_are_refused_with_the_block() -> None:
-    feasible = Feasible(Space(), Limits(max_macs=6_000_000))
+    feasible = Feasible(Space(max_blocks=4), Limits(max_macs=6_000_000))
     chosen = {"blocks": 4, "form_1": "1 1x1", "expansion_1": 3.3, "width_1": 128}
     with pytest.raises(ValueError, match="block 1 nothing fits"):
         feasible.next_choice(chosen)

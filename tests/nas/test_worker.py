@@ -35,7 +35,7 @@ SETTINGS = {"identity": {"space": {"classes": 10, "max_blocks": 8}, "limits": {"
 
 
 def plan(trials: int, sampler: str = "random") -> Plan:
-    return Plan(RULES, BASELINE, SAMPLERS[sampler], (64, 128, 256), trials, 3, seed=0)
+    return Plan(RULES, BASELINE, SAMPLERS[sampler], (64, 128, 256), trials, 2, seed=0)
 
 
 class MadeUp:
@@ -95,12 +95,12 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], 
 
 def test_four_workers_train_what_one_would_each_candidate_and_rung_once(database: Callable[[str], str]) -> None:
     calm, busy = database("calm"), database("busy")
-    work(worker(calm, plan(14)), alone := MadeUp())
-    workers, together = [worker(busy, plan(14)) for _ in range(4)], MadeUp(0.1)
+    work(worker(calm, plan(8)), alone := MadeUp())
+    workers, together = [worker(busy, plan(8)) for _ in range(4)], MadeUp(0.1)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda each: work(each, together), workers))
     assert outcome(busy) == outcome(calm)
-    assert len(outcome(busy)) == 14
+    assert len(outcome(busy)) == 8
     assert together.calls == alone.calls
     assert set(together.calls.values()) == {1}
     assert any(len(scores) < 3 for _, _, scores, *_ in outcome(calm).values())  # type: ignore[arg-type]
@@ -108,8 +108,8 @@ def test_four_workers_train_what_one_would_each_candidate_and_rung_once(database
 
 def test_more_trials_later_go_on_where_the_study_ended_and_fewer_change_nothing(database: Callable[[str], str]) -> None:
     whole, parts = database("whole"), database("parts")
-    work(worker(whole, plan(12)), MadeUp())
-    for trials in (5, 12, 3):
+    work(worker(whole, plan(7)), MadeUp())
+    for trials in (3, 7, 2):
         work(worker(parts, plan(trials)), MadeUp())
     stored = {number: facts[:4] for number, facts in outcome(parts).items()}
     assert stored == {number: facts[:4] for number, facts in outcome(whole).items()}
@@ -123,14 +123,14 @@ def test_what_a_killed_worker_was_training_is_taken_up_as_it_was_from_its_rung(
     database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calm, stormy = database("calm"), database("stormy")
-    work(worker(calm, plan(10)), MadeUp())
+    work(worker(calm, plan(6)), MadeUp())
     scoring, kills = MadeUp(), 0
     while True:
-        victim = worker(stormy, plan(10))
+        victim = worker(stormy, plan(6))
         victim._queue.worker = victim._again.worker = ["this machine", -1]
 
         def dying(architecture: Architecture, *, kills: int = kills, **more: int) -> Score:
-            if sum(scoring.calls.values()) > 2 * kills:
+            if sum(scoring.calls.values()) > 3 * kills:
                 raise Killed
             return scoring(architecture, **more)
 
