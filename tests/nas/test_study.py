@@ -24,6 +24,7 @@ from nas.store import Store, StudyError, connect, default_storage
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 SPACE = Space(TABLE1, 2, 3, dilations=(1, 4), expansions=(2.0,), widths=(16, 24, 64))
+OLD = sorted((Path(__file__).parents[2] / "studies").glob("*/study.db"))
 COMMANDS = {"plot": plot.main, "report": report.main, "export": export.main}
 
 
@@ -102,6 +103,14 @@ def test_the_choices_whose_importance_is_drawn_are_those_of_the_study_s_space(he
     assert shares.keys() <= SPACE.values().keys()
     assert {"blocks", "width_1", "width_2", "dilation_1"} & shares.keys()
     assert list(importance_grid(store, shares).columns) == ["block 1", "block 2", "block 3"]
+
+
+@pytest.mark.parametrize("kept", OLD, ids=lambda file: file.parent.name)
+def test_studies_of_older_versions_open_and_go_on_in_the_same_choices(kept: Path, database: Path) -> None:
+    database.write_bytes(kept.read_bytes())
+    store = Store.open(kept.parent.name, default_storage("small"))
+    assert len(store.results()) == len(store.candidates) >= 40
+    assert all(each.trial.distributions == Space().distributions() for each in store.candidates)
 
 
 def a_folder(file: Path) -> None:
