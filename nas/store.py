@@ -92,17 +92,14 @@ class Store:
         folder = study_folder(name)
         folder.mkdir(parents=True, exist_ok=True)
         with _usable(name, None if storage.url == default_storage(name) else storage.url):
-            study, again = (
-                optuna.create_study(study_name=each, storage=storage, directions=DIRECTIONS, load_if_exists=True)
-                for each in (name, _again(name))
-            )
+            study = _made(name, storage)
             if study.user_attrs or study.trials or tuple(study.directions) != DIRECTIONS:
                 _refuse_foreign(study)
                 _refuse_other(name, study.user_attrs["settings"], json.loads(json.dumps(settings)))
             else:
                 study.set_user_attr("settings", settings)
                 study.set_metric_names(["validation macro accuracy", "MACs"])
-            return cls(study, again, folder)
+            return cls(study, _made(_again(name), storage), folder)
 
     @patiently
     def read(self) -> None:
@@ -231,6 +228,10 @@ def _usable(name: str, storage: str | None) -> Iterator[None]:
     except Exception as error:  # a damaged database can fail in any way that its readers know
         where = f"the storage {without_password(storage)}" if storage else f"its storage in {study_folder(name)}"
         raise StudyError(f"study {name!r}: {where} cannot be used ({cause(error)})") from None
+
+
+def _made(name: str, storage: RDBStorage) -> optuna.Study:
+    return optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=True)
 
 
 def _loaded(name: str, url: str) -> optuna.Study:
