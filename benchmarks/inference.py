@@ -77,7 +77,8 @@ def write(runtime: str, dtype: str, waveform: bool, file: Path) -> None:
     form, network = RUNTIMES[runtime], student()
     prepared = form.prepared(network.network)
     if dtype == "int8":
-        prepared = quantised(prepared, torch.randn(64, 1, *TABLE1.input))
+        heard = torch.randn(64, 1, *TABLE1.input)
+        prepared = quantised(prepared, heard, adds_in_16_bits=form.adds_in_16_bits)
     form(Exported(network, dtype, waveform=waveform, network=prepared)).save(file, {})
 
 

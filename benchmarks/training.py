@@ -18,7 +18,7 @@ on a processor with AMX: all else gains, but the backward pass of the depthwise 
 import argparse
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,8 +39,9 @@ from dynacp.data import Clips, training_clips
 from dynacp.features import FrontEnd
 from dynacp.model import DynaCP
 from dynacp.scenes import write_scenes
-from dynacp.train import Augmentation, ClipSource, Recipe, one_hot, train
+from dynacp.train import Augmentation, ClipSource, one_hot, train
 from dynacp.waves import WaveAugmentation, Waves
+from nas.score import ScoreSettings
 
 T = TypeVar("T")
 
@@ -93,7 +94,12 @@ def samples_a_second(source: ClipSource, labels: Tensor, batches: int) -> float:
             torch.cuda.synchronize()
         clock.append(time.perf_counter())
 
-    recipe = Recipe((batches + 2) * BATCH, BATCH, augmentation=Augmentation(roll_frames=0, mixup_alpha=0.0))
+    recipe = replace(
+        ScoreSettings().recipe,
+        samples=(batches + 2) * BATCH,
+        batch=BATCH,
+        augmentation=Augmentation(roll_frames=0, mixup_alpha=0.0),
+    )
     train(network, source, (labels,), functional.cross_entropy, recipe, seed=0, after_step=stepped)
     return (len(clock) - 2) * BATCH / (clock[-1] - clock[1])
 

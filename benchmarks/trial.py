@@ -33,8 +33,8 @@ from dynacp.features import FrontEnd, LogMel
 from dynacp.model import DynaCP
 from dynacp.scenes import write_scenes
 from dynacp.teachers import MEMBERS
-from dynacp.train import Augmentation, Features, Recipe, one_hot, train
-from nas.score import TEACHERS
+from dynacp.train import Augmentation, Features, one_hot, train
+from nas.score import TEACHERS, ScoreSettings
 
 PLAIN_SAMPLES, SHORT_SAMPLES = 256, 1_024
 
@@ -98,15 +98,17 @@ def main() -> None:
             log_mels, (soft_of_batch[0], hard) = super().__call__(log_mels, (soft, *targets), generator)
             return log_mels, (hard,)
 
-    network = with_classes(TABLE1, classes)
+    network, recipe = with_classes(TABLE1, classes), ScoreSettings().recipe
+    plain_recipe = replace(recipe, samples=PLAIN_SAMPLES, augmentation=Asking())
+    short_recipe = replace(recipe, samples=SHORT_SAMPLES, augmentation=Augmentation())
     started = time.perf_counter()
-    train(DynaCP(network), plain, (labels,), plain_loss, Recipe(PLAIN_SAMPLES, augmentation=Asking()), seed=0)
+    train(DynaCP(network), plain, (labels,), plain_loss, plain_recipe, seed=0)
     plain_rate = PLAIN_SAMPLES / (time.perf_counter() - started)
 
     cached = Features(log_mels(clips, front_end, cache), np.arange(len(clips)), torch.device("cpu"))
     soft = torch.full((len(clips), classes), 1 / classes)  # what the teachers said does not change what it costs
     started = time.perf_counter()
-    train(DynaCP(network), cached, (soft, labels), distillation.loss, Recipe(SHORT_SAMPLES), seed=0)
+    train(DynaCP(network), cached, (soft, labels), distillation.loss, short_recipe, seed=0)
     short_rate = SHORT_SAMPLES / (time.perf_counter() - started)
 
     view = Table(title=f"Table 1, batch 32, {torch.get_num_threads()} threads", title_justify="left")

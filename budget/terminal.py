@@ -76,6 +76,12 @@ def complain(error: object) -> None:
     Console(stderr=True, highlight=False, markup=False).print(f"error: {error}", style="red", soft_wrap=True)
 
 
+def warn(text: str | None) -> None:
+    """One line on standard error of what the user should know; nothing for None."""
+    if text:
+        Console(stderr=True, highlight=False, markup=False).print(f"warning: {text}", style="yellow", soft_wrap=True)
+
+
 def hear_stops() -> None:
     """SIGTERM stops as ^C does, and neither goes unheard.
 

@@ -4,7 +4,7 @@
     python -m dynacp train ARCH --data TAU --mn mn10_as_mAP_471.pt --dymn dymn10_as.pt --device cuda
     python -m dynacp predict RUN recordings/ --device-id a
     python -m dynacp export RUN --to onnx|int8|executorch                its students, for a device's runtime
-    python -m dynacp export RUN --to dcase --name Team_Lab               all of them, for the challenge
+    python -m dynacp export RUN... --to dcase --name Team_Lab            all of them, for the challenge
 
 Training prints all its settings with their sources, may be stopped at any moment, and goes on with the same command.
 """
@@ -26,12 +26,12 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
 from budget.command import EXIT_STATUS, run
 from budget.conventions import UnknownLayerError
 from budget.ledger import ledger
 from budget.terminal import complain, console, show
+from dynacp import predict_command
 from dynacp.architecture import resolve
 from dynacp.cache_option import add_cache_option, cache_errors
 from dynacp.data import DataError
@@ -39,11 +39,9 @@ from dynacp.devices import training_device
 from dynacp.efficientat import CheckpointError
 from dynacp.export import command as export
 from dynacp.export.trained import ExportError
-from dynacp.files import written_whole
 from dynacp.overrides import changed, settings_table
 from dynacp.pipeline import Pipeline
 from dynacp.plan import PRESETS, TEACHERS, Plan, TrainingSettings, claim_run
-from dynacp.predict import Predictor, wavs
 from dynacp.recording import AudioError
 from dynacp.report import Report
 from dynacp.run import GROUPS, make_in_turn, make_side_by_side, stages_of
@@ -65,7 +63,9 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = form.add_subparsers(dest="command", required=True)
     _add_train(commands.add_parser("train", help="teachers, base student and device students, resumable"))
-    _add_predict(commands.add_parser("predict", help="class probabilities of wavs"))
+    predict_command.add_options(
+        commands.add_parser("predict", help="class probabilities of recordings", epilog=predict_command.EXIT_STATUS)
+    )
     export.add_options(
         commands.add_parser(
             "export",
@@ -93,7 +93,12 @@ def _add_train(form: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, metavar="N", help="of the students (default: 0)")
     add("--mn", type=Path, metavar="FILE", help="an EfficientAT MN checkpoint; without, MN starts from random weights")
     add("--dymn", type=Path, metavar="FILE", help="the same for DyMN; without, it starts from MN's, if there is one")
-    add("--irs", type=Path, metavar="DIR", help="wavs of microphone impulse responses, for clips of device a")
+    add(
+        "--irs",
+        type=Path,
+        metavar="DIR",
+        help="wavs of microphone impulse responses, for clips of the clean device (--set recording.clean=NAME)",
+    )
     add("--teachers", type=Path, metavar="DIR", help="their folder, to share them among runs (default: RUN/teachers)")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="to train on (default: auto)")
     add("--jobs", type=int, default=1, metavar="N", help="stages made side by side on the CPU (default: 1)")
@@ -102,21 +107,19 @@ def _add_train(form: argparse.ArgumentParser) -> None:
     add_cache_option(form, "decoded audio")
 
 
-def _add_predict(form: argparse.ArgumentParser) -> None:
-    add = form.add_argument
-    add("run", type=Path, metavar="RUN", help="a folder that `train` wrote")
-    add("wavs", type=Path, nargs="+", metavar="WAV", help="audio files, or folders of wavs")
-    add("--device-id", metavar="ID", help="the recording device; its student predicts, the base for an unknown one")
-    add("--csv", type=Path, metavar="FILE", help="write all probabilities there in place of a table")
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0 done, 2 bad input or a stage that failed, 130 stopped by ^C."""
+    """Run the command line; returns the exit status.
+
+    0 done, 1 not all files predicted, 2 bad input or a stage that failed, 130 stopped by ^C.
+    """
     options = parser().parse_args(arguments)
     out = console()
     try:
         with cache_errors(getattr(options, "cache", None)):
-            {"train": _train, "predict": _predict, "export": _export}[options.command](options, out)
+            {"train": _train, "predict": predict_command.run, "export": _export}[options.command](options, out)
+    except predict_command.PartlyPredictedError as error:
+        complain(error)
+        return 1
     except ERRORS as error:
         complain(error)
         return 2
@@ -134,7 +137,7 @@ def _train(options: argparse.Namespace, console: Console) -> None:
     plan, preset = _plan(options, console)
     shard = _shard(options)
     pipeline = Pipeline(plan)
-    pipeline.check()
+    pipeline.check(tests=options.only in (None, "evaluation"))
     claim_run(plan)
     show(console, settings_table(plan.settings, preset, f"Settings of {plan.run}"))
     _introduce(pipeline, console)
@@ -208,8 +211,14 @@ def _introduce(pipeline: Pipeline, console: Console) -> None:
     console.print(f"{len(clips):,} training clips of {len(clips.classes)} classes; by device: {counts}.")
     for device in sorted({clips.device_names[number] for number in set(clips.devices)} - {*pipeline.corpus.devices}):
         console.print(f"Device {device} has a single training clip and gets no models of its own; the base serves it.")
+    real = [device for device in pipeline.corpus.devices if device in settings.recording.real_names]
+    console.print(f"Real devices (`recording.real`) among them: {', '.join(real) or 'none'}.")
     for family in FAMILIES:
         console.print(f"Teachers {family}: four, {settings.teachers.start(family)}.")
+    if (own := pipeline.plan.architecture.classes) != pipeline.classes:
+        console.print(
+            f"The layout's head of {own:,} classes is replaced by one of {pipeline.classes:,}, as the data has."
+        )
     account = ledger(pipeline.architecture.layers(), dtype=settings.dtype)
     console.print(f"{pipeline.architecture}: {settings.limits.verdict(account)} ({settings.dtype}).")
     console.print("Every training takes its last state; no clip is held out, and the test split steers nothing.")
@@ -243,27 +252,6 @@ def _progress(console: Console, stages: list[Stage]) -> Iterator[Callable[[str, 
             bar.update(task, description=name, advance=steps * work[name])
 
         yield progressed
-
-
-def _predict(options: argparse.Namespace, console: Console) -> None:
-    if options.csv and not options.csv.parent.is_dir():
-        raise AudioError(f"`--csv {options.csv}`: the folder {options.csv.parent} does not exist.")
-    predictor = Predictor(options.run)
-    table = predictor.table(wavs(options.wavs), options.device_id)
-    for note in predictor.notes:
-        print(note, file=sys.stderr)
-    if options.csv:
-        with written_whole(options.csv) as partial:
-            table.to_csv(partial, index=False, float_format="%.6f", errors="surrogateescape")
-        print(options.csv)
-        return
-    view = Table()
-    for name in ("file", "class", "probability", "then"):
-        view.add_column(name, justify="right" if name == "probability" else "left")
-    for _, row in table.iterrows():
-        first, *others = row[2:].astype(float).nlargest(2).items()
-        view.add_row(row["file"], str(first[0]), f"{first[1]:.3f}", *(f"{name} {share:.3f}" for name, share in others))
-    show(console, view)
 
 
 def _export(options: argparse.Namespace, console: Console) -> None:

@@ -16,12 +16,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from budget.layers import BatchNorm2d, Conv2d, Count, GlobalAveragePool, Layer, Pool2d, Shape
+from dynacp.strict_json import JSONError, parse_json, read_json, shown
 
 PLAIN, IDENTITY, POOLED = 1, 2, 3
 """Residual types: 1 no shortcut, 2 identity, 3 a pool with the block's stride."""
 
 STEM_STRIDE = (2, 2)
 """(frequency, time) stride of both convolutions of the stem."""
+
+MOST_WEIGHTS, MOST_ELEMENTS = 100_000_000, 1 << 26
+"""Of all convolutions together, and of what leaves one layer for one clip: a thousand times what devices of this kind
+hold. More would end in an overflow of 64 bits or in memory that runs out, where a layout is only mistyped."""
+
+MOST_BLOCKS, MOST_DILATION = 256, 1_024
 
 
 class ArchitectureError(ValueError):
@@ -34,18 +41,31 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _positive_int(name: str, value: object) -> None:
-    _require(type(value) is int and value > 0, f"`{name}` must be a positive integer, but got {value!r}.")
+    if not (type(value) is int and value > 0):
+        raise ArchitectureError(f"`{name}` must be a positive integer, but got {shown(value)}.")
+    if value > MOST_WEIGHTS:
+        raise ArchitectureError(f"`{name}` must be at most {MOST_WEIGHTS:,}, but got {shown(value)}.")
 
 
 def _one_of(name: str, value: object, choices: Sequence[object]) -> None:
-    known = ", ".join(map(str, choices))
-    _require(type(value) is not bool and value in choices, f"`{name}` must be one of {known}, but got {value!r}.")
+    """Of the same type too: 2.0 equals 2, but has another JSON text and so another key."""
+    if value not in choices or type(value) is not type(choices[choices.index(value)]):
+        known = ", ".join(map(str, choices))
+        raise ArchitectureError(f"`{name}` must be one of {known}, but got {shown(value)}.")
 
 
 def _pair(name: str, value: object) -> None:
-    _require(isinstance(value, tuple) and len(value) == 2, f"`{name}` must be a pair of integers, but got {value!r}.")
-    for number in value:  # type: ignore[attr-defined]
+    if not (isinstance(value, tuple) and len(value) == 2):
+        raise ArchitectureError(f"`{name}` must be a pair of integers, but got {shown(value)}.")
+    for number in value:
         _positive_int(name, number)
+
+
+def _check_size(where: str, weights: int, elements: int) -> None:
+    if weights > MOST_WEIGHTS:
+        raise ArchitectureError(f"{where}: a network may have at most {MOST_WEIGHTS:,} weights; lower its sizes.")
+    if elements > MOST_ELEMENTS:
+        raise ArchitectureError(f"{where}: a layer may have at most {MOST_ELEMENTS:,} outputs; lower its sizes.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +84,9 @@ class Block:
     def __post_init__(self) -> None:
         for name in ("expanded", "out", "dilation"):
             _positive_int(name, getattr(self, name))
+        _require(
+            self.dilation <= MOST_DILATION, f"`dilation` must be at most {MOST_DILATION:,}, but got {self.dilation}."
+        )
         _one_of("residual", self.residual, (PLAIN, IDENTITY, POOLED))
         _pair("stride", self.stride)
         for step in self.stride:
@@ -116,6 +139,10 @@ class Architecture:
             isinstance(self.blocks, tuple) and len(self.blocks) > 0,
             "`blocks` must hold at least one block, but is empty.",
         )
+        _require(
+            len(self.blocks) <= MOST_BLOCKS,
+            f"`blocks` must hold at most {MOST_BLOCKS} blocks, but holds {len(self.blocks):,}.",
+        )
         channels = self.stem[1]
         for number, block in enumerate(self.blocks, start=1):
             _require(
@@ -124,6 +151,20 @@ class Architecture:
                 f"enter, but got {block.out}; `residual` 1 may change the channels.",
             )
             channels = block.out
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        """Raise `ArchitectureError` that names the part where the network becomes too large to be meant."""
+        channels, (frequency, time), weights = 1, self.input, 0
+        for out in self.stem:
+            weights += 9 * channels * out
+            channels, frequency, time = out, -(-frequency // STEM_STRIDE[0]), -(-time // STEM_STRIDE[1])
+            _check_size("`input` and `stem`", weights, channels * frequency * time)
+        for number, block in enumerate(self.blocks, start=1):
+            weights += block.expanded * (channels + 9 + block.out)
+            _check_size(f"block {number}", weights, max(block.expanded, block.out) * frequency * time)
+            channels, frequency, time = block.out, -(-frequency // block.stride[0]), -(-time // block.stride[1])
+        _check_size("`classes`", weights + channels * self.classes, self.classes * frequency * time)
 
     def layers(self) -> Iterator[Layer]:
         """The layers in order, named as the modules of `dynacp.model.DynaCP` are."""
@@ -141,24 +182,33 @@ class Architecture:
     def from_json(cls, text: str) -> "Architecture":
         """The network that `to_json` wrote; a field left out takes its default. Raises `ArchitectureError`."""
         try:
-            content = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ArchitectureError(f"not JSON: {error}") from None
+            return cls._from(parse_json(text))
+        except JSONError as error:
+            raise ArchitectureError(str(error)) from None
+
+    @classmethod
+    def _from(cls, content: Any) -> "Architecture":
         _require(isinstance(content, dict), f"expected a JSON object with `blocks`, but got {type(content).__name__}.")
         blocks = content.get("blocks")
         _require(
             isinstance(blocks, list), "`blocks` is missing or no list; see `python -m budget --help` for the form."
         )
-        return _build(cls, {**content, "blocks": tuple(_build(Block, block) for block in blocks)})
+        built = []
+        for number, block in enumerate(blocks, start=1):
+            try:
+                built.append(_build(Block, block))
+            except ArchitectureError as error:
+                raise ArchitectureError(f"block {number}: {error}") from None
+        return _build(cls, {**content, "blocks": tuple(built)})
 
     @classmethod
     def read(cls, path: Path) -> "Architecture":
         """The network in a JSON file; raises `ArchitectureError` that names the file."""
         try:
-            return cls.from_json(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ArchitectureError(f"{path}: cannot be read ({error})") from None
-        except ArchitectureError as error:
+            return cls._from(read_json(path))
+        except OSError as error:
+            raise ArchitectureError(f"{path}: cannot be read ({error.strerror or error}).") from None
+        except (JSONError, ArchitectureError) as error:
             raise ArchitectureError(f"{path}: {error}") from None
 
     def table(self) -> list[tuple[str, str, str, str]]:
@@ -184,12 +234,10 @@ class Architecture:
 
 def _build(cls: type, content: Any) -> Any:
     """A dataclass from parsed JSON: lists of numbers become tuples, unknown and missing fields are named."""
-    _require(isinstance(content, dict), f"a {cls.__name__.lower()} must be a JSON object, but got {content!r}.")
+    _require(isinstance(content, dict), f"a {cls.__name__.lower()} must be a JSON object, but got {shown(content)}.")
     known = {field.name for field in fields(cls)}
-    unknown = sorted(set(content) - known)
-    _require(
-        not unknown, f"unknown field {', '.join(unknown)}; a {cls.__name__.lower()} has {', '.join(sorted(known))}."
-    )
+    unknown = ", ".join(shown(name)[1:-1] for name in sorted(set(content) - known)[:3])
+    _require(not unknown, f"unknown field {unknown}; a {cls.__name__.lower()} has {', '.join(sorted(known))}.")
     try:
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
     except TypeError as error:
@@ -305,7 +353,11 @@ def resolve(layout: str) -> Architecture:
     if layout in NAMED:
         return NAMED[layout]
     path = Path(layout)
-    _require(path.exists(), f"{layout!r} is neither a file nor one of {', '.join(NAMED)}.")
+    try:
+        there = path.exists()
+    except OSError as error:  # a name that is too long, or a folder that may not be searched
+        raise ArchitectureError(f"{shown(layout)} cannot be read ({error.strerror}).") from None
+    _require(there, f"{layout!r} is neither a file nor one of {', '.join(NAMED)}.")
     return Architecture.read(path)
 
 

@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import soundfile
 import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from torchaudio.functional import resample
 
 from dynacp.features import MASK_VALUE
+from dynacp.recording import UnusableAudioError, is_audio, read_recording
 
 Targets = TypeVar("Targets", Tensor, tuple[Tensor, ...])
+
+LONGEST_RESPONSE = 10
+"""Seconds: a microphone's response takes a fraction of one, a cathedral's reverberation ten."""
 
 
 def roll_samples(waves: Tensor, *, max_samples: int, generator: torch.Generator) -> Tensor:
@@ -36,7 +38,7 @@ def impulse_response(
 ) -> Tensor:
     """Waves [batch, samples], some as if recorded by another microphone: device impulse response augmentation.
 
-    Each clip that is `eligible` (bool [batch]; the recordings of device a) is convolved, with this probability, with
+    Each clip that is `eligible` (bool [batch]; those of the clean device) is convolved, with this probability, with
     a random one of `responses` [count, taps], cut to its length and scaled back to the energy it had: what changes is
     the colour, not the level. Morocutti et al. 2023 (https://arxiv.org/abs/2305.07499) take probabilities of 0.4 to
     0.6.
@@ -63,12 +65,13 @@ def impulse_response(
 
 
 def load_impulse_responses(folder: Path, sample_rate: int) -> Tensor:
-    """The wavs of a folder, in the order of their names, as responses [count, taps] at that rate, of unit energy each.
+    """The audio files of a folder, in the order of their names, as responses [count, taps] of unit energy each.
 
-    The first channel counts; other rates are resampled; shorter responses end in zeros. Raises `ValueError` for a
-    folder without wavs and for a file that cannot be read or is silent.
+    The first channel counts; other rates than `sample_rate` are resampled; shorter responses end in zeros. Raises
+    `ValueError` for a folder without such files, and for a file that cannot be read, is silent, goes beyond [-1, 1] or
+    lasts longer than `LONGEST_RESPONSE`.
     """
-    paths = sorted(folder.glob("*.wav"))
+    paths = sorted(path for path in folder.glob("*") if is_audio(path))
     if not paths:
         raise ValueError(f"{folder} holds no .wav files; give a folder of impulse responses.")
     return pad_sequence([_load_impulse_response(path, sample_rate) for path in paths], batch_first=True)
@@ -76,10 +79,12 @@ def load_impulse_responses(folder: Path, sample_rate: int) -> Tensor:
 
 def _load_impulse_response(path: Path, sample_rate: int) -> Tensor:
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise ValueError(f"{path} cannot be read as audio ({error}); replace or remove it.") from error
-    response = resample(torch.from_numpy(samples[:, 0].copy()), rate, sample_rate)
+        recording = read_recording(path, sample_rate, channel=0, longest=LONGEST_RESPONSE)
+    except UnusableAudioError as error:
+        raise ValueError(f"{path} {error.fault}; {error.remedy}; replace or remove it.") from None
+    if recording.peak > 1:  # a response's level does not matter, but its shape does
+        raise ValueError(f"{path} has samples of magnitude {recording.peak:.4g}; scale them to [-1, 1].")
+    response = torch.from_numpy(recording.samples)
     energy = response.square().sum()
     if not energy > 0:
         raise ValueError(f"{path} is silent, which no impulse response is; replace or remove it.")

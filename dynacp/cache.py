@@ -12,22 +12,22 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import soundfile as sf
 import torch
 from filelock import FileLock
 from numpy.typing import DTypeLike
 from rich.console import Console
 from rich.progress import track
 
-from dynacp.data import Clips, DataError
+from dynacp.data import TAU_2020, Clips, DataError
 from dynacp.features import FrontEnd, LogMel
 from dynacp.files import behind_links
+from dynacp.recording import AudioFile, UnusableAudioError, opened
 
 T = TypeVar("T")
 
@@ -40,6 +40,18 @@ WAVE_SCALE = 2**15
 """What 1.0 is in an array of waves."""
 
 _REMEDY = "fetch them again, or drop their rows from the split file"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a file cannot be used, and what helps, said of all files with this fault."""
+
+    file: Path
+    what: str
+    remedies: tuple[str, ...] = (_REMEDY,)
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.what}"
 
 
 def log_mels(clips: Clips, settings: FrontEnd, folder: Path) -> np.ndarray:
@@ -101,10 +113,11 @@ def read_wave(file: Path, *, sample_rate: int, samples: int) -> np.ndarray:
     """The samples of a mono audio file, float32 [samples] in [-1, 1].
 
     Raises `DataError` for a file that cannot be read (or is truncated), has another sample rate in Hz, more than one
-    channel or another length, holds values that are not finite, or is digital silence (all samples alike).
+    channel or another length, holds values that are not finite or beyond [-1, 1], or is digital silence (all samples
+    alike).
     """
     wave = _decode(file, sample_rate, samples)
-    if isinstance(wave, str):
+    if isinstance(wave, Fault):
         raise _faulty([wave])
     return wave
 
@@ -145,7 +158,7 @@ def _key(files: tuple[Path, ...], settings: dict[str, Any]) -> str:
     with ThreadPoolExecutor() as pool:
         for file, digest in zip(files, _shown(pool.map(_digest, files), "hashing audio", len(files)), strict=True):
             if digest is None:
-                missing.append(f"{file}: cannot be opened")
+                missing.append(Fault(file, "cannot be opened"))
             else:
                 key.update(digest)
     if missing:
@@ -171,12 +184,12 @@ def _fill(
 ) -> None:
     """Decode one second of every file into `array`, `transformed` in batches [clips, samples]."""
 
-    def fill_batch(start: int) -> list[str]:
+    def fill_batch(start: int) -> list[Fault]:
         decoded = [_decode(file, sample_rate, sample_rate) for file in files[start : start + BATCH_CLIPS]]
-        faults = [wave for wave in decoded if isinstance(wave, str)]
-        if not faults:
-            array[start : start + len(decoded)] = transformed(np.stack(decoded))
-        return faults
+        heard = [wave for wave in decoded if not isinstance(wave, Fault)]
+        if len(heard) == len(decoded):
+            array[start : start + len(heard)] = transformed(np.stack(heard))
+        return [fault for fault in decoded if isinstance(fault, Fault)]
 
     starts = range(0, len(files), BATCH_CLIPS)
     with _one_core_an_operation() as threads, ThreadPoolExecutor(threads) as pool:
@@ -201,29 +214,47 @@ def _one_core_an_operation() -> Iterator[int]:
         torch.set_num_threads(threads)
 
 
-def _decode(file: Path, sample_rate: int, samples: int) -> np.ndarray | str:
-    """The wave, float32 [samples], or the sentence that says why the file cannot be used."""
+def _decode(file: Path, sample_rate: int, samples: int) -> np.ndarray | Fault:
+    """The wave, float32 [samples], or why the file cannot be used."""
     try:
-        sound, rate = sf.read(file, dtype="float32", always_2d=True)
-    except (sf.LibsndfileError, OSError) as error:
-        return f"{file}: cannot be read ({error})"
-    if rate != sample_rate:
-        return f"{file}: has {rate} Hz instead of {sample_rate} Hz"
-    if sound.shape[1] != 1:
-        return f"{file}: has {sound.shape[1]} channels instead of 1"
-    if len(sound) != samples:
-        return f"{file}: has {len(sound)} samples instead of {samples}"
-    wave = sound[:, 0]
-    if not np.isfinite(wave).all():
-        return f"{file}: holds samples that are not finite"
-    if wave.min() == wave.max():
-        return f"{file}: is digital silence, every sample is {wave[0]}"
+        with opened(file) as audio:
+            return _header_fault(file, audio, sample_rate, samples) or _wave(file, audio)
+    except UnusableAudioError as error:
+        return Fault(file, error.fault, (_REMEDY, error.remedy))
+
+
+def _header_fault(file: Path, audio: AudioFile, sample_rate: int, samples: int) -> Fault | None:
+    """What can be told before anything is decoded."""
+    if audio.own_rate != sample_rate:
+        remedy = f"resample them to {sample_rate} Hz"
+        return Fault(file, f"has {audio.own_rate} Hz instead of {sample_rate} Hz", (remedy,))
+    if audio.channels != 1:
+        return Fault(file, f"has {audio.channels} channels instead of 1", ("mix them down to one channel",))
+    if audio.frames == samples:
+        return None
+    fault = f"has {audio.frames} samples instead of {samples}"
+    if audio.cut_off:
+        return Fault(file, f"{fault}, fewer than its header promises")
+    if audio.frames < samples:
+        return Fault(file, fault, (f"give clips of {samples:,} samples, or drop the rows of others",))
+    cut = f"cut them into clips of {samples:,} samples, each with a row of its own"
+    return Fault(file, fault, (cut, TAU_2020) if audio.frames == 10 * samples else (cut,))
+
+
+def _wave(file: Path, audio: AudioFile) -> np.ndarray | Fault:
+    wave = audio.whole(audio.own_rate).samples
+    if audio.silent:
+        return Fault(file, f"is digital silence, every sample is {wave[0]}")
+    if audio.peak > 1:
+        fault = f"has samples of magnitude {audio.peak:.4g}, but full scale is 1"
+        return Fault(file, fault, ("scale them to [-1, 1]",))
     return wave
 
 
-def _faulty(faults: list[str]) -> DataError:
-    some = "; ".join(faults[:5]) + ("; ..." if len(faults) > 5 else "")
-    return DataError(f"audio files that cannot be used: {len(faults):,}, namely {some}. Remedy: {_REMEDY}.")
+def _faulty(faults: list[Fault]) -> DataError:
+    some = "; ".join(map(str, faults[:5])) + ("; ..." if len(faults) > 5 else "")
+    remedies = "; or ".join(dict.fromkeys(remedy for fault in faults for remedy in fault.remedies))
+    return DataError(f"audio files that cannot be used: {len(faults):,}, namely {some}. Remedy: {remedies}.")
 
 
 def _shown(steps: Iterable[T], what: str, total: int) -> Iterable[T]:

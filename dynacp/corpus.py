@@ -13,7 +13,10 @@ from torch import Tensor
 from dynacp.augment import load_impulse_responses
 from dynacp.cache import log_mels, waves
 from dynacp.data import Clips, DataError, test_clips, training_clips
+from dynacp.evaluate import OVERALL
 from dynacp.features import FrontEnd
+from dynacp.recording_devices import GROUPS, RecordingDevices, check_names
+from dynacp.settings import SettingError
 from dynacp.train import Features
 from dynacp.waves import WaveAugmentation, Waves
 
@@ -22,6 +25,9 @@ GENERAL = "general"
 
 BASE = "base"
 """The student that is no device's."""
+
+FINE_TUNED = "-int8"
+"""Ends the names of students fine-tuned for int8, for the export alone. No device's name holds a hyphen."""
 
 MIN_CLIPS = 2
 """A device with fewer training clips has no models of its own: batch norm learns nothing from one clip."""
@@ -36,6 +42,7 @@ class Corpus:
     front_end: FrontEnd
     device: torch.device
     responses_folder: Path | None = None
+    recording: RecordingDevices = RecordingDevices()
 
     @cached_property
     def training(self) -> Clips:
@@ -51,11 +58,31 @@ class Corpus:
             )
         return clips
 
-    def check(self) -> None:
-        """Raise `DataError` for what is wrong with the layout's files, device names, or impulse responses."""
-        if taken := {GENERAL, BASE} & set(self.training.device_names):
-            raise DataError(f"{self.root / 'meta.csv'}: no device may be named {taken.pop()!r}; rename it.")
+    def check(self, *, tests: bool = True) -> None:
+        """Raise `DataError` for what is wrong with the layout's files, device names, or impulse responses.
+
+        The test split's files count if the run `tests`. Raise `SettingError` for impulse responses that no clip would
+        take.
+        """
+        self._check_devices()
         self._responses  # noqa: B018
+        if tests:
+            self.test  # noqa: B018
+
+    def _check_devices(self) -> None:
+        clips, clean, measures = self.training, self.recording.clean, (OVERALL, *GROUPS)
+        if taken := set(clips.classes) & {*measures}:
+            raise DataError(f"{self.root / 'meta.csv'}: no class may be named {taken.pop()!r}; rename it.")
+        try:
+            check_names(clips.device_names, files=(GENERAL, BASE), columns=(*measures, *clips.classes))
+        except ValueError as error:
+            raise DataError(f"{self.root / 'meta.csv'}: {error}.") from None
+        if self.responses_folder is not None and not len(clips.recorded_by(clean)):
+            there = ", ".join(clips.device_names[number] for number in np.unique(clips.devices))
+            raise SettingError(
+                f"impulse responses are for clips of the clean device, `recording.clean` is {clean!r}, and no training "
+                f"clip is of it; there are {there}: take one with `--set recording.clean=NAME`, or leave out `--irs`."
+            )
 
     @cached_property
     def devices(self) -> tuple[str, ...]:
@@ -71,12 +98,12 @@ class Corpus:
     def key(self) -> dict[str, Any]:
         """The training clips by content, and what augments them."""
         assert isinstance(self._waves, np.memmap)
-        clips = self.training
+        clips, responses = self.training, self._responses
         return {
             "waves": Path(str(self._waves.filename)).stem,
             "labels": _digest(clips.labels.tobytes() + clips.devices.tobytes()),
             "classes": list(clips.classes),
-            "responses": None if self._responses is None else _digest(self._responses.numpy().tobytes()),
+            "responses": None if responses is None else _digest(responses.numpy().tobytes() + self._clean.tobytes()),
         }
 
     @cached_property
@@ -109,16 +136,25 @@ class Corpus:
             front_end=self.front_end,
             augmentation=augmentation,
             responses=self._responses,
-            eligible=np.array(self.training.device_names)[self.training.devices[rows]] == "a",
+            eligible=self._clean[rows],
         )
 
     def clean(self, device: str) -> Features:
         """A device's training clips as evaluation would see them, for a teacher's logits."""
-        return Features(self._log_mels, self.rows(device), self.device)
+        return self.training_features(self.rows(device))
+
+    def training_features(self, rows: np.ndarray) -> Features:
+        """Training clips at these indices, without augmentation."""
+        return Features(self._log_mels, rows, self.device)
 
     def test_features(self, rows: np.ndarray) -> Features:
         """Test clips at these indices."""
         return Features(self._test_log_mels, rows, self.device)
+
+    @cached_property
+    def _clean(self) -> np.ndarray:
+        """Whether each training clip is of the clean device, bool [clips]."""
+        return np.isin(np.arange(len(self.training)), self.training.recorded_by(self.recording.clean))
 
     @cached_property
     def _waves(self) -> np.ndarray:

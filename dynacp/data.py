@@ -31,6 +31,12 @@ _SPLIT_REMEDY = (
     "DCASE 2025 Task 1 (github.com/CPJKU/dcase2025_task1_baseline)"
 )
 
+TAU_2020 = (
+    "if these are the clips of 10 s of TAU Urban Acoustic Scenes 2020 Mobile, that is another data set: take 2022 "
+    "Mobile, whose clips last a second (zenodo.org/records/6337421)"
+)
+"""The remedy for what looks like the older set, whose names have five parts."""
+
 
 class DataError(ValueError):
     """A data set that cannot be used as it is; the message names the file, the value and the remedy."""
@@ -168,7 +174,7 @@ def _clips(root: Path, split: str) -> Clips:
     _refuse(
         listed["filename"][~listed["filename"].isin(meta["filename"])],
         f"{split_file}: clips that {meta_file} does not describe",
-        "the two belong to different data sets, or a row of meta.csv is missing",
+        "the two belong to different data sets, or a row of meta.csv is missing" + _or_2020(meta["filename"]),
     )
     rows = meta.set_index("filename").loc[listed["filename"]].reset_index()
     differs = rows["scene_label"] != listed["scene_label"]
@@ -178,11 +184,12 @@ def _clips(root: Path, split: str) -> Clips:
         "correct the label in one of the two files",
     )
     parts = _name_parts(rows["filename"], split_file)
-    _refuse(
-        _beside(rows, "source_label")[parts["device"] != rows["source_label"]],
-        f"{meta_file}: clips whose file name ends in another device than their source_label",
-        "correct the source_label or the file name",
-    )
+    for part, where, column in (("scene", "begins with", "scene_label"), ("device", "ends in", "source_label")):
+        _refuse(
+            _beside(rows, column)[parts[part] != rows[column]],
+            f"{meta_file}: clips whose file name {where} another {part} than their {column}",
+            f"correct the {column} or the file name",
+        )
     groups = parts["city"] + "-" + parts["location"]
     _refuse(
         _beside(rows, "identifier")[groups.groupby(rows["identifier"]).transform("nunique") > 1],
@@ -196,6 +203,8 @@ def _clips(root: Path, split: str) -> Clips:
         "fetch them again, or drop their rows from the split file",
     )
     classes, device_names = sorted(set(meta["scene_label"])), sorted(set(meta["source_label"]))
+    if len(classes) < 2:
+        raise DataError(f"{meta_file}: {classes[0]!r} is the only class; a network needs two or more to tell apart.")
     return Clips(
         files=files,
         labels=np.searchsorted(classes, rows["scene_label"].to_numpy(str)).astype(np.int64),
@@ -209,7 +218,8 @@ def _clips(root: Path, split: str) -> Clips:
 def _table(file: Path, columns: tuple[str, ...], remedy: str) -> pd.DataFrame:
     """The named columns of a tab-separated file, as text."""
     if not file.is_file():
-        raise DataError(f"{file} does not exist; {remedy}.")
+        fault = "is a folder, but must be a table" if file.is_dir() else "does not exist"
+        raise DataError(f"{file} {fault}; {remedy}.")
     try:
         table = pd.read_csv(file, sep="\t", dtype=str, na_filter=False, encoding="utf-8-sig")
     except ValueError as error:  # pandas' EmptyDataError and ParserError, and UnicodeDecodeError, are ValueErrors
@@ -224,18 +234,33 @@ def _table(file: Path, columns: tuple[str, ...], remedy: str) -> pd.DataFrame:
         f"{file}: clips listed twice",
         "drop the row that is too much",
     )
+    for column in columns:
+        _refuse(
+            table["filename"][table[column].str.strip() == ""],
+            f"{file}: clips whose {column} is blank",
+            "fill it in" + (", such as with <city>-<location>-<recording>" if column == "identifier" else ""),
+        )
     return table[list(columns)]
 
 
 def _name_parts(names: pd.Series, file: Path) -> pd.DataFrame:
     """The parts of the file names, [clips, len(NAME_PARTS)]."""
-    parts = names.map(lambda name: PurePosixPath(name).stem.split("-"))
+    parts = _split(names)
     _refuse(
         names[parts.map(len) != len(NAME_PARTS)],
         f"{file}: clips whose names are not <{'>-<'.join(NAME_PARTS)}>.wav",
-        "rename the files, as well as in meta.csv and in the split files",
+        "rename the files, as well as in meta.csv and in the split files" + _or_2020(names),
     )
     return pd.DataFrame(parts.tolist(), columns=NAME_PARTS)
+
+
+def _split(names: pd.Series) -> pd.Series:
+    return names.map(lambda name: PurePosixPath(name).stem.split("-"))
+
+
+def _or_2020(names: pd.Series) -> str:
+    """A further remedy where no name has more than the five parts of <scene>-<city>-<location>-<segment>-<device>."""
+    return f"; or {TAU_2020}" if (_split(names).map(len) == len(NAME_PARTS) - 1).all() else ""
 
 
 def _beside(rows: pd.DataFrame, column: str) -> pd.Series:

@@ -5,7 +5,6 @@ independent is far too narrow. Here locations are drawn again, with replacement 
 accuracies are computed from each draw; two systems are compared on the same draws.
 """
 
-from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
@@ -13,11 +12,9 @@ import pandas as pd
 from torch import Tensor
 
 from dynacp.data import Clips
+from dynacp.recording_devices import RecordingDevices
 
 RESAMPLES, CONFIDENCE = 2_000, 0.95
-
-REAL = ("a", "b", "c")
-"""TAU's real recording devices; its others are simulated."""
 
 OVERALL = "accuracy"
 
@@ -25,14 +22,21 @@ OVERALL = "accuracy"
 class Bootstrap:
     """Draws of the test split's locations: the first is the split itself, the others resample it.
 
-    `trained_devices` are those with training clips. A class recorded in one place alone cannot be resampled, and adds
-    nothing to any interval: see `fewest_places`.
+    `trained_devices` are those with training clips, `recording` says which of them are real. A class recorded in one
+    place alone cannot be resampled, and adds nothing to any interval: see `fewest_places`.
     """
 
-    def __init__(self, clips: Clips, trained_devices: tuple[str, ...], *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        clips: Clips,
+        trained_devices: tuple[str, ...],
+        *,
+        recording: RecordingDevices = RecordingDevices(),
+        seed: int = 0,
+    ) -> None:
         self.clips = clips
         self.tested_devices = tuple(clips.device_names[index] for index in np.unique(clips.devices))
-        self.groups = _device_groups(self.tested_devices, trained_devices)
+        self.groups = recording.groups(self.tested_devices, trained_devices)
         rng = np.random.default_rng(seed)
         table = pd.DataFrame({"label": clips.labels, "group": clips.groups})
         self._place = table.groupby(["label", "group"]).ngroup().to_numpy()
@@ -97,13 +101,3 @@ def confusion(logits: Tensor, labels: np.ndarray) -> np.ndarray:
     counts = np.zeros((classes, classes))
     np.add.at(counts, (labels, logits.argmax(dim=1).numpy()), 1)
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-
-
-def _device_groups(tested: tuple[str, ...], trained: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
-    """Real devices, other devices trained on, and devices not trained on; a group without devices is left out."""
-    groups = {
-        "real": tuple(name for name in tested if name in trained and name in REAL),
-        "seen": tuple(name for name in tested if name in trained and name not in REAL),
-        "unseen": tuple(name for name in tested if name not in trained),
-    }
-    return {name: devices for name, devices in groups.items() if devices}

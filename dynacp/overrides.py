@@ -1,5 +1,6 @@
 """Settings as a user sees them: changed by name, shown as a table."""
 
+import json
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -18,15 +19,18 @@ def changed(settings: Settings, assignments: Sequence[str]) -> Settings:
 
     Raises `SettingError` that names what is wrong, and the names there are.
     """
-    known = [name for name, _, _ in named(settings)]
+    known = {name: value for name, value, _ in named(settings)}
+    typed = []
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if name not in known:
             raise SettingError(f"`--set {assignment}`: no setting is named {name!r}; there are {', '.join(known)}.")
         if not (equals and value):
             raise SettingError(f"`--set {assignment}`: give a value, as in {name}=VALUE.")
+        # Text is meant as it stands: YAML would read a device called 007 as 7, and one called no as False.
+        typed.append(f"{name}={json.dumps(value)}" if isinstance(known[name], str) else assignment)
     try:
-        return _merged(settings, OmegaConf.from_dotlist(list(assignments)))
+        return _merged(settings, OmegaConf.from_dotlist(typed))
     except (OmegaConfBaseException, YAMLError, ValueError) as error:
         raise SettingError(f"`--set {' '.join(assignments)}`: {_reason(error)}.") from None
 

@@ -21,16 +21,17 @@ import torch
 from torch import Tensor, nn
 
 from budget.ledger import totals
+from budget.terminal import warn
 from budget.witness import by_torch
 from dynacp.architecture import Architecture, with_classes
-from dynacp.corpus import BASE, GENERAL, Corpus
+from dynacp.corpus import BASE, FINE_TUNED, GENERAL, Corpus
 from dynacp.efficientat import MN, CheckpointError, DyMN
 from dynacp.model import DynaCP
 from dynacp.plan import Plan
 from dynacp.settings import SettingError
 from dynacp.stages import OnStep, Shelf, Stage, StageError
-from dynacp.teachers import FAMILIES, MEMBERS, Member, fine_tune
-from dynacp.train import PREDICTED_AT_ONCE, Recipe, one_hot, predict, train
+from dynacp.teachers import FAMILIES, MEMBERS, Member, chance_warning, fine_tune
+from dynacp.train import PREDICTED_AT_ONCE, Recipe, macro_accuracy, one_hot, predict, train
 
 FORMAT = 1
 """Part of what every stage was made with: raise it when the same settings come to train or predict something else."""
@@ -47,15 +48,20 @@ class Pipeline:
     def __init__(self, plan: Plan) -> None:
         settings = plan.settings
         self.plan, self.settings, self.shelf = plan, settings, Shelf()
-        self.corpus = Corpus(plan.data, plan.cache, settings.front_end, torch.device(plan.device), plan.responses)
+        self.corpus = Corpus(
+            plan.data, plan.cache, settings.front_end, torch.device(plan.device), plan.responses, settings.recording
+        )
         self._stages: dict[str, Stage] = {}
 
     @cached_property
     def classes(self) -> int:
         return len(self.corpus.training.classes)
 
-    def check(self) -> None:
-        """Raise `SettingError`, `CheckpointError` or `DataError` for what can be known to fail without decoding."""
+    def check(self, *, tests: bool = True) -> None:
+        """Raise `SettingError`, `CheckpointError` or `DataError` for what can be known to fail without decoding.
+
+        The files of the test split are checked if the run `tests`: it needs them at its end.
+        """
         front_end, wanted = self.settings.front_end, self.plan.architecture.input
         given = (front_end.mels, front_end.frames(front_end.sample_rate))
         if wanted != given:
@@ -69,7 +75,7 @@ class Pipeline:
             raise
         except ValueError as error:
             raise SettingError(str(error)) from None
-        self.corpus.check()
+        self.corpus.check(tests=tests)
 
     @cached_property
     def architecture(self) -> Architecture:
@@ -108,6 +114,9 @@ class Pipeline:
             loss = fine_tune(teacher, source, labels, self.classes, recipe, seed=seed, after_step=on_step)
             _refuse_divergence(name, loss, recipe)
             logits = predict(teacher, self.corpus.clean(device), after_batch=on_step)
+            if device == GENERAL:  # its device teachers start from it
+                accuracy = {name: macro_accuracy(logits, labels)}
+                warn(chance_warning(accuracy, labels, "the clips that they were trained on"))
             return {
                 "family": member.family,
                 "width": teacher.width,
@@ -177,7 +186,7 @@ class Pipeline:
         settings, clips = self.settings, len(self.corpus.rows(device))
         recipe = settings.fine_tuning.recipe(clips, settings.device_augmentation)
         student, teachers = self.student(device), tuple(self.teacher(device, member) for member in self.members)
-        name = f"{student.name}-int8"
+        name = f"{student.name}{FINE_TUNED}"
         seed = derived_seed(settings.seed, name)
 
         def make(on_step: OnStep) -> dict[str, Any]:

@@ -16,8 +16,10 @@ from dynacp.distill import Distillation
 from dynacp.features import FrontEnd
 from dynacp.files import write_text
 from dynacp.overrides import restored
+from dynacp.recording_devices import RecordingDevices
 from dynacp.settings import require, sourced
 from dynacp.stages import StageError, plain
+from dynacp.strict_json import read_json
 from dynacp.teachers import MASKING_AND_ROLL, TeacherSettings
 from dynacp.train import Augmentation, Recipe
 from dynacp.waves import WaveAugmentation
@@ -66,6 +68,7 @@ class TrainingSettings:
     seed: int = sourced(0, "of the students; teachers have one of their own, so that runs can share them")
     dtype: str = sourced(DEFAULT_DTYPE, "of the students at inference, as the budget counts them")
     front_end: FrontEnd = FrontEnd()
+    recording: RecordingDevices = RecordingDevices()
     waves: WaveAugmentation = WaveAugmentation()
     teachers_seed: int = sourced(0, "of the teachers")
     teachers: TeacherSettings = sourced(
@@ -184,9 +187,11 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def _stored(folder: Path) -> dict[str, Any] | None:
+    """What RUN/run.json holds, or None if there is none that can be read and used."""
     try:
-        content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-        Architecture.from_json(content["architecture"]), content["settings"]["dtype"]
+        content = read_json(folder / RUN_FILE)
+        Architecture.from_json(content["architecture"]), COMPUTED_IN[content["settings"]["dtype"]]
+        [Path(content[name]) for name in ("teachers", "responses") if content.get(name) is not None]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return content

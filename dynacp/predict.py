@@ -1,21 +1,25 @@
-"""Class probabilities of wavs, from a trained run alone: no data set, no teachers."""
+"""Class probabilities of recordings, from a trained run alone: no data set, no teachers."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
+from torch import Tensor
 
 from dynacp.architecture import Architecture
-from dynacp.corpus import BASE
+from dynacp.corpus import BASE, FINE_TUNED
 from dynacp.features import FrontEnd, LogMel
 from dynacp.model import DynaCP
 from dynacp.plan import COMPUTED_IN, read_run
-from dynacp.recording import AudioError, read_recording
-from dynacp.stages import read_artifact
+from dynacp.recording import AudioError, AudioFile, UnusableAudioError, is_audio, opened
+from dynacp.stages import StageError, read_artifact
 from dynacp.train import PREDICTED_AT_ONCE
+
+NAMED_FILES = 3
+"""Of each kind of note."""
 
 
 @dataclass(frozen=True)
@@ -31,78 +35,141 @@ class Student:
     def load(cls, run: Path, name: str, dtype: torch.dtype | None = None) -> "Student":
         """`base`, or a device's, in the run's inference dtype or in another.
 
-        Raises `StageError` if it is not there or damaged.
+        Raises `StageError` if it is not there, damaged, or no student.
         """
         dtype = dtype or COMPUTED_IN[read_run(run)["settings"]["dtype"]]
         content = read_artifact(run / "students" / name)
-        network = DynaCP(Architecture.from_json(content["architecture"]))
-        network.load_state_dict(content["state"])
-        front_end = LogMel(FrontEnd(**content["front_end"]))
-        return cls(network.to(dtype).eval(), front_end, tuple(content["classes"]), dtype)
+        try:
+            network = DynaCP(Architecture.from_json(content["architecture"]))
+            network.load_state_dict(content["state"])
+            front_end, classes = LogMel(FrontEnd(**content["front_end"])), tuple(content["classes"])
+        except (KeyError, TypeError, ValueError, RuntimeError):
+            raise StageError(f"{run / 'students' / name}.pt holds something else than a student.") from None
+        return cls(network.to(dtype).eval(), front_end, classes, dtype)
 
-    @torch.inference_mode()
     def probabilities(self, seconds: np.ndarray) -> np.ndarray:
         """Of one recording, from its whole seconds [count, samples]: their logits' mean, softened; [classes]."""
+        return self._softened([self._logits(seconds)])
+
+    def heard(self, audio: AudioFile) -> tuple[np.ndarray, int]:
+        """The probabilities of one recording, read in blocks, and its length in samples at the front end's rate.
+
+        Raises `AudioError` if it cannot be read, or lasts less than a second.
+        """
+        rate, samples, logits = self.front_end.settings.sample_rate, 0, []
+        for block in audio.blocks(rate):
+            samples += len(block)
+            if count := len(block) // rate:
+                logits.append(self._logits(block[: count * rate].reshape(count, rate)))
+        if not logits:
+            fault = f"lasts {_seconds(samples, rate)} s, but a student hears one second"
+            raise UnusableAudioError(audio.file, fault, "give more")
+        return self._softened(logits), samples
+
+    @torch.inference_mode()
+    def _logits(self, seconds: np.ndarray) -> Tensor:
         parts = torch.from_numpy(seconds).split(PREDICTED_AT_ONCE)
-        logits = torch.cat([self.network(self.front_end(part).to(self.dtype)).float() for part in parts])
-        return torch.softmax(logits.mean(dim=0), dim=0).numpy()
+        return torch.cat([self.network(self.front_end(part).to(self.dtype)).float() for part in parts])
+
+    @staticmethod
+    def _softened(logits: list[Tensor]) -> np.ndarray:
+        return torch.softmax(torch.cat(logits).mean(dim=0), dim=0).numpy()
 
 
-@dataclass
+@dataclass(frozen=True)
+class Prediction:
+    """The likeliest class of a file, and the probability of each."""
+
+    file: Path
+    probabilities: dict[str, float]
+
+    @property
+    def best(self) -> str:
+        return max(self.probabilities, key=self.probabilities.__getitem__)
+
+
+class Notes:
+    """What was done to files so that they could be predicted, in one line for all files of a kind."""
+
+    def __init__(self) -> None:
+        self._said: list[str] = []
+        self._kinds: dict[str, tuple[int, list[str], str]] = {}
+
+    def say(self, text: str) -> None:
+        self._said.append(text)
+
+    def add(self, file: Path, what: str, like: str) -> None:
+        """Note `what` was found in a file; `like` says what others with a note of its kind are."""
+        count, names, first = self._kinds.get(like, (0, [], what))
+        self._kinds[like] = count + 1, [*names, file.name][:NAMED_FILES], first
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._said
+        for like, (count, names, what) in self._kinds.items():
+            others = f"{', '.join(names[1:])}{', ...' * (count > len(names))}"
+            yield f"{names[0]}: {what}" + (f"; {count - 1:,} more {like}: {others}" if count > 1 else "")
+
+
 class Predictor:
-    """The students of a run; `notes` collects what was done to a file, or in place of what was asked."""
+    """The students of a run; `notes` tells what was done to files, or in place of what was asked."""
 
-    run: Path
-    notes: list[str] = field(default_factory=list)
+    def __init__(self, run: Path) -> None:
+        self.run, self.notes = run, Notes()
 
     def student(self, device: str | None) -> Student:
-        """A device's student; the base for a device without one, or none given."""
-        name = device if device and (self.run / "students" / f"{device}.pt").is_file() else BASE
+        """A device's student; the base for a device without one, or none given. Raises `StageError`."""
+        own = {file.stem for file in (self.run / "students").glob("*.pt") if not file.stem.endswith(FINE_TUNED)}
+        name = device if device in own else BASE
         if device and name == BASE:
-            self._note(f"device {device!r} has no student of its own here: the base student predicts")
+            self.notes.say(f"device {device!r} has no student of its own here: the base student predicts")
         return Student.load(self.run, name)
 
-    def table(self, files: Iterable[Path], device: str | None) -> pd.DataFrame:
-        """A row per file: the likeliest class and the probability of each. Raises `AudioError` and `StageError`."""
-        student, rows = self.student(device), []
-        rate = student.front_end.settings.sample_rate
-        for file in files:
-            probabilities = student.probabilities(self._seconds(file, rate))
-            best = student.classes[int(probabilities.argmax())]
-            rows.append({"file": str(file), "class": best, **dict(zip(student.classes, probabilities, strict=True))})
-        return pd.DataFrame(rows)
+    def predict(self, student: Student, file: Path) -> Prediction:
+        """Raises `AudioError` for a file that cannot be used."""
+        with opened(file) as audio:
+            probabilities, samples = student.heard(audio)
+        self._note(file, audio, samples, student.front_end.settings.sample_rate)
+        return Prediction(file, dict(zip(student.classes, probabilities.tolist(), strict=True)))
 
-    def _seconds(self, file: Path, rate: int) -> np.ndarray:
-        """The whole seconds of a file, float32 [count, rate]: mixed to mono and resampled where needed."""
-        recording = read_recording(file, rate)
-        wave = recording.samples
-        if recording.channels > 1:
-            self._note(f"{file.name}: {recording.channels} channels, mixed to one")
-        if recording.own_rate != rate:
-            self._note(f"{file.name}: {recording.own_rate} Hz, resampled to {rate} Hz")
-        count = len(wave) // rate
-        if not count:
-            raise AudioError(f"{file} lasts {len(wave) / rate:.2f} s, but a student hears one second; give more.")
-        if len(wave) != rate:
-            self._note(f"{file.name}: {len(wave) / rate:.2f} s, the mean over {count} whole seconds")
-        return np.ascontiguousarray(wave[: count * rate].reshape(count, rate))
-
-    def _note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
+    def _note(self, file: Path, audio: AudioFile, samples: int, rate: int) -> None:
+        note, count = self.notes.add, samples // rate
+        if audio.channels > 1:
+            note(file, f"{audio.channels} channels, mixed to one", "of several channels")
+        if audio.own_rate != rate:
+            note(file, f"{audio.own_rate} Hz, resampled to {rate} Hz", "of other rates")
+        if samples != rate:
+            whole = f"the mean over {count} whole second{'s' * (count > 1)}"
+            note(file, f"{_seconds(samples, rate)} s, {whole}", "of other lengths")
+        if audio.peak > 1:
+            note(file, f"samples of magnitude {audio.peak:.4g}, clipped to [-1, 1]", "beyond full scale")
+        if audio.silent:
+            note(file, "digital silence, its prediction means nothing", "silent")
 
 
-def wavs(paths: Iterable[Path]) -> list[Path]:
-    """The files given, and the wavs in the folders given. Raises `AudioError` for what is not there."""
+def _seconds(samples: int, rate: int) -> str:
+    """Rounded down, so that nothing below a second is called one."""
+    return f"{samples * 100 // rate / 100:.2f}"
+
+
+def audio_files(paths: Iterable[Path]) -> list[Path]:
+    """The files given, and the audio files in the folders given. Raises `AudioError` for what is not there."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(path.rglob("*.wav"))
+            inside = sorted(_inside(path))
             if not inside:
-                raise AudioError(f"{path} holds no .wav file.")
+                raise AudioError(f"{path} holds no .wav file, nor .flac or .ogg.")
             found += inside
-        elif path.is_file():
+        elif path.exists():
             found.append(path)
         else:
             raise AudioError(f"{path} does not exist.")
     return found
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    """The audio files of a folder and those in it, and folders that cannot be opened, to be reported in their turn."""
+    closed: list[Path] = []
+    for name, _, files in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
+        yield from (path for path in map(Path(name).joinpath, files) if is_audio(path))
+    yield from closed

@@ -17,6 +17,7 @@ from dynacp.evaluate import OVERALL, RESAMPLES, Bootstrap, confusion, summary
 from dynacp.files import write_text, written_whole
 from dynacp.pipeline import Pipeline
 from dynacp.plan import computed_in
+from dynacp.recording_devices import REAL
 from dynacp.tested import SPECIFIC, SYSTEMS, tested_students, tested_teachers
 
 STUDENT = "student"
@@ -52,7 +53,7 @@ class Report:
         training = pipeline.corpus.training
         trained = {training.device_names[number] for number in training.devices}
         self.shared_places = len(set(training.groups) & set(self.clips.groups))
-        self.bootstrap = Bootstrap(self.clips, tuple(sorted(trained)))
+        self.bootstrap = Bootstrap(self.clips, tuple(sorted(trained)), recording=pipeline.settings.recording)
         teachers = pipeline.shelf.load(tested_teachers(pipeline))
         students = pipeline.shelf.load(tested_students(pipeline))
         self.logits = {
@@ -148,6 +149,7 @@ class Report:
                 + (f"{self.shared_places} locations are in the training split as well. " if self.shared_places else "")
                 + f"Students were evaluated in {computed_in(budget['dtype'].iloc[0])}. Each training's last state was "
                 "taken; the test split steered nothing." + beside,
+                self._devices(),
                 "## Teachers and students (the report's Table 2)",
                 table2.to_markdown(index=False),
                 f"Device students against the base: {_points(gain)} points of accuracy.",
@@ -160,6 +162,13 @@ class Report:
                 "",
             ]
         )
+
+    def _devices(self) -> str:
+        """Which devices are in which group of the tables, and that none is real, where it is so."""
+        groups, real = self.bootstrap.groups, self.pipeline.settings.recording.real
+        listed = "; ".join(f"{name}: {', '.join(devices)}" for name, devices in groups.items())
+        missing = f" No device that was trained on and tested is real: `recording.real` is {real}."
+        return f"Groups of devices: {listed}." + ("" if REAL in groups else missing)
 
     def _draw_confusion(self) -> Path:
         shares = confusion(self.logits[(SPECIFIC, STUDENT)], self.clips.labels) * 100

@@ -22,6 +22,7 @@ import torch
 from filelock import FileLock
 
 from dynacp.files import write_text, written_whole
+from dynacp.strict_json import read_json
 
 OnStep = Callable[[], None]
 """Called after each training step, or batch of predictions."""
@@ -162,10 +163,12 @@ def beside(path: Path, ending: str) -> Path:
 def _record(file: Path) -> dict[str, Any] | None:
     """A stage's record, or None if there is none that can be read."""
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = read_json(file)
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) and {"settings", "needs", "checksum"} <= record.keys() else None
+    kinds = {"settings": dict, "needs": dict, "checksum": str}
+    whole = isinstance(record, dict) and all(isinstance(record.get(name), kind) for name, kind in kinds.items())
+    return record if whole else None
 
 
 def plain(settings: Mapping[str, Any]) -> Any:

@@ -3,7 +3,7 @@
 Needs torch, torchaudio and soundfile alone, and so does all that it imports.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,53 +26,66 @@ class Submodel(DynaCP):
 class System(nn.Module):
     """The base student and the devices' students, in the dtype of their parameters, and what they hear with.
 
-    `model` holds the students by name, `classes` the names of the logits.
+    `model` holds the students in the order of the checkpoint, `classes` the names of the logits.
     """
 
     def __init__(self, checkpoint: dict[str, Any]) -> None:
         super().__init__()
         self.architecture = architecture = Architecture.from_json(checkpoint["architecture"])
         self.classes: list[str] = checkpoint["classes"]
-        self.base: str = checkpoint["base"]
         self.front_end = LogMel(FrontEnd(**checkpoint["front_end"]))
-        self.model = nn.ModuleDict({name: Submodel(architecture) for name in checkpoint["students"]})
-        for name, state in checkpoint["students"].items():
-            student = self.model[name].to(getattr(torch, checkpoint["dtype"]))
-            student.load_state_dict(state)
+        self.model = nn.ModuleList(Submodel(architecture) for _ in checkpoint["students"])
+        # By number, since torch refuses names of modules such as "iPhone.6" and "keys".
+        self._number = {name: number for number, name in enumerate(checkpoint["students"])}
+        self._base = self._number[checkpoint["base"]]
+        for student, state in zip(self.model, checkpoint["students"].values(), strict=True):
+            student.to(getattr(torch, checkpoint["dtype"])).load_state_dict(state)
         self.eval()
 
     def student(self, device_id: str) -> nn.Module:
         """The device's student; the base for a device without one."""
-        return self.model[device_id if device_id in self.model else self.base]
+        return self.model[self._number.get(device_id, self._base)]
 
 
 def load_system(checkpoint: str | Path) -> System:
+    """Read what `torch.save` wrote of a checkpoint; everything is on the CPU."""
     return System(torch.load(checkpoint, map_location="cpu", weights_only=True))
 
 
 @torch.inference_mode()
-def log_mels(system: System, files: Sequence[str | Path]) -> list[Tensor]:
-    """A tensor [1, 1, mels, frames] for each file, in order.
+def log_mels(system: System, files: Iterable[str | Path]) -> Iterator[Tensor]:
+    """A tensor [1, 1, mels, frames] for each file, in order, computed when it is asked for.
 
     Other rates are resampled and channels mixed. Raises `AudioError` for a clip that does not last one second: the
     students know no other, and each second beyond would cost its MACs again.
     """
-    rate, inputs = system.front_end.settings.sample_rate, []
+    rate = system.front_end.settings.sample_rate
     for file in files:
         samples = read_recording(file, rate).samples
         if len(samples) != rate:
             raise AudioError(
-                f"{file} lasts {len(samples) / rate:.3f} s, but a student hears exactly one second; cut or pad it."
+                f"{file} has {len(samples):,} samples at {rate:,} Hz, but needs {rate:,}, one second exactly; cut or "
+                "pad it."
             )
-        inputs.append(system.front_end(torch.from_numpy(samples)[None]))
-    return inputs
+        yield system.front_end(torch.from_numpy(samples)[None])
 
 
 @torch.inference_mode()
-def logits(system: System, inputs: Sequence[Tensor], device_ids: Sequence[str], *, use_cuda: bool) -> list[Tensor]:
-    """Logits [classes] of each input by its device's student, on a GPU if one is wanted and there."""
-    if len(inputs) != len(device_ids):
-        raise ValueError(f"there must be a device id for each of the {len(inputs)} files, but got {len(device_ids)}.")
+def logits(system: System, inputs: Iterable[Tensor], device_ids: Iterable[str], *, use_cuda: bool) -> list[Tensor]:
+    """Logits [classes] of each input by its device's student, on a GPU if one is wanted and there.
+
+    Takes one input at a time. The front end stays on the CPU.
+    """
     place = torch.device("cuda" if use_cuda and torch.cuda.is_available() else "cpu")
-    system.to(place)
+    system.model.to(place)
     return [system.student(device)(each.to(place))[0].cpu() for each, device in zip(inputs, device_ids, strict=True)]
+
+
+def predict(system: System, files: Sequence[str | Path], device_ids: Sequence[str], *, use_cuda: bool) -> list[Tensor]:
+    """Logits [classes] of each file, in order; one log-mel is held at a time, however many files there are.
+
+    Raises `AudioError` as `log_mels` does, and `ValueError` unless there is a device for each file.
+    """
+    if len(files) != len(device_ids):
+        raise ValueError(f"there must be a device id for each of the {len(files)} files, but got {len(device_ids)}.")
+    return logits(system, log_mels(system, files), device_ids, use_cuda=use_cuda)

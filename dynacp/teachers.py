@@ -6,7 +6,8 @@ share of 89.
 """
 
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b, file_digest
 from itertools import product
@@ -46,6 +47,8 @@ class TeacherSettings:
     mn_rate: float = sourced(8e-4, "peak, from a checkpoint: EfficientAT's on DCASE 2020")
     dymn_rate: float = sourced(3e-4, "peak, from a checkpoint: EfficientAT's on DCASE 2020")
     scratch_rate: float = sourced(1e-2, "peak, from random weights: the best of a few short runs")
+    weight_decay: float = sourced(1e-4, "the report gives none: CP-JKU's for students (EfficientAT has 0)")
+    warm_up: float = sourced(0.25, "share of the steps before the peak; the report gives none, chosen here")
     augmentation: Augmentation = MASKING_AND_ROLL
 
     def __post_init__(self) -> None:
@@ -53,6 +56,8 @@ class TeacherSettings:
         require(self.batch >= 2, "batch", self.batch, "at least 2, for batch norm")
         for name in ("mn_rate", "dymn_rate", "scratch_rate"):
             require(getattr(self, name) > 0, name, getattr(self, name), "positive")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        require(0 < self.warm_up < 1, "warm_up", self.warm_up, "a share between 0 and 1")
 
     def checkpoint(self, family: str) -> Path | None:
         """The file that a family's weights come from: for a DyMN without one of its own, the MN's."""
@@ -92,6 +97,8 @@ class TeacherSettings:
             **{family: self._origin(family) for family in FAMILIES},
             "epochs": self.epochs,
             "batch": self.batch,
+            "weight_decay": self.weight_decay,
+            "warm_up": self.warm_up,
             "augmentation": asdict(self.augmentation),
         }
 
@@ -131,8 +138,14 @@ class Member:
             augmentation = replace(augmentation, mask_bands=0, mask_frames=0)
         if not self.roll:
             augmentation = replace(augmentation, roll_frames=0)
-        samples, rate = settings.epochs * clips, settings.rate(self.family)
-        return Recipe(samples, settings.batch, rate, augmentation=augmentation)
+        return Recipe(
+            samples=settings.epochs * clips,
+            batch=settings.batch,
+            peak_rate=settings.rate(self.family),
+            weight_decay=settings.weight_decay,
+            warm_up=settings.warm_up,
+            augmentation=augmentation,
+        )
 
 
 MEMBERS = tuple(Member(*choice) for choice in product(FAMILIES, (False, True), (False, True)))
@@ -151,6 +164,23 @@ class Ensemble:
     def fingerprint(self) -> str:
         """Of the logits: machines and numbers of threads that round otherwise come to other teachers."""
         return blake2b(self.summed_logits.numpy().tobytes(), digest_size=4).hexdigest()
+
+
+def chance_warning(accuracies: Mapping[str, float], labels: np.ndarray, clips: str) -> str | None:
+    """What to tell of teachers whose macro accuracy is within two standard errors of guessing; None where none is.
+
+    `accuracies` are by teacher, on clips with these labels; `clips` names the clips.
+    """
+    counts = np.unique(labels, return_counts=True)[1]
+    chance = 1 / len(counts)
+    error = math.sqrt(chance * (1 - chance) * np.sum(1 / counts)) / len(counts)
+    weak = [f"{name} {accuracy:.1%}" for name, accuracy in accuracies.items() if accuracy <= chance + 2 * error]
+    if not weak:
+        return None
+    return (
+        f"Teachers not clearly better than guessing ({chance:.1%}) on {clips}: {', '.join(weak)}. Students learn "
+        "little from them: fine-tune for more epochs, start from checkpoints (--mn, --dymn), or check the labels."
+    )
 
 
 def prepare_teachers(

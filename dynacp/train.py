@@ -5,7 +5,7 @@ Shapes: log-mels [batch, 1, mels, frames]; targets are probabilities [clips, cla
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -95,14 +95,17 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training budget and how it is spent: AdamW on a one-cycle cosine schedule."""
+    """A training budget and how it is spent: AdamW on a one-cycle cosine schedule that peaks after `warm_up` of it.
+
+    It has no defaults: whoever trains states all of it, in settings that a user can see.
+    """
 
     samples: int
-    batch: int = 32
-    peak_rate: float = 5e-3
-    weight_decay: float = 1e-4
-    warm_up: float = 0.25
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    batch: int
+    peak_rate: float
+    weight_decay: float
+    warm_up: float
+    augmentation: Augmentation
 
     @property
     def steps(self) -> int:

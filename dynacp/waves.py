@@ -18,7 +18,9 @@ class WaveAugmentation:
 
     roll_samples: int = sourced(4_410, "the report rolls in time but not how far: CP-JKU's 0.1 s")
     perturb_edges: bool = sourced(True, "report, section 2.2 (f_min, f_max of the mel bank)")
-    impulse_probability: float = sourced(0.4, "with --irs alone, on device a; not in the report: CP-JKU's 0.4 to 0.6")
+    impulse_probability: float = sourced(
+        0.4, "with --irs alone, on the clean device; not in the report: CP-JKU's 0.4 to 0.6"
+    )
 
     def __post_init__(self) -> None:
         require(self.roll_samples >= 0, "roll_samples", self.roll_samples, "0 (off) or more")
@@ -29,7 +31,7 @@ class Waves:
     """Waves of some clips, int16 [clips, samples], that come out as batches of augmented log-mels.
 
     On a GPU they are copied there once. `responses` are impulse responses [count, taps] for the clips that are
-    `eligible` (bool [clips]: recordings of device a).
+    `eligible` (bool [clips]: recordings of the clean device).
     """
 
     def __init__(

@@ -15,6 +15,18 @@ from nas.propose import Proposal, Rules
 _AT = "at "
 """Begins the names of the user attributes that note a training at so many samples."""
 
+_NUMBER = (int, float)
+_TRAINING = ("accuracy", "seed", "loss", "seconds")
+"""What such a note holds."""
+
+_NOTES: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("candidate", "parameters", "macs", "bytes", "rejected", "duplicates"), int),
+    **dict.fromkeys(("architecture", "layout"), str),
+    "proposing_seconds": _NUMBER,
+    "told": list,
+}
+"""What is noted of a proposal, by name."""
+
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
@@ -46,6 +58,20 @@ class Candidate:
                 "told": proposal.told,
             },
         )
+
+    def check(self) -> None:
+        """Raise `ValueError` unless the trial holds what a search keeps of a candidate."""
+        notes, named = self.trial.user_attrs, f"trial {self.trial.number}"
+        for name, kind in _NOTES.items():
+            if not isinstance(notes.get(name), kind):
+                raise ValueError(f"{named} has no {name!r} as a search notes it")
+        try:
+            known = self.architecture, self.fits, self.trainings
+            whole = all(isinstance(each.get(name), _NUMBER) for each in known[2].values() for name in _TRAINING)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"{named} is not as a search keeps it ({error})") from None
+        if not whole:
+            raise ValueError(f"{named} notes a training without its {', '.join(_TRAINING)}")
 
     def waiting_again(self) -> FrozenTrial:
         """The same, with the rungs that it came to, after its worker was lost."""

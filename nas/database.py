@@ -1,13 +1,13 @@
 """The database that a search is kept in: how it is opened, what its errors mean, and how its absence is survived."""
 
 import logging
-import time
-import warnings
+from pathlib import Path
+from time import monotonic
 from typing import Any
 
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy import Engine, event, make_url
+from sqlalchemy import Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, OperationalError
 from tenacity import (
     RetryCallState,
@@ -21,13 +21,16 @@ from tenacity import (
 )
 
 HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 60
-"""Between two signs of life of a worker, and without one until its trial is given up."""
+"""Between two signs of life of a worker, and without a new one, as another watches it, until its trial is given up."""
 
 LOCK_SECONDS = 120
 """How long a worker waits for the others' transactions on SQLite, which has one lock for everything."""
 
 OUTAGE_SECONDS = 600
 """How long a database server may be away before a worker stops."""
+
+_SQLITE = b"SQLite format 3\0"
+"""What its files begin with."""
 
 CONNECT_SECONDS, UNANSWERED_MILLISECONDS = 10, 30_000
 """How long PostgreSQL's driver waits for a connection, and for a server's machine that does not answer any more."""
@@ -41,19 +44,59 @@ def open_storage(url: str) -> RDBStorage:
 
     Tried a few times, because workers that start at once on a new database are in each other's way making its tables.
     """
-    database = make_url(url)
-    sqlite = database.get_backend_name() == "sqlite"
-    engine: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS}} if sqlite else {"pool_pre_ping": True}
-    if database.get_driver_name().startswith("psycopg"):
-        engine["connect_args"] = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": UNANSWERED_MILLISECONDS}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        storage = RDBStorage(
-            url, engine_kwargs=engine, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=GRACE_SECONDS
-        )
+    sqlite, engine = _engine_options(url)
+    storage = RDBStorage(url, engine_kwargs=engine)
     if sqlite:
         _lock_from_the_start(storage.engine)
     return storage
+
+
+def _engine_options(url: str) -> tuple[bool, dict[str, Any]]:
+    """Whether it is SQLite, and how its engine is made."""
+    database = make_url(url)
+    if database.get_backend_name() == "sqlite":
+        return True, {"connect_args": {"timeout": LOCK_SECONDS}}
+    if database.get_driver_name().startswith("psycopg"):
+        waits = {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": UNANSWERED_MILLISECONDS}
+        return False, {"pool_pre_ping": True, "connect_args": waits}
+    return False, {"pool_pre_ping": True}
+
+
+def check_database(url: str, *, may_be_new: bool) -> None:
+    """Raise `ValueError` for a database that no search was kept in, before Optuna makes its tables in it.
+
+    It would make them in another program's, and SQLite a file where there is none. A damaged file of SQLite's is
+    refused too. One that `may_be_new` may also be empty or, on a server, hold tables of others.
+    """
+    sqlite, options = _engine_options(url)
+    file = make_url(url).database if sqlite else None
+    if file and not file.startswith((":memory:", "file:")) and not _written(Path(file), may_be_new=may_be_new):
+        return
+    engine = create_engine(url, **options)
+    try:
+        if not inspect(engine).has_table("studies") and (sqlite or not may_be_new):
+            raise ValueError(f"{file or 'it'} is a database, but not one of Optuna's")
+        if sqlite:
+            with engine.connect() as connection:
+                found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+            if found != "ok":
+                raise ValueError(f"{file} is damaged: {found}; take a copy that is whole")
+    finally:
+        engine.dispose()
+
+
+def _written(file: Path, *, may_be_new: bool) -> bool:
+    """Whether something is in a database's file. Raises `ValueError` for what is none."""
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder")
+    if not file.exists() or not file.stat().st_size:
+        if may_be_new:
+            return False
+        raise ValueError(f"{file} is empty" if file.exists() else f"{file} does not exist")
+    with file.open("rb") as content:
+        if content.read(len(_SQLITE)) != _SQLITE:
+            raise ValueError(f"{file} is no SQLite database")
+    return True
 
 
 def _lock_from_the_start(engine: Engine) -> None:
@@ -89,15 +132,11 @@ def server_is_away(error: BaseException) -> bool:
 class Server:
     """What this process knows of its database server."""
 
-    steady_since = time.monotonic()
-    """When it was first there, or last away."""
+    last_away = float("-inf")
+    """When that was, in seconds of this process's own clock; nobody could show life then."""
 
     def was_away(self) -> None:
-        self.steady_since = time.monotonic()
-
-    def steady(self) -> bool:
-        """Long enough for all workers to have shown life: while it was away, none could."""
-        return time.monotonic() - self.steady_since > GRACE_SECONDS
+        self.last_away = monotonic()
 
 
 server = Server()

@@ -35,6 +35,7 @@ from budget.terminal import complain, console, show
 from dynacp.architecture import TABLE1, Architecture, resolve, with_classes
 from dynacp.cache_option import add_cache_option, cache_errors
 from dynacp.files import write_text, written_whole
+from dynacp.strict_json import read_json
 from nas.counting import count
 from nas.feasible import Feasible
 from nas.plot import BASELINE, LIMIT
@@ -63,13 +64,22 @@ def numbers_that_fit(feasible: Feasible, cache: Path, console: Console) -> pd.Da
     asked = {"format": FORMAT, "space": asdict(space), "limits": asdict(limits), "dtype": feasible.dtype, "ends": ends}
     kept = cache / f"census-{blake2b(json.dumps(asked).encode(), digest_size=8).hexdigest()}.json"
     cache.mkdir(parents=True, exist_ok=True)
-    try:
-        counted = json.loads(kept.read_text(encoding="utf-8"))["counted"]
-    except (FileNotFoundError, ValueError):  # not there, or damaged
+    counted = _kept(kept, len(space.sizes), len(ends))
+    if counted is None:
         counted = _counted(feasible, ends, console)
         write_text(kept, json.dumps({**asked, "counted": counted}))
     within = pd.DataFrame(counted, space.sizes, ends, dtype=object)
     return within.diff(axis="columns").fillna(within)
+
+
+def _kept(file: Path, sizes: int, bins: int) -> list[list[int]] | None:
+    """Numbers that were counted before; None where there are none, or damaged ones."""
+    try:
+        rows = read_json(file)["counted"]
+        whole = len(rows) == sizes and all(len(row) == bins and {*map(type, row)} == {int} for row in rows)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return rows if whole else None
 
 
 def _counted(feasible: Feasible, ends: list[int], console: Console) -> list[list[int]]:

@@ -98,7 +98,8 @@ def export(store: Store, candidate: Candidate, folder: Path) -> tuple[list[Path]
     """Write NAME.json, NAME-ledger.csv and NAME.md; returns them, the ledger and the layout's place."""
     architecture, identity = candidate.architecture, store.settings["identity"]
     account = ledger(architecture.layers(), dtype=identity["dtype"])
-    verdict = Limits(**identity["limits"]).verdict(account)
+    limits = Limits(identity["limits"]["max_bytes"], identity["limits"]["max_macs"])
+    verdict = limits.verdict(account)
     standing = place(store, candidate, rescored(store))
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / f"{store.folder.name}-{candidate.number}"

@@ -175,8 +175,7 @@ _CHOICES = {
 
 def well_read(store: Store) -> dict[str, float]:
     """Importance of the choices that enough layouts read for it to be more than noise."""
-    space = Space()
-    readers = Counter(name for candidate in store.candidates for name in space.read(candidate.trial.params))
+    readers = Counter(name for candidate in store.candidates for name in Space.read(candidate.trial.params))
     return {name: share for name, share in importances(store).items() if readers[name] >= IMPORTANCE_TRIALS}
 
 

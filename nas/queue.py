@@ -3,7 +3,9 @@
 The storage is the only thing that they share, and its transactions decide. A trial is offered WAITING, with everything
 that is needed to train it; whoever turns it RUNNING (the storage lets one only) works on it and records heartbeats; it
 ends COMPLETE or PRUNED, or waits again. A trial whose worker is gone is given up (FAIL) and can be offered anew.
-Optuna records and judges heartbeats inside `Study.optimize` alone; here `Queue.working` and `Queue.refresh` do so.
+Optuna records and judges heartbeats inside `Study.optimize` alone, and compares the clocks of two machines, which may
+differ or be set. Here `Queue.working` records them, and `Queue.refresh` compares what they say with what they said: a
+heartbeat is a value that must change while this process watches it, whatever time it names.
 """
 
 import os
@@ -13,13 +15,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from time import monotonic
 from typing import Any, NamedTuple
 
 import optuna
 import psutil
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import RDBStorage, fail_stale_trials
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import text
 
 from nas import database
 from nas.database import patiently, server, server_is_away
@@ -36,13 +40,26 @@ class Trials(NamedTuple):
     given_up: list[FrozenTrial]
 
 
+class Beat(NamedTuple):
+    """A heartbeat as the storage holds it, and since when this process knows that it does."""
+
+    value: Any
+    since: float
+
+
+_HEARTBEATS = text(
+    "SELECT number, heartbeat FROM trials LEFT JOIN trial_heartbeats USING (trial_id) "
+    "WHERE study_id = :study AND state = 'RUNNING'"
+)
+
+
 class Queue:
     """A study as a queue. Of the trials that agree in one of the user attributes `unique`, the first alone lives."""
 
     def __init__(self, study: optuna.Study, storage: RDBStorage, unique: Sequence[str]) -> None:
         self.study, self._storage, self._unique = study, storage, unique
         self._study_id = storage.get_study_id_from_name(study.study_name)
-        self._ids = dict[int, int]()
+        self._ids, self._beats = dict[int, int](), dict[int, Beat]()
         self.worker = [this_machine(), os.getpid()]
 
     def refresh(self) -> Trials:
@@ -55,15 +72,17 @@ class Queue:
     @patiently
     def _sifted(self) -> tuple[Trials, bool]:
         """What there is, and whether nothing had to be given up: if something was, more may have happened meanwhile."""
-        if server.steady():
-            fail_stale_trials(self.study)
         settled = True
         trials, taken = Trials([], []), {name: set[Any]() for name in self._unique}
-        for trial in self.study.get_trials(deepcopy=False):
-            marks = {name: trial.user_attrs[name] for name in self._unique}
+        every = self.study.get_trials(deepcopy=False)
+        if any(trial.state == TrialState.RUNNING for trial in every):
+            self._watch()  # after the look at the trials: one that runs had its heartbeat before
+        for trial in every:
             if trial.state == TrialState.FAIL:
                 trials.given_up.append(trial)
-            elif self._repeats(trial, marks, taken) or self._lost(trial):
+                continue
+            marks = {name: trial.user_attrs[name] for name in self._unique}
+            if self._repeats(trial, marks, taken) or self._lost(trial):
                 self._give_up_unless_changed(trial)
                 settled = False
             else:
@@ -77,14 +96,34 @@ class Queue:
         return trial.state == TrialState.WAITING and any(mark in taken[name] for name, mark in marks.items())
 
     def _lost(self, trial: FrozenTrial) -> bool:
-        """Whether its worker was a process of this machine that is no more: known without waiting for heartbeats."""
+        if trial.state != TrialState.RUNNING:
+            return False
+        return self._worker_is_gone(trial) or self._silence(trial) > database.GRACE_SECONDS
+
+    def _worker_is_gone(self, trial: FrozenTrial) -> bool:
+        """Whether it was a process of this machine that is no more: known without waiting for heartbeats."""
         machine, pid = trial.user_attrs.get("worker") or (None, None)
-        if trial.state != TrialState.RUNNING or machine != self.worker[0]:
+        if machine != self.worker[0]:
             return False
         try:
             return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return True
+
+    def _watch(self) -> None:
+        """Note of each trial that runs since when its heartbeat says what it says, by this process's own clock."""
+        with self._storage.engine.begin() as connection:
+            beats = connection.execute(_HEARTBEATS, {"study": self._study_id}).all()
+        now, known = monotonic(), self._beats
+        self._beats = {
+            number: known[number] if number in known and known[number].value == value else Beat(value, now)
+            for number, value in beats
+        }
+
+    def _silence(self, trial: FrozenTrial) -> float:
+        """Seconds without a sign of life of a trial that runs, as far as this process has watched it."""
+        beat = self._beats.get(trial.number)
+        return monotonic() - max(beat.since, server.last_away) if beat else 0.0
 
     @patiently
     def offer(self, trial: FrozenTrial) -> None:
@@ -179,6 +218,12 @@ class Queue:
         if number not in self._ids:
             self._ids[number] = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
         return self._ids[number]
+
+
+def worker_of(trial: FrozenTrial) -> str:
+    """Who works on a trial that runs, as `process 4711 on HOST`."""
+    machine, pid = trial.user_attrs.get("worker") or ("?", "?")
+    return f"process {pid} on {machine.partition(' ')[0]}"
 
 
 @cache

@@ -23,6 +23,10 @@ GENTLE = Augmentation(mixstyle_probability=0.1, mixup_alpha=0.1)
 scores that low tell layouts apart badly."""
 
 
+SHORT = Recipe(samples=SAMPLES, batch=32, peak_rate=5e-3, weight_decay=1e-4, warm_up=0.25, augmentation=GENTLE)
+"""The training of one candidate."""
+
+
 TEACHERS = TeacherSettings(epochs=4, batch=32, mn_rate=1e-3, dymn_rate=1e-3)
 """A search's teachers, fine-tuned for a short while as its students are: minutes on two cores."""
 
@@ -31,7 +35,7 @@ TEACHERS = TeacherSettings(epochs=4, batch=32, mn_rate=1e-3, dymn_rate=1e-3)
 class ScoreSettings:
     """The short distillation."""
 
-    recipe: Recipe = field(default_factory=lambda: Recipe(samples=SAMPLES, augmentation=GENTLE))
+    recipe: Recipe = SHORT
     distillation: Distillation = field(default_factory=Distillation)
 
 

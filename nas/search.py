@@ -31,7 +31,7 @@ from dynacp.cache_option import add_cache_option, cache_errors
 from dynacp.data import DataError
 from dynacp.devices import training_device
 from dynacp.scenes import write_scenes
-from dynacp.teachers import Ensemble
+from dynacp.teachers import Ensemble, chance_warning
 from nas.database import without_password
 from nas.helpers import helpers
 from nas.material import Material, load_material
@@ -175,7 +175,7 @@ class Search:
         screen.introduce(options, rules.space, self.limits, material, self.teachers)
         sampler = SAMPLERS[options.sampler]
         plan = Plan(rules, frame, sampler, self.rungs, options.trials, options.rescore_seeds, options.seed)
-        worker = Worker(plan, store, storage)
+        worker = Worker(plan, store, storage, screen.note)
         if worker.has_work:
             scorer = self._scorer(store, material)
             torch.set_num_threads(self._threads)  # the teachers had all
@@ -260,6 +260,9 @@ class Search:
                 self.teachers, seed=self.options.seed, folder=self.options.cache, on_step=on_step
             )
         self.screen.teachers(ensemble)
+        accuracies = {**ensemble.accuracies, "all eight": ensemble.accuracy}
+        if warning := chance_warning(accuracies, material.validation_labels, "the validation clips"):
+            self.screen.note(warning)
         return ensemble
 
 

@@ -7,7 +7,9 @@ many to one, and candidates are compared as `Architecture`, which is one to one.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
+from math import ceil, inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +17,7 @@ import numpy.typing as npt
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from budget.layers import Count
-from dynacp.architecture import IDENTITY, PLAIN, POOLED, TABLE1, Architecture, Block
+from dynacp.architecture import IDENTITY, MOST_WEIGHTS, PLAIN, POOLED, TABLE1, Architecture, ArchitectureError, Block
 
 IntArray = npt.NDArray[np.int64]
 
@@ -80,7 +82,11 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Space:
-    """Choices per block. `frame` gives what is not searched: input, classes, stem, block family."""
+    """Choices per block. `frame` gives what is not searched: input, classes, stem, block family.
+
+    Any strictly ascending values are represented as they are. Raises `ValueError` for others, and where a network of
+    the space would be none: a block without channels, or one beyond what `Architecture` takes.
+    """
 
     frame: Architecture = TABLE1
     min_blocks: int = 4
@@ -89,22 +95,53 @@ class Space:
     expansions: tuple[float, ...] = (1.5, 2.1, 2.7, 3.3)
     widths: tuple[int, ...] = tuple(range(16, 129, 8))
 
+    def __post_init__(self) -> None:
+        fewest, most = self.min_blocks, self.max_blocks
+        if not (type(fewest) is type(most) is int and 1 <= fewest <= most):
+            raise ValueError(f"1 <= min_blocks <= max_blocks must hold, but got {fewest} and {most}.")
+        _ascending("dilations", self.dilations, int)
+        _ascending("expansions", self.expansions, int, float)
+        _ascending("widths", self.widths, int)
+        self._check_ends()
+
+    def _check_ends(self) -> None:
+        """Raise `ValueError` unless the narrowest block and the largest network are some."""
+        entering = {*self.widths, self.frame.stem[1]}
+        least, most = min(entering), max(entering)
+        if least * self.expansions[0] < 4:
+            raise ValueError(
+                f"`expansions`: {self.expansions[0]} times {least} channels is nearest to none, of the multiples of 8; "
+                f"begin with {ceil(400 / least) / 100:g} or more."
+            )
+        try:
+            block = Block(8, most, self.dilations[-1])
+            expanded = min(most * self.expansions[-1] + 4, MOST_WEIGHTS + 1)
+            replace(self.frame, blocks=(replace(block, expanded=int(expanded)),) * self.max_blocks)
+        except ArchitectureError as error:
+            raise ValueError(f"the largest network of the space is too large: {error}") from None
+
     @property
     def sizes(self) -> range:
         """The numbers of blocks that a network may have."""
         return range(self.min_blocks, self.max_blocks + 1)
 
+    def values(self) -> dict[str, tuple[Any, ...]]:
+        """All values of every choice."""
+        of_block = {
+            "dilation": self.dilations,
+            "form": tuple(FORMS),
+            "expansion": self.expansions,
+            "width": self.widths,
+        }
+        numbers = range(1, self.max_blocks + 1)
+        return {
+            "blocks": tuple(self.sizes),
+            **{f"{name}_{number}": values for number in numbers for name, values in of_block.items()},
+        }
+
     def distributions(self) -> dict[str, BaseDistribution]:
         """The same choices for every proposal (samplers need that); those left unread are drawn all the same."""
-        choices: dict[str, BaseDistribution] = {"blocks": IntDistribution(self.min_blocks, self.max_blocks)}
-        for number in range(1, self.max_blocks + 1):
-            choices[f"dilation_{number}"] = IntDistribution(*_range(self.dilations))
-            choices[f"form_{number}"] = CategoricalDistribution(tuple(FORMS))
-            choices[f"expansion_{number}"] = FloatDistribution(
-                self.expansions[0], self.expansions[-1], step=round(self.expansions[1] - self.expansions[0], 6)
-            )
-            choices[f"width_{number}"] = IntDistribution(*_range(self.widths), step=self.widths[1] - self.widths[0])
-        return choices
+        return {name: _distribution(values) for name, values in self.values().items()}
 
     def decode(self, choices: Mapping[str, Any]) -> Architecture:
         """The network that these choices describe."""
@@ -117,7 +154,8 @@ class Space:
             channels = out
         return replace(self.frame, blocks=tuple(blocks))
 
-    def read(self, choices: Mapping[str, Any]) -> set[str]:
+    @staticmethod
+    def read(choices: Mapping[str, Any]) -> set[str]:
         """The names of those choices that `decode` reads: not those of blocks beyond the number, nor idle widths."""
         blocks = range(1, choices["blocks"] + 1)
         plain = {number for number in blocks if FORMS[choices[f"form_{number}"]][0] == PLAIN}
@@ -129,8 +167,12 @@ class Space:
 
         Raises `ValueError` for a network outside the space.
         """
-        if replace(architecture, blocks=self.frame.blocks) != self.frame:
-            raise ValueError("the network differs from the space's frame in more than its blocks.")
+        others = [field.name for field in fields(Architecture) if field.name != "blocks"]
+        if other := [name for name in others if getattr(architecture, name) != getattr(self.frame, name)]:
+            told = ", ".join(
+                f"`{name}` {getattr(architecture, name)}, not {getattr(self.frame, name)}" for name in other
+            )
+            raise ValueError(f"the network differs from the space's frame in more than its blocks: {told}.")
         if not self.min_blocks <= len(architecture.blocks) <= self.max_blocks:
             raise ValueError(f"the space holds {self.min_blocks} to {self.max_blocks} blocks, not {architecture}.")
         choices: dict[str, Any] = {"blocks": len(architecture.blocks)}
@@ -162,10 +204,10 @@ class Space:
         What changes the channels takes along the blocks behind it that keep them. Raises `ValueError` for
         a network outside the space.
         """
-        choices, distributions = self.encode(architecture), self.distributions()
+        choices, every = self.encode(architecture), self.values()
         read, changes, seen = self.read(choices), list[Change](), {architecture}
         for name, now in choices.items():
-            for value in _values(distributions[name]) if name in read else ():
+            for value in every[name] if name in read else ():
                 changed = self.decode({**choices, name: value})
                 if changed not in seen:
                     seen.add(changed)
@@ -174,15 +216,19 @@ class Space:
 
     def following(self, channels: int) -> list[Option]:
         """Every block that may follow so many channels, each once; dilations, which any block may have, apart."""
-        expansions = dict[int, float]()
-        for expansion in self.expansions:
-            expansions.setdefault(int(expanded_channels(channels, expansion)), expansion)
         return [
             Option(form, expansion, out, Block(expanded, out, self.dilations[0], residual, stride))
             for form, (residual, stride) in FORMS.items()
             for out in (self.widths if residual == PLAIN else (channels,))
-            for expanded, expansion in expansions.items()
+            for expanded, expansion in self._expansions(channels).items()
         ]
+
+    def _expansions(self, channels: int) -> dict[int, float]:
+        """By expanded channels, the first expansion that gives them: few channels make expansions coincide."""
+        apart = dict[int, float]()
+        for expansion in self.expansions:
+            apart.setdefault(int(expanded_channels(channels, expansion)), expansion)
+        return apart
 
     def sample(self, size: int, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
         """`size` uniform encodings, a column [size] per choice, as `RandomSampler` would draw them one by one."""
@@ -211,13 +257,21 @@ class Space:
             channels = out
 
     def size(self) -> int:
-        """Distinct networks: a block is one of (shortcut forms + plain forms x widths) x dilations x expansions.
+        """Distinct networks.
 
-        Exact, because no two choices that are read give one block: expansions stay apart from 16 channels up.
+        A block that `channels` enter is one of (shortcut forms + plain forms x widths) x dilations x expansions that
+        differ; only a plain one lets another width leave.
         """
         plain = sum(residual == PLAIN for residual, _ in FORMS.values())
-        per_block = (len(FORMS) - plain + plain * len(self.widths)) * len(self.dilations) * len(self.expansions)
-        return sum(per_block**blocks for blocks in self.sizes)
+        size, ways = 0, {self.frame.stem[1]: 1}
+        for blocks in range(1, self.max_blocks + 1):
+            going = {channels: number * len(self._expansions(channels)) for channels, number in ways.items()}
+            everywhere = plain * sum(going.values())
+            ways = {channels: number * (len(FORMS) - plain) for channels, number in going.items()}
+            ways |= {width: ways.get(width, 0) + everywhere for width in self.widths}
+            ways = {channels: number * len(self.dilations) for channels, number in ways.items()}
+            size += sum(ways.values()) if blocks in self.sizes else 0
+        return size
 
 
 def encodings(columns: Mapping[str, npt.NDArray[Any]]) -> Iterator[dict[str, Any]]:
@@ -226,14 +280,22 @@ def encodings(columns: Mapping[str, npt.NDArray[Any]]) -> Iterator[dict[str, Any
         yield dict(zip(columns, row, strict=True))
 
 
-def _values(distribution: BaseDistribution) -> list[Any]:
-    """All values of a distribution with steps or choices."""
-    if isinstance(distribution, CategoricalDistribution):
-        return list(distribution.choices)
-    assert isinstance(distribution, IntDistribution | FloatDistribution)
-    steps = round((distribution.high - distribution.low) / (distribution.step or 1))
-    return [distribution.low + round(step * (distribution.step or 1), 6) for step in range(steps + 1)]
+def _ascending(name: str, values: tuple[Any, ...], *kinds: type) -> None:
+    """Raise `ValueError` unless these are positive numbers of these kinds, each greater than the one before."""
+    numbers = all(type(value) in kinds and 0 < value < inf for value in values)
+    if not (values and numbers and all(one < other for one, other in pairwise(values))):
+        what = " or ".join(kind.__name__ for kind in kinds)
+        raise ValueError(f"`{name}` must be positive, of type {what}, and ascend, but got {values}.")
 
 
-def _range(values: tuple[int, ...]) -> tuple[int, int]:
-    return values[0], values[-1]
+def _distribution(values: tuple[Any, ...]) -> BaseDistribution:
+    """Exactly these values: numbers in steps where they are, so that samplers know their order, else categories."""
+    if isinstance(values[0], str):
+        return CategoricalDistribution(values)
+    low, high = values[0], values[-1]
+    step = round(values[1] - low, 6) if len(values) > 1 else 1
+    stepped = [low + step * place for place in range(len(values))]
+    if step == 0 or tuple(stepped) != values or any(round(value, 6) != value for value in values):
+        return CategoricalDistribution(values)
+    whole = all(type(value) is int for value in values)
+    return IntDistribution(low, high, step=step) if whole else FloatDistribution(low, high, step=step)

@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dynacp.files import write_text
 from nas.candidate import Candidate
-from nas.database import cause, open_storage, patiently, without_password
+from nas.database import cause, check_database, open_storage, patiently, without_password
 from nas.front import front
 from nas.propose import DIRECTIONS
 
@@ -63,7 +63,7 @@ class Store:
 
     def __init__(self, study: optuna.Study, again: optuna.Study, folder: Path) -> None:
         self.study, self.again, self.folder = study, again, folder
-        self.settings: dict[str, Any] = study.user_attrs["settings"]
+        self.settings: dict[str, Any] = _Settings(study.user_attrs["settings"])
         self._ended = dict[int, Candidate]()
         self.read()
 
@@ -77,45 +77,62 @@ class Store:
                 f"no study {name!r} in {STUDIES}/ (there: {', '.join(known) or 'none'}); "
                 f"`python -m nas.search --study {name}` makes one."
             )
+        url = storage or default_storage(name)
         with _usable(name, storage):
-            url = storage or default_storage(name)
-            study = optuna.load_study(study_name=name, storage=url)
+            check_database(url, may_be_new=False)
+            study = _loaded(name, url)
             _refuse_foreign(study)
-            again = optuna.load_study(study_name=_again(name), storage=url)
+            store = cls(study, _loaded(_again(name), url), folder)
         folder.mkdir(parents=True, exist_ok=True)
-        return cls(study, again, folder)
+        return store
 
     @classmethod
     def create_or_resume(cls, name: str, storage: RDBStorage, settings: dict[str, Any]) -> "Store":
         """A new study, or one made with the same settings. Raises `StudyError` that names what differs."""
         folder = study_folder(name)
         folder.mkdir(parents=True, exist_ok=True)
-        study, again = (
-            optuna.create_study(study_name=each, storage=storage, directions=DIRECTIONS, load_if_exists=True)
-            for each in (name, _again(name))
-        )
-        if study.user_attrs or study.trials or tuple(study.directions) != DIRECTIONS:
-            _refuse_foreign(study)
-            _refuse_other(name, study.user_attrs["settings"], json.loads(json.dumps(settings)))
-        else:
-            study.set_user_attr("settings", settings)
-            study.set_metric_names(["validation macro accuracy", "MACs"])
-        return cls(study, again, folder)
+        with _usable(name, None if storage.url == default_storage(name) else storage.url):
+            study, again = (
+                optuna.create_study(study_name=each, storage=storage, directions=DIRECTIONS, load_if_exists=True)
+                for each in (name, _again(name))
+            )
+            if study.user_attrs or study.trials or tuple(study.directions) != DIRECTIONS:
+                _refuse_foreign(study)
+                _refuse_other(name, study.user_attrs["settings"], json.loads(json.dumps(settings)))
+            else:
+                study.set_user_attr("settings", settings)
+                study.set_metric_names(["validation macro accuracy", "MACs"])
+            return cls(study, again, folder)
 
     @patiently
     def read(self) -> None:
         """What has been scored so far, as `candidates`, by number; and every fresh score."""
+        again = self.again.get_trials(deepcopy=False, states=_LIVING)  # first: then each is of a candidate known below
         living = [self.candidate(trial) for trial in self.study.get_trials(deepcopy=False, states=_LIVING)]
         self.candidates = sorted((each for each in living if each.scores), key=lambda each: each.number)
-        self.fresh = dict[int, dict[int, float]]()
-        for trial in self.again.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-            self.fresh.setdefault(trial.user_attrs["candidate"], {})[trial.user_attrs["seed"]] = trial.values[0]
+        self.fresh, known = dict[int, dict[int, float]](), {each.number for each in self.candidates}
+        for trial in again:
+            number, seed = (trial.user_attrs.get(name) for name in ("candidate", "seed"))
+            whole = {"training", "architecture"} <= trial.user_attrs.keys()
+            if number not in known or not isinstance(seed, int) or not whole:
+                raise StudyError(
+                    f"study {self.again.study_name!r} is damaged: trial {trial.number} is of no candidate."
+                )
+            if trial.state == TrialState.COMPLETE:
+                self.fresh.setdefault(number, {})[seed] = trial.values[0]
 
     def candidate(self, trial: FrozenTrial) -> Candidate:
         """The same object for a trial that has ended, which saves parsing it again."""
-        if not trial.state.is_finished():
-            return Candidate(trial)
-        return self._ended.setdefault(trial.number, Candidate(trial))
+        if trial.number in self._ended:
+            return self._ended[trial.number]
+        candidate = Candidate(trial)
+        try:
+            candidate.check()
+        except ValueError as error:
+            raise StudyError(f"study {self.study.study_name!r} is damaged: {error}.") from None
+        if trial.state.is_finished():
+            self._ended[trial.number] = candidate
+        return candidate
 
     @patiently
     def note_teachers(self, fingerprint: str) -> list[str]:
@@ -179,6 +196,16 @@ class Store:
         return FileLock(self.folder / "publishing.lock")
 
 
+class _Settings(dict[str, Any]):
+    """A study's settings; what they lack, in any depth, is named."""
+
+    def __init__(self, stored: dict[str, Any]) -> None:
+        super().__init__({name: _Settings(each) if isinstance(each, dict) else each for name, each in stored.items()})
+
+    def __missing__(self, name: str) -> None:
+        raise StudyError(f"the study's settings lack {name!r}: they are damaged, or another version's.")
+
+
 _TEACHERS = "teachers "
 _LIVING = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -191,6 +218,7 @@ def _again(name: str) -> str:
 def connect(name: str, url: str) -> RDBStorage:
     """The storage for workers. Raises `StudyError`."""
     with _usable(name, url):
+        check_database(url, may_be_new=True)
         return open_storage(url)
 
 
@@ -200,15 +228,22 @@ def _usable(name: str, storage: str | None) -> Iterator[None]:
         yield
     except StudyError:
         raise
-    except (KeyError, ValueError, ImportError, SQLAlchemyError, StorageInternalError) as error:
+    except Exception as error:  # a damaged database can fail in any way that its readers know
         where = f"the storage {without_password(storage)}" if storage else f"its storage in {study_folder(name)}"
-        if isinstance(error, KeyError):
-            raise StudyError(f"{where} holds no study {name!r}.") from None
         raise StudyError(f"study {name!r}: {where} cannot be used ({cause(error)})") from None
 
 
+def _loaded(name: str, url: str) -> optuna.Study:
+    try:
+        return optuna.load_study(study_name=name, storage=url)
+    except KeyError:
+        raise StudyError(f"the storage {without_password(url)} holds no study {name!r}.") from None
+
+
 def _refuse_foreign(study: optuna.Study) -> None:
-    if "identity" not in study.user_attrs.get("settings", {}) or tuple(study.directions) != DIRECTIONS:
+    settings = study.user_attrs.get("settings")
+    identity = settings.get("identity") if isinstance(settings, dict) else None
+    if not isinstance(identity, dict) or tuple(study.directions) != DIRECTIONS:
         raise StudyError(
             f"study {study.study_name!r} was not made by `python -m nas.search`; take another --study or --storage."
         )

@@ -6,16 +6,17 @@ from the rung that it came to.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from dynacp.architecture import Architecture
+from nas import database
 from nas.candidate import Candidate
 from nas.propose import History, Proposal, Rules, Sampler, SpaceExhaustedError, derived_seed, propose
-from nas.queue import Queue, TrialLostError
+from nas.queue import Queue, TrialLostError, worker_of
 from nas.rungs import Fate, fate
 from nas.score import Score
 from nas.store import Store
@@ -47,8 +48,12 @@ class Plan:
 class Worker:
     """A worker on a stored search."""
 
-    def __init__(self, plan: Plan, store: Store, storage: RDBStorage) -> None:
-        self.plan, self.store = plan, store
+    def __init__(
+        self, plan: Plan, store: Store, storage: RDBStorage, tell: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """`tell` is told, in a line, whom this worker waits for."""
+        self.plan, self.store, self._tell = plan, store, tell
+        self._awaited = set[tuple[str, int]]()
         self.exhausted: SpaceExhaustedError | None = None
         self._queue = Queue(store.study, storage, unique=("candidate", "architecture"))
         self._again = Queue(store.again, storage, unique=("training",))
@@ -93,10 +98,22 @@ class Worker:
             return True  # another worker has taken it up
         if self._offer(candidates, given_up):
             return True
-        if any(candidate.trial.state == TrialState.RUNNING for candidate in candidates):
-            time.sleep(POLL_SECONDS)
-            return True
-        return False
+        running = [candidate.trial for candidate in candidates if candidate.trial.state == TrialState.RUNNING]
+        if running:
+            self._wait_for(self._queue, running)
+        return bool(running)
+
+    def _wait_for(self, queue: Queue, running: Sequence[FrozenTrial]) -> None:
+        """A moment; says which candidates others train, once for each."""
+        awaited = {(queue.study.study_name, trial.number) for trial in running}
+        if awaited - self._awaited:
+            self._awaited |= awaited
+            self._tell(
+                f"Waiting for candidates {_listed(trial.user_attrs['candidate'] for trial in running)}, which other "
+                f"workers train ({_listed(map(worker_of, running))}). One that shows no life for "
+                f"{database.GRACE_SECONDS} s is given up, and its candidate taken up again."
+            )
+        time.sleep(POLL_SECONDS)
 
     def _stop_early(self, candidates: Sequence[Candidate]) -> bool:
         hopeless = list(self._waiting(candidates, Fate.STOPS))
@@ -163,7 +180,7 @@ class Worker:
     ) -> FrozenTrial | None:
         """The candidate of that number whose worker was lost, the one that came farthest."""
         known = {candidate.architecture for candidate in candidates}
-        lost = [Candidate(trial) for trial in given_up if trial.user_attrs["candidate"] == number]
+        lost = [Candidate(trial) for trial in given_up if trial.user_attrs.get("candidate") == number]
         lost = [candidate for candidate in lost if candidate.architecture not in known]
         return max(lost, key=lambda candidate: len(candidate.scores)).waiting_again() if lost else None
 
@@ -202,7 +219,7 @@ class Worker:
             claimed = next(filter(None, map(self._again.claim, waiting)), None)
             accuracy = self._train_again(claimed, scoring) if claimed else None
             if not claimed and not new:
-                time.sleep(POLL_SECONDS)
+                self._wait_for(self._again, [trial for trial in living.values() if trial.state == TrialState.RUNNING])
             self.store.read()
             if claimed and accuracy is not None:
                 yield Candidate(claimed), accuracy
@@ -217,3 +234,8 @@ class Worker:
         except TrialLostError:
             return None
         return score.accuracy
+
+
+def _listed(things: Iterable[object]) -> str:
+    """Each once, in order."""
+    return ", ".join(dict.fromkeys(map(str, things)))

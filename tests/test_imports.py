@@ -1,15 +1,43 @@
-"""The packages import one way, nas -> dynacp -> budget, and the counter imports no torch."""
+"""What may import what: the packages one way, nothing a study, and the counter no more than it must.
+
+    nas -> dynacp -> budget -> numpy and the standard library
+
+Command lines (`__main__.py`) put parts together and may look upwards, among the packages. Benchmarks and studies stand
+on top, and no package knows of them or of the tests. What else is imported is a declared dependency; in `budget` only
+where it is what the module is about.
+"""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-RANK = {"budget": 0, "dynacp": 1, "nas": 2}
-SOURCES = [path for package in RANK for path in sorted((ROOT / package).rglob("*.py")) if path.name != "__main__.py"]
+BELOW = {
+    "budget": set[str](),
+    "dynacp": {"budget"},
+    "nas": {"budget", "dynacp"},
+    "benchmarks": {"budget", "dynacp", "nas"},
+    "studies": {"budget", "dynacp", "nas"},
+}
+"""By package, and what stands on the packages: what it may import besides itself."""
+
+PACKAGES = ("budget", "dynacp", "nas")
+OURS = {*BELOW, "tests", *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
+TOOLS = {
+    "rich": {"report", "terminal"},
+    "onnx": {"graph", "graph_memory"},
+    **{name: {"witness"} for name in ("torch", "torchinfo", "fvcore", "thop")},
+}
+"""By what `budget` imports from outside besides numpy: in which of its modules alone."""
+
+SOURCES = [path for package in BELOW for path in sorted((ROOT / package).rglob("*.py"))]
+BUDGET = [path for path in SOURCES if path.parent.name == "budget"]
 
 
 def imported(path: Path) -> set[str]:
@@ -24,17 +52,53 @@ def imported(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
+def forbidden(path: Path, names: set[str]) -> set[str]:
+    """Which of our own packages a file may not import."""
+    package = path.relative_to(ROOT).parts[0]
+    allowed = {package} | BELOW[package] | (set(PACKAGES) if path.name == "__main__.py" else set())
+    return names & OURS - allowed
+
+
+def outside(path: Path) -> set[str]:
+    return imported(path) - OURS - sys.stdlib_module_names
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_one_way(path: Path) -> None:
-    rank = RANK[path.relative_to(ROOT).parts[0]]
-    upwards = {name for name in imported(path) if RANK.get(name, -1) > rank}
-    assert not upwards, f"{path} imports {upwards}"
+    assert not forbidden(path, imported(path))
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if "budget" in p.parts], ids=lambda path: path.name)
-def test_the_budget_names_torch_in_its_witness_alone(path: Path) -> None:
-    tools = {"torch", "torchinfo", "fvcore", "thop"} & imported(path)
-    assert bool(tools) == (path.name == "witness.py")
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("nas/worker.py", "studies"),
+        ("nas/worker.py", "benchmarks"),
+        ("nas/worker.py", "tiny"),
+        ("dynacp/train.py", "studies"),
+        ("dynacp/train.py", "nas"),
+        ("dynacp/__main__.py", "studies"),
+        ("budget/ledger.py", "dynacp"),
+        ("budget/__main__.py", "benchmarks"),
+        ("benchmarks/step.py", "studies"),
+        ("studies/sharing.py", "benchmarks"),
+    ],
+)
+def test_the_law_forbids_what_it_says(file: str, name: str) -> None:
+    assert forbidden(ROOT / file, {name, "budget"} - {Path(file).parts[0]}) >= {name}
+
+
+@pytest.mark.parametrize("path", BUDGET, ids=lambda path: path.name)
+def test_the_budget_imports_each_tool_where_it_is_about_it_and_nowhere_else(path: Path) -> None:
+    assert outside(path) - {"numpy"} == {name for name, modules in TOOLS.items() if path.stem in modules}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_is_imported_from_outside_is_a_declared_dependency(package: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {re.split(r"[<>=\[ ]", name)[0].lower() for name in project["dependencies"]}
+    sources = packages_distributions()
+    used = {name for path in SOURCES if package in path.parts for name in outside(path)}
+    assert {name for name in used if not {source.lower() for source in sources[name]} & declared} == set()
 
 
 def test_the_budget_and_the_architecture_import_no_torch() -> None:

@@ -92,3 +92,21 @@ def _heard(sound: np.ndarray, device: str, rng: np.random.Generator) -> np.ndarr
     colour = {"a": 0.0, "b": 0.3, "s1": -0.3, "s4": 0.5}[device]
     coloured = sound + colour * np.roll(sound, 1) + 1e-3 * rng.standard_normal(RATE)
     return np.clip(coloured, -1, 1 - 2**-15)
+
+
+def rename_devices(data: Path, root: Path, names: dict[str, str]) -> Path:
+    """A copy of a data set with the same audio, whose devices have other names. Returns `root`."""
+    (root / "audio").mkdir(parents=True)
+    (root / "split_setup").mkdir()
+
+    def renamed(name: str) -> str:
+        stem, _, device = name.removesuffix(".wav").rpartition("-")
+        return f"{stem}-{names.get(device, device)}.wav"
+
+    for table in ("meta.csv", "split_setup/split25.csv", "split_setup/test.csv"):
+        header, *rows = (line.split("\t") for line in (data / table).read_text().splitlines())
+        changed = [(renamed(row[0]), *row[1:-1], names.get(row[-1], row[-1])) for row in rows]
+        write_rows(root / table, tuple(header), changed)
+    for wav in (data / "audio").iterdir():
+        (root / "audio" / renamed(wav.name)).symlink_to(wav)
+    return root

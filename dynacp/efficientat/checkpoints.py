@@ -2,13 +2,18 @@
 
 The files are those of release v0.0.1 of https://github.com/fschmid56/EfficientAT (MIT): state dicts of networks trained
 on AudioSet (527 classes). Family and width are read off the tensors, so a file name is never trusted.
+
+A user's own network may also lie in what training frameworks write: as an entry of a checkpoint (Lightning's
+`state_dict`), under a prefix (`module.` of DistributedDataParallel), or in torch's format before 1.6.
 """
 
+import pickle
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from http.client import HTTPException
+from itertools import islice
 from pathlib import Path
-from pickle import UnpicklingError
+from typing import Any
 from urllib.request import urlopen
 from zipfile import ZipFile
 
@@ -21,6 +26,7 @@ from dynacp.efficientat.blocks import LAST_HIDDEN
 from dynacp.efficientat.dymn import TRAINED_TEMPERATURE, DyMN
 from dynacp.efficientat.mn import MN
 from dynacp.files import written_whole
+from dynacp.strict_json import shown
 
 RELEASE = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1"
 
@@ -45,6 +51,8 @@ Family = type[MN] | type[DyMN]
 
 _FIRST_KEYS: dict[str, Family] = {"features.0.0.weight": MN, "in_c.0.weight": DyMN}
 _LAST_LAYER = ("classifier.5.weight", "classifier.5.bias")
+_OLD_FORMAT = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
+"""What files of torch before 1.6 begin with."""
 
 
 class CheckpointError(ValueError):
@@ -55,8 +63,8 @@ def load_checkpoint(path: Path, *, classes: int) -> MN | DyMN:
     """The network that a checkpoint holds, in training mode; DyMN at temperature 1, which AudioSet training ends at.
 
     Where the file was made for another number of classes, the last layer alone is left as a fresh network has it,
-    drawn from torch's global generator: seed it before. Raises `CheckpointError` for anything but a complete state
-    dict of finite tensors of the right names and shapes. Pickled code in a file is never run.
+    drawn from torch's global generator: seed it before. Raises `CheckpointError` unless the file holds one network, a
+    complete state dict of finite tensors of the right names and shapes. Pickled code in a file is never run.
     """
     state = _read(path)
     family, width, own_classes = _held_by(path, state)
@@ -120,37 +128,75 @@ def _check_held(path: Path, name: str) -> None:
 def _refusal(path: Path, reason: str) -> CheckpointError:
     return CheckpointError(
         f"{path} is no usable EfficientAT checkpoint: {reason}. "
-        "Delete it and fetch it anew with `python -m dynacp.efficientat NAME`."
+        "If it is an official file, fetch it anew with `python -m dynacp.efficientat NAME --folder NEW`; if it is your "
+        "own, save the network alone where it was made: `torch.save(network.state_dict(), FILE)`."
     )
 
 
 def _read(path: Path) -> State:
-    """The file's tensors by name. The archive's checksums are compared first: torch.load does not look at them."""
+    """The network's tensors by name. An archive's checksums are compared first: torch.load does not look at them."""
     try:
-        with ZipFile(path) as archive:
-            if damaged := archive.testzip():
-                raise _refusal(path, f"the checksum of its record {damaged} is wrong")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        _check_archive(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise _refusal(path, f"it cannot be read ({error.strerror})") from error
-    except UnpicklingError as error:
+    except pickle.UnpicklingError as error:
         raise _refusal(path, "it holds more than tensors (pickled code, which was not run)") from error
     except Exception as error:  # a broken file can fail in any way that its readers know
         raise _refusal(path, f"it is truncated, damaged or of another kind ({type(error).__name__})") from error
-    if not (isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())):
-        raise _refusal(path, "it is no state dict (names and tensors)")
+    state = _network_in(path, content)
+    if sum(tensor.numel() * tensor.element_size() for tensor in state.values()) > path.stat().st_size:
+        raise _refusal(path, "its tensors are larger than the file")
     return state
+
+
+def _check_archive(path: Path) -> None:
+    """Raise unless the file is whole, as far as it says so itself: the old format has no checksums."""
+    if path.exists() and not path.is_file():
+        raise _refusal(path, "it cannot be read (it is no regular file)")
+    with path.open("rb") as file:
+        if file.read(len(_OLD_FORMAT)) == _OLD_FORMAT:
+            return
+    with ZipFile(path) as archive:
+        if sum(record.file_size for record in archive.infolist()) > path.stat().st_size:
+            raise _refusal(path, "its records are compressed, which torch's never are")
+        if damaged := archive.testzip():
+            raise _refusal(path, f"the checksum of its record {damaged} is wrong")
+
+
+def _network_in(path: Path, content: Any) -> State:
+    """The one state dict of a network in what a file holds, its names without their prefix."""
+    found = list(islice(_networks(content), 4))
+    if len(found) > 1:
+        raise _refusal(path, f"it holds several networks, under {', '.join(where for where, _ in found)}")
+    if found:
+        return found[0][1]
+    if isinstance(content, dict) and all(isinstance(value, Tensor) for value in content.values()):
+        wanted = ", ".join([*_FIRST_KEYS, "classifier.2.bias", _LAST_LAYER[1]])
+        raise _refusal(path, f"it is neither MN nor DyMN (looked for {wanted})")
+    raise _refusal(path, "it is no state dict (names and tensors) and holds none of MN or DyMN")
+
+
+def _networks(content: Any) -> Iterator[tuple[str, State]]:
+    """Each with where it stands: an entry, if any, and a prefix of names. Other tensors there are not its own."""
+    entries = {"": content} | (content if isinstance(content, dict) else {})
+    for entry, state in entries.items():
+        named = state.items() if isinstance(state, dict) else ()
+        tensors = {name: value for name, value in named if isinstance(name, str) and isinstance(value, Tensor)}
+        for first in _FIRST_KEYS:
+            for prefix in [name.removesuffix(first) for name in tensors if f".{name}".endswith(f".{first}")]:
+                own = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
+                yield shown(".".join(filter(None, (str(entry), prefix.removesuffix("."))))), own
 
 
 def _held_by(path: Path, state: State) -> tuple[Family, float, int]:
     """Family, width and classes, from the tensors. Raises `CheckpointError` unless all keys and shapes are theirs."""
-    family = next((family for key, family in _FIRST_KEYS.items() if key in state), None)
+    family = next(family for key, family in _FIRST_KEYS.items() if key in state)
     hidden, last = state.get("classifier.2.bias"), state.get(_LAST_LAYER[1])
-    if family is None or hidden is None or last is None:
-        wanted = ", ".join([*_FIRST_KEYS, "classifier.2.bias", _LAST_LAYER[1]])
-        raise _refusal(path, f"it is neither MN nor DyMN (looked for {wanted})")
+    if hidden is None or last is None:
+        raise _refusal(path, f"it is neither MN nor DyMN (looked for classifier.2.bias, {_LAST_LAYER[1]})")
     width, classes = hidden.numel() / LAST_HIDDEN, last.numel()
     try:
         with torch.device("meta"):
@@ -158,23 +204,27 @@ def _held_by(path: Path, state: State) -> tuple[Family, float, int]:
     except ValueError as error:
         raise _refusal(path, str(error).rstrip(".")) from error
     what = f"of {family.__name__} at width {width:g}"
-    misshapen = {
-        key
-        for key, tensor in expected.items()
-        if key in state
-        and (state[key].shape, state[key].is_floating_point()) != (tensor.shape, tensor.is_floating_point())
+    problems = {
+        f"it lacks keys {what}": expected.keys() - state.keys(),
+        f"it has keys that are none {what}": state.keys() - expected.keys(),
+        f"shapes or types are not those {what}": {
+            key for key in expected.keys() & state.keys() if not _alike(state[key], expected[key])
+        },
     }
-    for problem, keys in (
-        (f"it lacks keys {what}", expected.keys() - state.keys()),
-        (f"it has keys that are none {what}", state.keys() - expected.keys()),
-        (f"shapes or types are not those {what}", misshapen),
-        ("values are not finite", {key for key in expected.keys() & state.keys() if not state[key].isfinite().all()}),
-    ):
+    for problem, keys in problems.items():
         if keys:
             raise _refusal(path, f"{problem}: {_few(keys)}")
+    if endless := {key for key, tensor in state.items() if not tensor.isfinite().all()}:
+        raise _refusal(path, f"values are not finite: {_few(endless)}")
     return family, width, classes
+
+
+def _alike(tensor: Tensor, expected: Tensor) -> bool:
+    dense = tensor.layout == torch.strided and tensor.device.type == "cpu"
+    return dense and (tensor.shape, tensor.is_floating_point()) == (expected.shape, expected.is_floating_point())
 
 
 def _few(keys: Iterable[str]) -> str:
     first, *others = sorted(keys)
-    return f"{first} and {len(others)} more" if others else first
+    name = shown(first)[1:-1]
+    return f"{name} and {len(others)} more" if others else name

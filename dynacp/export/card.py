@@ -22,6 +22,7 @@ def card(
     form: Form,
     library: str,
     usage: str,
+    adds_in_16_bits: bool = False,
 ) -> str:
     """Markdown. Each of `students` is what was counted and compared of one: see `Files` and `write_package`."""
     layers = trained.base.network.architecture.layers()
@@ -40,16 +41,17 @@ def card(
         evaluation=_evaluation(trained.run),
         calibration_clips=CALIBRATION_CLIPS,
         tolerated=TOLERATED,
+        adds_in_16_bits=adds_in_16_bits,
         counted=f"Convention `{form.convention.name}`: {form.convention.summary}.",
         ledger=[row for row in ledger(layers, convention=form.convention, dtype=form.dtype).rows if row.parameters],
     )
 
 
 def _evaluation(run: Path) -> str:
-    """The students' rows of the run's own tables; empty for a run that has none."""
+    """The students' rows of the run's own tables; empty for a run that has none, or damaged ones."""
     try:
         systems, by_class = (pd.read_csv(run / f"table{number}.csv") for number in (2, 3))
-    except FileNotFoundError:
+        students = systems[systems["model"].isin(["General", "Device-specific"])].drop(columns="system")
+    except (FileNotFoundError, KeyError, ValueError):  # not there, or damaged
         return ""
-    students = systems[systems["model"].isin(["General", "Device-specific"])].drop(columns="system")
     return "\n\n".join(table.to_markdown(index=False) for table in (students, by_class))

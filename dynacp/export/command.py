@@ -3,10 +3,14 @@
     python -m dynacp export RUN --to onnx                  graphs for onnxruntime, in the run's dtype
     python -m dynacp export RUN --to int8                  the same in int8: half of float16, so twice as much fits
     python -m dynacp export RUN --to executorch            programs in int8 for phones and embedded Linux
-    python -m dynacp export RUN --to dcase --name Team_Lab --index 1     a package with the challenge's interface
+    python -m dynacp export RUN [RUN ...] --to dcase --name Team_Lab     a package with the challenge's interface
 
-int8 is calibrated on training clips. Where that costs a student more than half a point of accuracy on its test clips,
-it is fine-tuned first with the same distillation, for which the run's teachers must be there.
+int8 is calibrated on training clips. Where that costs a student more than half a point of accuracy on training clips,
+it is fine-tuned first with the same distillation, for which the run's teachers must be there. The test clips decide
+nothing.
+
+A package of the challenge holds one system, all students of a run, for each RUN (at most four, in this order). It is
+written into the first RUN's folder.
 
 A student that is over the limits in the form asked for is refused, and the error says in which forms it fits.
 Exit status: 0 exported, 2 refused or bad input, 3 standard output could not be written, 130 stopped.
@@ -32,7 +36,7 @@ INT8 = "int8"
 def add_options(form: argparse.ArgumentParser, built_in: str) -> None:
     """`built_in`: the name of the data set that is at hand without a path."""
     add, limits = form.add_argument, Limits()
-    add("run", type=Path, metavar="RUN", help="a folder that `train` finished")
+    add("run", type=Path, nargs="+", metavar="RUN", help="a folder that `train` finished (dcase: up to four)")
     add("--to", choices=("onnx", INT8, "executorch", "dcase"), required=True, help="see above")
     add(
         "--dtype",
@@ -42,7 +46,6 @@ def add_options(form: argparse.ArgumentParser, built_in: str) -> None:
     add("--waveform", action="store_true", help="hear one second of samples in place of log-mels (onnx, int8)")
     add("--student", metavar="NAME", help="base, or a device's (default: all)")
     add("--name", metavar="NAME", help="of the submission, such as Team_Lab (dcase)")
-    add("--index", type=int, default=1, metavar="K", help="of the submission's systems (dcase; default: 1)")
     add("--data", default=built_in, metavar="PATH", help="what the run was trained on (default: built-in scenes)")
     add("--max-macs", type=int, default=limits.max_macs, metavar="N", help="(default: %(default)s)")
     add("--max-bytes", type=int, default=limits.max_bytes, metavar="N", help="of parameters (default: %(default)s)")
@@ -55,11 +58,13 @@ def run(options: argparse.Namespace, data: Path, console: Console) -> None:
         limits = Limits(options.max_bytes, options.max_macs)
     except ValueError as error:
         raise SettingError(str(error)) from None
-    trained = Trained(options.run, data, options.cache, limits)
+    runs = [Trained(run, data, options.cache, limits) for run in options.run]
     if options.to == "dcase":
-        _package(trained, options, console)
-    else:
-        _files(trained, _form(trained, options), options, console)
+        _package(runs, options, console)
+        return
+    if len(runs) > 1:
+        raise SettingError(f"`--to {options.to}` exports one run, but got {len(runs)}: give the command for each.")
+    _files(runs[0], _form(runs[0], options), options, console)
 
 
 def _form(trained: Trained, options: argparse.Namespace) -> Form:
@@ -99,14 +104,15 @@ def _files(trained: Trained, form: Form, options: argparse.Namespace, console: C
     console.print(str(card), soft_wrap=True)
 
 
-def _package(trained: Trained, options: argparse.Namespace, console: Console) -> None:
+def _package(runs: list[Trained], options: argparse.Namespace, console: Console) -> None:
     if given := [name for name in ("dtype", "waveform", "student") if getattr(options, name)]:
         raise SettingError(f"`--{given[0]}` does not go with `--to dcase`, which takes all students as they are.")
     if not options.name:
         raise SettingError("`--to dcase` needs `--name`, such as Team_Lab.")
     from dynacp.export.package import write_package
 
-    packaged = write_package(trained, trained.students(), options.name, options.index)
-    for name, parity in packaged.parity.items():
-        console.print(f"{name}: {parity}.", soft_wrap=True)
+    packaged = write_package(runs, options.name)
+    for module, of_system in packaged.parity.items():
+        for name, parity in of_system.items():
+            console.print(f"{module}, {name}: {parity}.", soft_wrap=True)
     console.print(f"Next: pip install {shlex.quote(str(packaged.folder))}", soft_wrap=True)

@@ -2,6 +2,7 @@
 
 import warnings
 from copy import deepcopy
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,7 +16,7 @@ from dynacp.export.program_count import count_program
 
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner  # isort: skip
 from executorch.exir import to_edge_transform_and_lower  # isort: skip
-from executorch.runtime import Runtime  # isort: skip
+from executorch.runtime import Method, Runtime  # isort: skip
 
 METHOD = "forward"
 
@@ -25,6 +26,7 @@ class Program:
 
     suffix: ClassVar[str] = "pte"
     library: ClassVar[str] = "executorch"
+    adds_in_16_bits: ClassVar[bool] = False
     usage: ClassVar[str] = """
 ```python
 import torch
@@ -61,10 +63,14 @@ architecture.
 
     def run(self, heard: np.ndarray) -> np.ndarray:
         """Logits [clips, classes] by ExecuTorch's own Python runtime."""
+        clips = torch.from_numpy(heard).split(1)
+        return np.concatenate([self._method.execute([clip.contiguous()])[0].numpy() for clip in clips])
+
+    @cached_property
+    def _method(self) -> Method:
         method = Runtime.get().load_program(self.content).load_method(METHOD)
         assert method is not None
-        clips = torch.from_numpy(heard).split(1)
-        return np.concatenate([method.execute([clip.contiguous()])[0].numpy() for clip in clips])
+        return method
 
     def save(self, file: Path, _metadata: dict[str, object]) -> None:
         """Write it; what a program needs to know of it stands in the JSON beside it."""

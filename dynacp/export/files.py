@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -20,11 +20,12 @@ from dynacp.export.card import card
 from dynacp.export.executorch_form import Program
 from dynacp.export.network import Exported
 from dynacp.export.onnx_form import OnnxGraph
-from dynacp.export.parity import Accuracy, Parity
+from dynacp.export.parity import Accuracy, Choice, Parity
 from dynacp.export.trained import TOLERATED, ExportError, Form, Trained, ledger_hash
 from dynacp.files import write_text, written_whole
 from dynacp.predict import Student
 from dynacp.quantise import quantised
+from dynacp.strict_json import read_json
 from dynacp.train import PREDICTED_AT_ONCE
 
 
@@ -33,6 +34,8 @@ class RuntimeFile(Protocol):
 
     suffix: ClassVar[str]
     library: ClassVar[str]
+    adds_in_16_bits: ClassVar[bool]
+    """Whether the runtime may add two 8-bit products in 16 bits, on some processor."""
     usage: ClassVar[str]
 
     def __init__(self, exported: Exported) -> None: ...
@@ -56,8 +59,9 @@ class Export:
     count: GraphCount
     verdict: Verdict
     parity: Parity
+    choice: Choice | None
+    """Of students in int8, as `accuracy` is."""
     accuracy: Accuracy | None
-    """Of students in int8."""
     peak_activation_bytes: int
 
     def __str__(self) -> str:
@@ -72,7 +76,7 @@ class Export:
             f"{self.file}: {account.parameters:,} parameters, {account.bytes:,} bytes, {account.macs:,} MACs "
             f"({self.form.convention.name}): {self.verdict}. {self.parity}."
             + (f" Not counted: {uncounted}." if uncounted else "")
-            + (f" {self.accuracy}." if self.accuracy else "")
+            + "".join(f" {figures}." for figures in (self.choice, self.accuracy) if figures)
         )
 
     def facts(self) -> dict[str, Any]:
@@ -91,6 +95,7 @@ class Export:
             "quantiser_bytes": self.count.quantiser_bytes,
             "peak_activation_bytes": self.peak_activation_bytes,
             "parity": asdict(self.parity),
+            "choice": self.choice and asdict(self.choice),
             "accuracy": self.accuracy and asdict(self.accuracy),
         }
 
@@ -119,7 +124,7 @@ class Files:
 
     def write_card(self) -> Path:
         """README.md, of all files in the folder."""
-        facts = [json.loads(file.read_text(encoding="utf-8")) for file in self.folder.glob("*.json")]
+        facts = list(map(_facts, self.folder.glob("*.json")))
         facts.sort(key=lambda each: (each["student"] != BASE, each["student"]))
         exported = Exported(self.trained.base, "float32", waveform=self.form.waveform)
         usage = self._runtime.usage.format(
@@ -135,6 +140,7 @@ class Files:
             form=self.form,
             library=self._runtime.library,
             usage=usage,
+            adds_in_16_bits=self._runtime.adds_in_16_bits,
         )
         file = self.folder / "README.md"
         write_text(file, text)
@@ -144,10 +150,10 @@ class Files:
         form, architecture = self.form, student.network.architecture
         verdict = self.trained.judge(architecture, form)
         if form.dtype == "int8":
-            student, graph, accuracy = self._in_int8(name, student)
+            student, graph, choice, accuracy = self._in_int8(name, student)
         else:
-            graph, accuracy = self._graph(student), None
-        theirs = _logits(Exported(student, form.dtype, waveform=form.waveform), heard)
+            graph, choice, accuracy = self._graph(student), None, None
+        theirs = self._logits(student, heard)
         count = graph.count()
         compare(name, count.ledger, ledger(architecture.layers(), convention=form.convention, dtype=form.dtype))
         parity = Parity.between(graph.run(heard), theirs)
@@ -155,7 +161,7 @@ class Files:
             raise ExportError(f"{name}: the exported graph decides otherwise than the student: {parity}.")
         self.folder.mkdir(parents=True, exist_ok=True)
         file, most_alive = self.folder / f"{name}.{graph.suffix}", peak(steps(architecture)).bytes[form.dtype]
-        export = Export(name, form, file, count, verdict, parity, accuracy, most_alive)
+        export = Export(name, form, file, count, verdict, parity, choice, accuracy, most_alive)
         metadata = _metadata(student, count.ledger)
         with written_whole(export.file) as partial:
             graph.save(partial, metadata)
@@ -166,35 +172,48 @@ class Files:
         network = self._runtime.prepared(student.network) if network is None else network
         return self._runtime(Exported(student, self.form.dtype, waveform=self.form.waveform, network=network))
 
-    def _in_int8(self, name: str, student: Student) -> tuple[Student, RuntimeFile, Accuracy]:
-        """Calibrated on training clips; fine-tuned before that where calibration alone costs too much, and it helps.
+    def _in_int8(self, name: str, student: Student) -> tuple[Student, RuntimeFile, Choice, Accuracy]:
+        """Calibrate a student, and fine-tune it first where calibration alone costs too much and fine-tuning helps.
 
-        Returns the student that was quantised in the end, too.
+        Training clips decide. Returns the student that was quantised, its file, and the accuracies that decided, and
+        those on test clips, which are told and decide nothing.
         """
-        heard, labels = self.trained.tested(name, waveform=self.form.waveform)
+        kept, graph, choice = self._chosen(name, student)
+        tested = self.trained.tested(name, waveform=self.form.waveform)
+        in_float = tested.accuracy(lambda heard: self._logits(student, heard))
+        return kept, graph, choice, Accuracy(len(tested), in_float, tested.accuracy(graph.run))
 
-        def accuracy(run: Callable[[np.ndarray], np.ndarray]) -> float:
-            return Accuracy.of(run(heard), labels)
-
-        before = accuracy(lambda heard: _logits(Exported(student, "float32", waveform=self.form.waveform), heard))
+    def _chosen(self, name: str, student: Student) -> tuple[Student, RuntimeFile, Choice]:
+        clips = self.trained.trained_on(name, waveform=self.form.waveform)
         graph = self._calibrated(name, student)
-        calibrated = accuracy(graph.run)
-        if before - calibrated <= TOLERATED:
-            return student, graph, Accuracy(len(heard), before, calibrated, None)
-        self.tell(f"{name}: calibration alone costs {before - calibrated:.2%} of accuracy; fine-tuning ...")
+        in_float = clips.accuracy(lambda heard: self._logits(student, heard))
+        choice = Choice(len(clips), in_float, clips.accuracy(graph.run))
+        if choice.lost <= TOLERATED:
+            return student, graph, choice
+        self.tell(f"{name}: calibration alone costs {choice.lost:.2%} of accuracy on training clips; fine-tuning ...")
         tuned = self.trained.fine_tuned(name)
         tuned_graph = self._calibrated(name, tuned)
-        figures = Accuracy(len(heard), before, calibrated, accuracy(tuned_graph.run))
-        return (tuned, tuned_graph, figures) if figures.tuned_is_better else (student, graph, figures)
+        choice = replace(choice, fine_tuned=clips.accuracy(tuned_graph.run))
+        return (tuned, tuned_graph, choice) if choice.keeps_fine_tuned else (student, graph, choice)
 
     def _calibrated(self, name: str, student: Student) -> RuntimeFile:
-        network = self._runtime.prepared(student.network)
-        return self._graph(student, quantised(network, self.trained.calibration(name)))
+        network, clips = self._runtime.prepared(student.network), self.trained.calibration(name)
+        return self._graph(student, quantised(network, clips, adds_in_16_bits=self._runtime.adds_in_16_bits))
+
+    def _logits(self, student: Student, heard: np.ndarray) -> np.ndarray:
+        """The student's own, in the dtype that it computes in here."""
+        network = Exported(student, self.form.dtype, waveform=self.form.waveform)
+        with torch.inference_mode():
+            return torch.cat([network(part) for part in torch.from_numpy(heard).split(PREDICTED_AT_ONCE)]).numpy()
 
 
-def _logits(network: nn.Module, heard: np.ndarray) -> np.ndarray:
-    with torch.inference_mode():
-        return torch.cat([network(part) for part in torch.from_numpy(heard).split(PREDICTED_AT_ONCE)]).numpy()
+def _facts(file: Path) -> dict[str, Any]:
+    """What stands beside an exported file. Raises `ExportError` where it is damaged."""
+    try:
+        facts = read_json(file)
+        return facts | {"student": str(facts["student"])}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ExportError(f"{file} is damaged ({error}): export its student again, or move it away.") from None
 
 
 def _metadata(student: Student, account: Ledger) -> dict[str, object]:

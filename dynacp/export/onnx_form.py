@@ -3,6 +3,7 @@
 import json
 import logging
 import warnings
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,6 +27,7 @@ class OnnxGraph:
 
     suffix: ClassVar[str] = "onnx"
     library: ClassVar[str] = "onnx"
+    adds_in_16_bits: ClassVar[bool] = True  # onnxruntime on x86 without VNNI
     usage: ClassVar[str] = """
 ```python
 import numpy as np
@@ -53,14 +55,15 @@ rate, front end and architecture.
 
     def run(self, heard: np.ndarray) -> np.ndarray:
         """Logits [clips, classes] by onnxruntime on one thread of the CPU."""
+        (name,) = (value.name for value in self._session.get_inputs())
+        batches = np.array_split(heard, max(1, len(heard) // RUN_AT_ONCE))
+        return np.concatenate([self._session.run([OUTPUT], {name: batch})[0] for batch in batches])
+
+    @cached_property
+    def _session(self) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        session = onnxruntime.InferenceSession(
-            self.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        (name,) = (value.name for value in session.get_inputs())
-        batches = np.array_split(heard, max(1, len(heard) // RUN_AT_ONCE))
-        return np.concatenate([session.run([OUTPUT], {name: batch})[0] for batch in batches])
+        return onnxruntime.InferenceSession(self.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
     def save(self, file: Path, metadata: dict[str, object]) -> None:
         """Write it, with what a program needs to know of it."""

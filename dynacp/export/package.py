@@ -1,18 +1,15 @@
-"""The challenge's submission: an installable package of all students, which needs nothing of this project.
+"""The challenge's submission: an installable package of up to four systems, which needs nothing of this project.
 
-What it computes with are this project's own modules, copied into it with their imports rewritten.
+A system is all students of one run. What it computes with are this project's own modules, copied into the package with
+their imports rewritten; all systems share them.
 """
 
-import ast
 import json
 import keyword
-import re
 import shutil
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -21,27 +18,36 @@ import torch
 
 from budget.ledger import Ledger, ledger
 from budget.witness import by_torchinfo
+from dynacp import submission
 from dynacp.corpus import BASE
 from dynacp.export.card import card
 from dynacp.export.parity import Parity
 from dynacp.export.trained import DTYPES_OF, ExportError, Form, Trained
+from dynacp.export.vendor import vendored
 from dynacp.files import write_text
 from dynacp.submission import System, logits
 
-ROOT_MODULE = "dynacp.submission"
-OURS = ("dynacp", "budget")
-ALLOWED = {"torch", "torchaudio", "soundfile", "numpy"}
-"""What a copied module may import beside Python's own; numpy comes with soundfile."""
+MOST_SYSTEMS = 4
+"""That the challenge takes of one team."""
 
-REQUIREMENTS = ("torch>=2.11", "torchaudio>=2.11", "soundfile>=0.13")
+OF_MODULES = {
+    "numpy": "numpy>=1.26",
+    "soundfile": "soundfile>=0.13",
+    "torch": "torch>=2.11,<2.13",  # torchaudio names no torch, and does not load beside later ones
+    "torchaudio": "torchaudio>=2.11",
+}
+"""What copied modules may import beside Python's own, and the requirement that brings it."""
 
-INTERFACE = '''"""The challenge's interface to the system {index} of {name}."""
+OF_SCRIPTS = ("pandas>=2.2", "scikit-learn>=1.5", "torchinfo>=1.8")
+"""What the challenge's two scripts import: they run in an environment that holds what a submission requires."""
+
+INTERFACE = '''"""The challenge's interface to system {number} of {package}."""
 
 from pathlib import Path
 
 from torch import nn
 
-from {package}._system import submission
+from {package}._system.{origin} import {submission} as submission
 
 CHECKPOINT = Path(__file__).parent / "resources" / "{module}.pt"
 
@@ -53,7 +59,7 @@ def load_model(model_file_path=None):
 
 def load_inputs(file_paths, device_ids, model):
     """A log-mel [1, 1, n_mels, T] for each file, in order; devices do not change what is heard."""
-    return submission.log_mels(model, file_paths)
+    return list(submission.log_mels(model, file_paths))
 
 
 def get_model_for_device(model, device_id) -> nn.Module:
@@ -64,8 +70,7 @@ def get_model_for_device(model, device_id) -> nn.Module:
 def predict(file_paths, device_ids, model_file_path=None, use_cuda=False):
     """(Logits [n_classes] of each file, in order; the classes in the order of the logits)."""
     model = load_model(model_file_path)
-    inputs = load_inputs(file_paths, device_ids, model)
-    return submission.logits(model, inputs, device_ids, use_cuda=use_cuda), model.classes
+    return submission.predict(model, file_paths, device_ids, use_cuda=use_cuda), model.classes
 '''
 
 PYPROJECT = """[build-system]
@@ -74,19 +79,38 @@ build-backend = "setuptools.build_meta"
 
 [project]
 name = "{package}"
-version = "1.0.{index}"
+version = "1.0.0"
 description = "DCASE Task 1: low-complexity, device-aware acoustic scene classification"
 readme = "README.md"
 requires-python = ">=3.11"
 dependencies = {requirements}
 
 [tool.setuptools]
-packages = ["{package}", "{package}._system", "{package}.resources"]
+packages = {packages}
 
 [tool.setuptools.package-data]
 "{package}.resources" = ["*"]
 """
 
+README = """# {package}
+
+A submission to DCASE Task 1, low-complexity acoustic scene classification with device information.
+
+| system | made from | model card |
+|---|---|---|
+{systems}
+
+```
+pip install .
+```
+
+installs all systems and what the challenge's two scripts import. In the folder that holds these scripts:
+
+```
+python test_complexity.py --submission_name {package} --submission_index 1
+python evaluate_submission.py --submission_name {package} --submission_index 1 --dev_set_dir DEV --eval_set_dir EVAL
+```
+"""
 
 USAGE = """
 ```
@@ -106,52 +130,66 @@ no student are predicted by the base. Computed in {dtype}, on a GPU with `use_cu
 
 @dataclass(frozen=True)
 class Packaged:
-    """What was written, and how each student in it compares with the run's."""
+    """What was written, and how each system's students compare with the run's."""
 
     folder: Path
-    parity: dict[str, Parity]
+    parity: dict[str, dict[str, Parity]]
+    """By the system's module and the student's name."""
 
 
-def write_package(trained: Trained, students: Sequence[str], name: str, index: int) -> Packaged:
-    """Write RUN/exports/dcase-INDEX, a project for pip. Raises `ExportError`, and leaves nothing half done."""
-    package = package_name(name, index)
-    if trained.dtype not in DTYPES_OF["dcase"]:
-        raise ExportError(
-            f"{trained.run} is meant for {trained.dtype}, but a package computes in PyTorch, in one of "
-            f"{', '.join(DTYPES_OF['dcase'])}; `--to int8` and `--to executorch` export in {trained.dtype}."
-        )
-    module = f"{package}_{index}"
-    folder = trained.run / "exports" / f"dcase-{index}"
-    checkpoint = _checkpoint(trained, students)
-    parity = _checked(trained, System(checkpoint))
+def write_package(runs: Sequence[Trained], name: str) -> Packaged:
+    """Write RUN/exports/dcase of the first run, a project for pip with a system for each run, in their order.
+
+    Raises `ExportError`, and `StageError` for a run that is not finished or has other data; leaves nothing half done.
+    """
+    package = package_name(name)
+    _check_runs(runs)
+    modules = {f"{package}_{number}": run for number, run in enumerate(runs, start=1)}
+    texts = _texts(package, modules)
+    checkpoints = {module: _checkpoint(run) for module, run in modules.items()}
+    parity = {module: _checked(run, System(checkpoints[module])) for module, run in modules.items()}
+    folder = runs[0].run / "exports" / "dcase"
     unfinished = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(unfinished, ignore_errors=True)
-    texts = _texts(package, module, name, index) | {"README.md": _card(trained, parity, package, module)}
-    for path, text in texts.items():
+    cards = {f"{module}.md": _card(run, parity[module], package, module) for module, run in modules.items()}
+    for path, text in (texts | cards).items():
         (unfinished / path).parent.mkdir(parents=True, exist_ok=True)
         write_text(unfinished / path, text)
-    resources, rate = unfinished / package / "resources", trained.front_end.sample_rate
-    torch.save(checkpoint, resources / f"{module}.pt")
+    resources, rate = unfinished / package / "resources", runs[0].front_end.sample_rate
+    for module, checkpoint in checkpoints.items():
+        torch.save(checkpoint, resources / f"{module}.pt")
     sf.write(resources / "dummy.wav", np.random.default_rng(0).normal(0, 0.01, rate), rate, subtype="PCM_16")
-    shutil.copy(trained.data / "split_setup" / "test.csv", resources / "test.csv")
+    shutil.copy(runs[0].data / "split_setup" / "test.csv", resources / "test.csv")
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
     return Packaged(folder, parity)
 
 
-def package_name(name: str, index: int) -> str:
+def package_name(name: str) -> str:
     """`<name>_task1`. Raises `ExportError` for what is no name of a Python package."""
     if not (name.isascii() and name.isidentifier()) or keyword.iskeyword(name):
         raise ExportError(
             f"`--name` must be a Python name of ASCII letters, digits and '_', such as Team_Lab, but got {name!r}."
         )
-    if index < 1:
-        raise ExportError(f"`--index` must be at least 1, but got {index}.")
     return f"{name}_task1"
 
 
-def _checkpoint(trained: Trained, students: Sequence[str]) -> dict[str, Any]:
-    first = trained.base
+def _check_runs(runs: Sequence[Trained]) -> None:
+    """Raise `ExportError` for what no package takes, before anything is computed."""
+    if len(runs) > MOST_SYSTEMS:
+        raise ExportError(f"the challenge takes {MOST_SYSTEMS} systems of one team, but got {len(runs)} runs.")
+    for number, run in enumerate(runs):
+        if run.run.resolve() in [other.run.resolve() for other in runs[:number]]:
+            raise ExportError(f"{run.run} is given twice, but each system is another run.")
+        if run.dtype not in DTYPES_OF["dcase"]:
+            raise ExportError(
+                f"{run.run} is meant for {run.dtype}, but a package computes in PyTorch, in one of "
+                f"{', '.join(DTYPES_OF['dcase'])}; `--to int8` and `--to executorch` export in {run.dtype}."
+            )
+
+
+def _checkpoint(trained: Trained) -> dict[str, Any]:
+    students, first = trained.students(), trained.base
     return {
         "architecture": first.network.architecture.to_json(),
         "classes": list(first.classes),
@@ -170,8 +208,8 @@ def _checked(trained: Trained, system: System) -> dict[str, Parity]:
     heard, parity = torch.from_numpy(trained.heard(waveform=True)), dict[str, Parity]()
     with torch.inference_mode():
         log_mels = system.front_end(heard)
-    for name, network in system.model.items():
-        compare(name, by_torchinfo(network, (1, 1, *architecture.input)), account)
+    for name in trained.students():
+        compare(name, by_torchinfo(system.student(name), (1, 1, *architecture.input)), account)
         ours = torch.stack(logits(system, log_mels.split(1), [name] * len(heard), use_cuda=False)).numpy()
         student = trained.student(name, dtype)
         with torch.inference_mode():
@@ -203,42 +241,30 @@ def _card(trained: Trained, parity: dict[str, Parity], package: str, module: str
     return card(trained, of_each, title=f"system {module}", form=form, library="pytorch", usage=usage)
 
 
-def _texts(package: str, module: str, name: str, index: int) -> dict[str, str]:
-    """Path -> content of the package's files of text."""
-    system = {f"{package}/_system/{path}": text for path, text in vendored(f"{package}._system").items()}
-    return {
-        "pyproject.toml": PYPROJECT.format(package=package, index=index, requirements=json.dumps(REQUIREMENTS)),
-        f"{package}/__init__.py": "",
-        f"{package}/{module}.py": INTERFACE.format(package=package, module=module, name=name, index=index),
-        f"{package}/resources/__init__.py": "",
-        f"{package}/_system/__init__.py": "",
-        **system,
+def _texts(package: str, modules: dict[str, Trained]) -> dict[str, str]:
+    """Path -> content of the package's files of text, but for the cards."""
+    origin, _, root = submission.__name__.rpartition(".")
+    shared = f"{package}._system"
+    copies = {
+        f"{package}/_system/{path}": text
+        for path, text in vendored(submission.__name__, shared, allowed=OF_MODULES).items()
     }
-
-
-def vendored(package: str) -> dict[str, str]:
-    """File name -> source of the submission's modules, all in one package. Raises `ExportError` for what cannot be."""
-    found, waiting = dict[str, str](), [ROOT_MODULE]
-    while waiting:
-        module = waiting.pop()
-        spec = find_spec(module)
-        assert spec is not None and spec.origin is not None, module
-        source = Path(spec.origin).read_text(encoding="utf-8")
-        for imported in _imported(source):
-            top = imported.partition(".")[0]
-            if top in OURS and f"{imported.rpartition('.')[2]}.py" not in found:
-                waiting.append(imported)
-            elif top not in {*OURS, *ALLOWED, *sys.stdlib_module_names}:
-                raise ExportError(f"{module} imports {imported}, which a submission may not need.")
-        found[f"{module.rpartition('.')[2]}.py"] = re.sub(
-            rf"^from (?:{'|'.join(OURS)})\.(\w+) import", rf"from {package}.\1 import", source, flags=re.MULTILINE
+    interfaces = {
+        f"{package}/{module}.py": INTERFACE.format(
+            package=package, module=module, number=number, origin=origin, submission=root
         )
-    return found
-
-
-def _imported(source: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield node.module or ""
+        for number, module in enumerate(modules, start=1)
+    }
+    markers = {f"{package}/{folder}__init__.py": "" for folder in ("", "_system/", "resources/")}
+    code = markers | copies | interfaces
+    systems = [
+        f"| `{module}` | {run.run.resolve().name} | [{module}.md]({module}.md) |" for module, run in modules.items()
+    ]
+    folders = sorted({str(PurePosixPath(file).parent).replace("/", ".") for file in code})
+    requirements = sorted((*OF_MODULES.values(), *OF_SCRIPTS))
+    return code | {
+        "README.md": README.format(package=package, systems="\n".join(systems)),
+        "pyproject.toml": PYPROJECT.format(
+            package=package, packages=json.dumps(folders), requirements=json.dumps(requirements)
+        ),
+    }

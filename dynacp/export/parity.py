@@ -1,11 +1,15 @@
 """Whether an exported model says what the student says, clip by clip, and what it recognises where it does not."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from dynacp.train import macro_accuracy
+
+READ_AT_ONCE = 256
+"""Clips."""
 
 
 @dataclass(frozen=True)
@@ -30,28 +34,63 @@ class Parity:
 
 
 @dataclass(frozen=True)
-class Accuracy:
-    """Macro accuracies of a student on the test clips that it is for, in [0, 1]: what int8 costs it."""
+class Heard:
+    """Clips as an exported model takes them, and their class numbers [clips].
+
+    `read` returns those of a slice, float32 [clips, ...], so that a test split need not fit into memory.
+    """
+
+    read: Callable[[slice], np.ndarray]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def accuracy(self, model: Callable[[np.ndarray], np.ndarray]) -> float:
+        """Macro accuracy in [0, 1] of a model that turns clips into logits [clips, classes]."""
+        parts = (slice(start, start + READ_AT_ONCE) for start in range(0, len(self), READ_AT_ONCE))
+        logits = np.concatenate([model(self.read(part)) for part in parts])
+        return macro_accuracy(torch.from_numpy(logits), self.labels)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Macro accuracies in [0, 1] on training clips, by which one of two int8 students is kept."""
 
     clips: int
     float32: float
     calibrated: float
     """In int8, without further training."""
-    fine_tuned: float | None
-    """In int8, after a training that knew of it; None where that was not needed."""
+    fine_tuned: float | None = None
+    """In int8, after a training that rounds as int8 does; None where calibration alone was good enough."""
 
     @property
-    def tuned_is_better(self) -> bool:
+    def lost(self) -> float:
+        """What calibration alone costs."""
+        return self.float32 - self.calibrated
+
+    @property
+    def keeps_fine_tuned(self) -> bool:
+        """Whether the fine-tuned student is kept; of equals the calibrated one is."""
         return self.fine_tuned is not None and self.fine_tuned > self.calibrated
 
-    @staticmethod
-    def of(logits: np.ndarray, labels: np.ndarray) -> float:
-        return macro_accuracy(torch.from_numpy(logits), labels)
-
     def __str__(self) -> str:
-        kept = "which is kept" if self.tuned_is_better else "which is not kept"
-        tuned = "" if self.fine_tuned is None else f", {self.fine_tuned:.2%} fine-tuned, {kept}"
+        kept = "kept" if self.keeps_fine_tuned else "not kept"
+        tuned = "" if self.fine_tuned is None else f", {self.fine_tuned:.2%} fine-tuned ({kept})"
         return (
-            f"Accuracy on {self.clips:,} test clips {self.float32:.2%} in float32; in int8 {self.calibrated:.2%} "
+            f"On {self.clips:,} training clips {self.float32:.2%} in float32, in int8 {self.calibrated:.2%} "
             f"calibrated{tuned}"
         )
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Macro accuracies in [0, 1] on the test clips that a student is for. They decide nothing."""
+
+    clips: int
+    float32: float
+    int8: float
+    """Of the exported file, by its runtime."""
+
+    def __str__(self) -> str:
+        return f"On {self.clips:,} test clips {self.float32:.2%} in float32, {self.int8:.2%} in int8"

@@ -17,11 +17,14 @@ from budget.limits import Limits, Verdict
 from dynacp.architecture import Architecture
 from dynacp.cache import WAVE_SCALE, waves
 from dynacp.corpus import BASE, GENERAL, Corpus
+from dynacp.data import Clips
+from dynacp.export.parity import Heard
 from dynacp.features import FrontEnd
 from dynacp.pipeline import Pipeline
 from dynacp.plan import COMPUTED_IN, TrainingSettings, read_plan
 from dynacp.predict import Student
 from dynacp.stages import StageError, plain, read_settings
+from dynacp.train import Features
 
 PARITY_CLIPS = 256
 """Of the test split, spread evenly over it, that an exported model is compared on."""
@@ -29,8 +32,12 @@ PARITY_CLIPS = 256
 CALIBRATION_CLIPS = 64
 """Of those that a student was trained on, spread evenly over them: 256 give the same accuracy."""
 
+CHOICE_CLIPS = 2_048
+"""At most so many of those that a student was trained on, spread evenly over them, decide on its fine-tuning."""
+
 TOLERATED = 0.005
-"""Of accuracy, that calibration alone may cost a student in int8; one that it costs more is fine-tuned."""
+"""Of accuracy on training clips, that calibration alone may cost a student in int8; if it costs more, the student is
+fine-tuned."""
 
 CONVENTIONS = {"onnx": FOLDED, "executorch": XNNPACK, "dcase": DCASE}
 """By what a student is exported to: the convention that counts it there."""
@@ -103,8 +110,9 @@ class Trained:
         if unknown := set(names) - {*all_of_run}:
             raise StageError(f"{self.run} has no student {unknown.pop()!r}; it has {', '.join(all_of_run)}.")
         for name in names:
-            trained_on = read_settings(self.run / "students" / name)["data"]
-            if trained_on != plain({**self._corpus.key, "responses": trained_on["responses"]}):
+            trained_on = read_settings(self.run / "students" / name).get("data")
+            key = {**self._corpus.key, "responses": None}  # they are the run's, and not asked for to export
+            if not isinstance(trained_on, dict) or {**trained_on, "responses": None} != plain(key):
                 raise StageError(f"{self.run} was not trained on {self.data}: give its `--data`.")
         return names
 
@@ -125,26 +133,36 @@ class Trained:
 
     def heard(self, *, waveform: bool) -> np.ndarray:
         """Test clips that exports are compared on, float32: log-mels [clips, 1, mels, frames], or [clips, samples]."""
-        return self._decoded(_spread(len(self._corpus.test), PARITY_CLIPS), waveform=waveform)
+        rows = _spread(len(self._corpus.test), PARITY_CLIPS)
+        clips = self._corpus.test.take(rows)
+        return self._heard(clips, self._corpus.test_features(rows), waveform=waveform).read(slice(None))
 
-    def tested(self, name: str, *, waveform: bool) -> tuple[np.ndarray, np.ndarray]:
-        """The test clips of a student's device (all, where there are none) as it hears them, and their labels."""
+    def tested(self, name: str, *, waveform: bool) -> Heard:
+        """The test clips of a student's device; all test clips, where the device has none."""
         test = self._corpus.test
         own = test.recorded_by(_device(name))
         rows = own if len(own) else np.arange(len(test))
-        return self._decoded(rows, waveform=waveform), test.labels[rows]
+        return self._heard(test.take(rows), self._corpus.test_features(rows), waveform=waveform)
+
+    def trained_on(self, name: str, *, waveform: bool) -> Heard:
+        """Clips that a student was trained on, without augmentation."""
+        rows = self._corpus.rows(_device(name))
+        rows = rows[_spread(len(rows), CHOICE_CLIPS)]
+        clips = self._corpus.training.take(rows)
+        return self._heard(clips, self._corpus.training_features(rows), waveform=waveform)
 
     def calibration(self, name: str) -> Tensor:
         """Log-mels [clips, 1, mels, frames] that a student was trained on."""
         clips = self._corpus.clean(_device(name))
         return clips[torch.from_numpy(_spread(len(clips), CALIBRATION_CLIPS))]
 
-    def _decoded(self, rows: np.ndarray, *, waveform: bool) -> np.ndarray:
-        """These test clips. Their log-mels are the evaluation's; samples of the test split were not needed before."""
+    def _heard(self, clips: Clips, log_mels: Features, *, waveform: bool) -> Heard:
+        """The clips as exports take them. Log-mels are the evaluation's; samples were not needed before."""
         if waveform:
-            clips = self._corpus.test.take(rows)
-            return waves(clips, self.front_end.sample_rate, self.cache).astype(np.float32) / WAVE_SCALE
-        return self._corpus.test_features(rows)[torch.arange(len(rows))].numpy()
+            stored = waves(clips, self.front_end.sample_rate, self.cache)
+            return Heard(lambda part: stored[part].astype(np.float32) / WAVE_SCALE, clips.labels)
+        numbers = torch.arange(len(clips))
+        return Heard(lambda part: log_mels[numbers[part]].numpy(), clips.labels)
 
     def judge(self, architecture: Architecture, form: Form) -> Verdict:
         """Raises `ExportError` for a form over the limits; says which forms would fit."""

@@ -137,7 +137,7 @@ def _progress(name: str, _steps: int) -> None:
 
 def _write(pipeline: Pipeline, logits: dict[tuple[str, str], list[Tensor]]) -> None:
     """The accuracies so far, and each condition against the base of Table 1."""
-    bootstrap = Bootstrap(pipeline.corpus.test, pipeline.corpus.devices)
+    bootstrap = Bootstrap(pipeline.corpus.test, pipeline.corpus.devices, recording=pipeline.settings.recording)
     draws = {
         key: np.stack([bootstrap.accuracies(said)[OVERALL].to_numpy() for said in seeds], axis=1)
         for key, seeds in logits.items()

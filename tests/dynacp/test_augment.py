@@ -200,6 +200,37 @@ def test_a_response_at_another_rate_is_resampled(tmp_path: Path) -> None:
     assert torch.fft.rfft(response).abs().argmax() == 100  # 1000 Hz x 0.1 s
 
 
+def test_responses_of_any_rate_and_ending_are_read(tmp_path: Path) -> None:
+    """Recorders write .WAV; and a kernel of torchaudio's for 44,101 Hz would have two billion weights."""
+    pulse = np.eye(1, 2_000, 7)[0] / 2
+    for name, rate in (("a.WAV", 44_100), ("b.flac", 44_101), ("c.wav", 96_000)):
+        soundfile.write(tmp_path / name, pulse, rate, subtype="PCM_24")
+    responses = load_impulse_responses(tmp_path, 44_100)
+    assert responses.shape == (3, 2_000)
+    assert torch.allclose(responses.square().sum(dim=1), torch.ones(3))
+    assert responses.argmax(dim=1).tolist() == [7, 7, 3]
+
+
+@pytest.mark.parametrize(
+    ("samples", "complaint"),
+    [
+        ([0.5, 1.5], r"has samples of magnitude 1\.5; scale them to \[-1, 1\]"),
+        (
+            [0.5, 150],
+            r"has samples of magnitude 150, but full scale is 1; scale them to \[-1, 1\]; replace or remove it",
+        ),
+        ([0.5, np.nan], r"holds samples that are not finite; .*; replace or remove it"),
+        (np.full(11 * 44_100, 0.1), r"lasts 11 s, longer than the 10 s that it may; cut it; replace or remove it"),
+    ],
+)
+def test_responses_out_of_range_or_of_a_whole_recording_are_refused(
+    tmp_path: Path, samples: np.ndarray, complaint: str
+) -> None:
+    soundfile.write(tmp_path / "a.wav", samples, 44_100, subtype="FLOAT")
+    with pytest.raises(ValueError, match=rf"a\.wav {complaint}"):
+        load_impulse_responses(tmp_path, 44_100)
+
+
 def test_the_measured_microphones_can_be_read(shared: Path) -> None:
     responses = load_impulse_responses(shared / "data" / "device_irs" / "augment", 44_100)
     assert len(responses) == 8

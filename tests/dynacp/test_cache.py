@@ -252,8 +252,29 @@ def break_numbers(file: Path) -> None:
     sf.write(file, np.where(np.arange(44_100) == 7, np.nan, 0.1), 44_100, subtype="FLOAT")
 
 
+def shorten(file: Path) -> None:
+    wave, rate = sf.read(file)
+    sf.write(file, wave[:30_000], rate)
+
+
+def exceed(file: Path) -> None:
+    wave, rate = sf.read(file)
+    sf.write(file, wave / np.abs(wave).max() * 1.5, rate, subtype="FLOAT")
+
+
+def rescale(file: Path) -> None:
+    wave, rate = sf.read(file)
+    sf.write(file, wave * 2**15, rate, subtype="FLOAT")
+
+
+def claim_any_rate(file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[:24] + (2**31 - 1).to_bytes(4, "little") + content[28:])
+
+
 FAULTS = {
-    truncate: "has 30000 samples instead of 44100",
+    truncate: "has 30000 samples instead of 44100, fewer than its header promises",
+    shorten: "has 30000 samples instead of 44100",
     cut_header: "cannot be read",
     resample: "has 48000 Hz instead of 44100 Hz",
     make_stereo: "has 2 channels instead of 1",
@@ -261,8 +282,21 @@ FAULTS = {
     silence: "is digital silence, every sample is 0.0",
     stick: "is digital silence, every sample is 0.25",
     break_numbers: "holds samples that are not finite",
+    exceed: "has samples of magnitude 1.5, but full scale is 1",
+    rescale: r"has samples of magnitude \d+, but full scale is 1",
+    claim_any_rate: "claims a sample rate of 2,147,483,647 Hz, which no recorder has",
     Path.unlink: "cannot be opened",
 }
+REMEDIES: dict[Callable[[Path], None], str] = {
+    resample: "resample them to 44100 Hz",
+    make_stereo: "mix them down to one channel",
+    lengthen: "cut them into clips of 44,100 samples, .* TAU Urban Acoustic Scenes 2020 Mobile, that is another",
+    shorten: "give clips of 44,100 samples, or drop the rows of others",
+    exceed: r"scale them to \[-1, 1\]",
+    rescale: r"fetch them again, .*; or scale them to \[-1, 1\]",
+    claim_any_rate: "fetch them again, .*; or resample it",
+}
+"""What helps, where fetching the same files again does not."""
 
 
 @pytest.mark.parametrize("damage", FAULTS, ids=lambda damage: damage.__name__)
@@ -271,7 +305,8 @@ def test_audio_that_cannot_be_used_is_refused_by_name_and_nothing_is_stored(
 ) -> None:
     file = damaged.files[33]
     damage(file)
-    complaint = rf"audio files that cannot be used: 1, namely .*{file.name}: {FAULTS[damage]}.*Remedy: fetch them again"
+    remedy = REMEDIES.get(damage, "fetch them again, or drop their rows from the split file")
+    complaint = rf"audio files that cannot be used: 1, namely .*{file.name}: {FAULTS[damage]}.*Remedy: {remedy}"
     with pytest.raises(DataError, match=complaint):
         log_mels(damaged, SETTINGS, tmp_path / "cache")
     assert not (tmp_path / "cache").exists() or arrays(tmp_path / "cache") == []
@@ -289,6 +324,10 @@ def test_all_faults_of_all_batches_are_reported_together(damaged: Clips, tmp_pat
         log_mels(damaged, SETTINGS, tmp_path / "cache")
     message = str(error.value)
     assert "cannot be used: 6, namely" in message
+    assert message.endswith(
+        "Remedy: fetch them again, or drop their rows from the split file; or resample them to 44100 Hz; or mix them "
+        "down to one channel."
+    )
     assert [damaged.files[index].name in message for index in (1, 2, 3, 4, 45, 46)] == [True] * 5 + [False]
 
 

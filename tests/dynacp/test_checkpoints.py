@@ -1,6 +1,9 @@
 """Checkpoint files: what is loaded, and what must be refused."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 import torch
@@ -99,6 +102,8 @@ def test_a_state_dict_that_is_not_exactly_the_network_is_refused(
         ([1, 2], "it is no state dict"),
         ({}, "neither MN nor DyMN"),
         ({"weight": torch.zeros(2)}, "neither MN nor DyMN"),
+        ({"state_dict": {"weight": torch.zeros(2)}, "epoch": 3}, "it is no state dict .* and holds none of MN or DyMN"),
+        ({("features.0.0.weight",): torch.zeros(2), 5: None}, "it is no state dict"),
     ],
 )
 def test_a_torch_file_of_another_kind_is_refused(content: object, reason: str, tmp_path: Path) -> None:
@@ -143,3 +148,86 @@ def test_a_flipped_bit_in_the_weights_is_noticed(small: dict[str, dict[str, Tens
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match="checksum of its record"):
         load_checkpoint(path, classes=5)
+
+
+def as_lightning(state: dict[str, Tensor]) -> object:
+    """With the audio front end beside the network, and all that the trainer keeps."""
+    network = {f"net.{name}": tensor for name, tensor in state.items()}
+    return {
+        "epoch": 3,
+        "pytorch-lightning_version": "2.5.0",
+        "state_dict": {"mel.window": torch.ones(4), **network},
+        "optimizer_states": [{"state": {0: {"step": torch.tensor(1.0)}}, "param_groups": [{"lr": 1e-3}]}],
+        "hyper_parameters": {"lr": 1e-3},
+    }
+
+
+WRAPPED: dict[str, Callable[[dict[str, Tensor]], object]] = {
+    "lightning": as_lightning,
+    "DDP": lambda state: {f"module.{name}": tensor for name, tensor in state.items()},
+    "compiled in DDP": lambda state: {"model": {f"module._orig_mod.{name}": tensor for name, tensor in state.items()}},
+    "with a counter": lambda state: {"model_state_dict": state, "epoch": 7},
+    "averaged": lambda state: {
+        "n_averaged": torch.tensor(1),
+        **{f"module.{name}": each for name, each in state.items()},
+    },
+}
+
+
+@pytest.mark.parametrize("family", ["MN", "DyMN"])
+@pytest.mark.parametrize("wrapped", WRAPPED.values(), ids=WRAPPED)
+def test_a_network_is_found_in_what_frameworks_write(
+    wrapped: Callable[[dict[str, Tensor]], object], family: str, small: dict[str, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    state = load_checkpoint(saved(wrapped(small[family]), tmp_path), classes=5).state_dict()
+    assert state.keys() == small[family].keys()
+    assert all(torch.equal(tensor, small[family][name]) for name, tensor in state.items())
+
+
+@pytest.mark.parametrize("wrapped", [dict, as_lightning])
+def test_the_format_before_torch_1_6_is_read_and_its_pickled_code_is_not(
+    wrapped: Callable[[dict[str, Tensor]], object], small: dict[str, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    old, trap = tmp_path / "old.pt", tmp_path / "trap"
+    torch.save(wrapped(small["MN"]), old, _use_new_zipfile_serialization=False)
+    state = load_checkpoint(old, classes=5).state_dict()
+    assert all(torch.equal(tensor, small["MN"][name]) for name, tensor in state.items())
+    torch.save({"features.0.0.weight": Hostile(trap)}, old, _use_new_zipfile_serialization=False)
+    with pytest.raises(CheckpointError, match="pickled code, which was not run"):
+        load_checkpoint(old, classes=5)
+    assert not trap.exists()
+    old.write_bytes(old.read_bytes()[:-5])
+    with pytest.raises(CheckpointError, match=r"truncated, damaged or of another kind|pickled code"):
+        load_checkpoint(old, classes=5)
+
+
+def test_of_several_networks_in_a_file_none_is_guessed(small: dict[str, dict[str, Tensor]], tmp_path: Path) -> None:
+    student, teacher = ({f"{name}.{key}": each for key, each in small["MN"].items()} for name in ("student", "teacher"))
+    path = saved({"state_dict": student | teacher}, tmp_path)
+    with pytest.raises(CheckpointError, match=r"several networks, under 'state_dict.student', 'state_dict.teacher'"):
+        load_checkpoint(path, classes=5)
+
+
+def test_what_would_take_more_memory_than_its_file_is_refused(
+    small: dict[str, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    endless = {name: torch.zeros(1).expand(10**9) for name in small["MN"]}
+    with pytest.raises(CheckpointError, match="its tensors are larger than the file"):
+        load_checkpoint(saved(endless, tmp_path), classes=5)
+    path = saved({**small["MN"], "zeros": torch.zeros(10**6)}, tmp_path)
+    with ZipFile(path) as plain, ZipFile(tmp_path / "small.pt", "w", ZIP_DEFLATED) as packed:
+        for record in plain.infolist():
+            packed.writestr(record.filename, plain.read(record))
+    with pytest.raises(CheckpointError, match="its records are compressed"):
+        load_checkpoint(tmp_path / "small.pt", classes=5)
+
+
+def test_no_file_is_advised_to_be_deleted(tmp_path: Path) -> None:
+    (tmp_path / "mine.ckpt").write_bytes(b"years of work")
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(tmp_path / "mine.ckpt", classes=5)
+    assert "elete" not in str(caught.value)
+    assert "if it is your own, save the network alone" in str(caught.value)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CheckpointError, match="it is no regular file"):
+        load_checkpoint(tmp_path / "pipe", classes=5)

@@ -1,6 +1,7 @@
 """What the data layout must hold, and that a validation split leaks nothing."""
 
 import csv
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -218,6 +219,44 @@ def test_a_source_label_that_the_file_name_contradicts_is_refused(root: Path) ->
         training_clips(root)
 
 
+def test_a_scene_label_that_the_file_name_contradicts_is_refused(root: Path) -> None:
+    def mislabel(rows: Rows) -> Rows:
+        return [rows[0], [rows[1][0], "hum", *rows[1][2:]], *rows[2:]]
+
+    for file in ("meta.csv", "split_setup/split25.csv"):
+        edit(root / file, mislabel)
+    with pytest.raises(
+        DataError, match=r"begins with another scene than their scene_label: 1, namely .*crackle-.* \(hum\); correct"
+    ):
+        training_clips(root)
+
+
+def test_a_data_set_of_one_class_is_refused(root: Path) -> None:
+    for file in ("meta.csv", "split_setup/split25.csv"):
+        edit(root / file, lambda rows: [rows[0], *(row for row in rows[1:] if row[1] == "hum")])
+    with pytest.raises(DataError, match=r"meta\.csv: 'hum' is the only class; a network needs two or more"):
+        training_clips(root)
+
+
+@pytest.mark.parametrize("column", data.META_COLUMNS)
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_a_blank_cell_is_called_blank(root: Path, column: str, blank: str) -> None:
+    place = data.META_COLUMNS.index(column)
+    edit(
+        root / "meta.csv",
+        lambda rows: [*rows[:2], *([*row[:place], blank, *row[place + 1 :]] for row in rows[2:4])][:3],
+    )
+    with pytest.raises(DataError, match=rf"meta\.csv: clips whose {column} is blank: 1, namely .*; fill it in"):
+        training_clips(root)
+
+
+def test_a_table_that_is_a_folder_is_called_one(root: Path) -> None:
+    (root / "meta.csv").unlink()
+    (root / "meta.csv").mkdir()
+    with pytest.raises(DataError, match=r"meta\.csv is a folder, but must be a table; meta\.csv comes with TAU"):
+        training_clips(root)
+
+
 def test_an_identifier_in_two_locations_is_refused(root: Path) -> None:
     edit(
         root / "meta.csv",
@@ -243,10 +282,37 @@ def test_a_file_name_with_other_parts_is_refused(root: Path) -> None:
         training_clips(root)
 
 
+@pytest.mark.parametrize("files", [("meta.csv",), ("meta.csv", "split_setup/split25.csv")])
+def test_the_names_of_tau_2020_are_recognised(root: Path, files: tuple[str, ...]) -> None:
+    """There a name has five parts, and a clip lasts ten seconds."""
+    for file in files:
+        edit(root / file, lambda rows: [[re.sub(r"-(\d+)-(\d)-", r"-\1\2-", row[0]), *row[1:]] for row in rows])
+    with pytest.raises(DataError, match=r"TAU Urban Acoustic Scenes 2020 Mobile, that is another data set: take 2022"):
+        training_clips(root)
+
+
 def test_a_class_without_training_clips_is_refused(root: Path) -> None:
     edit(root / "split_setup/split25.csv", lambda rows: [row for row in rows if row[1] != "hum"])
     with pytest.raises(DataError, match=r"split25.csv: no training clip of the class 'hum'.*; add some"):
         training_clips(root)
+
+
+@pytest.mark.parametrize("file", ["meta.csv", "split_setup/split25.csv"])
+def test_damaged_tables_give_clips_or_an_error_that_names_a_table(root: Path, file: str) -> None:
+    whole, rng, errors = (root / file).read_bytes(), np.random.default_rng(0), 0
+    pieces = [b"\t", b"\n", b'"', b"\0", b"\xef\xbb\xbf", b"-", b"../", b"nan", b"\r", b"\xff", b"", b" "]
+    for _ in range(100):
+        content = whole
+        for start in rng.integers(0, len(whole), rng.integers(1, 4)):
+            end = start + rng.choice([0, 1, 3, 400])
+            content = content[:start] + pieces[rng.integers(len(pieces))] + content[end:]
+        (root / file).write_bytes(content)
+        try:
+            assert len(training_clips(root)) > 0
+        except DataError as error:
+            assert re.match(rf"{root}/(meta|split_setup/split25)\.csv", str(error))
+            errors += 1
+    assert 0 < errors < 100
 
 
 def test_all_missing_audio_is_reported_at_once(root: Path) -> None:

@@ -11,6 +11,7 @@ from torch.nn import functional
 from dynacp import paper
 from dynacp.data import Clips
 from dynacp.evaluate import Bootstrap, confusion, summary
+from dynacp.recording_devices import RecordingDevices
 
 DEVICES = ("a", "b", "s1", "s4")
 
@@ -86,6 +87,12 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 
 def test_a_group_without_devices_is_left_out() -> None:
     assert set(Bootstrap(clips(), DEVICES).groups) == {"real", "seen"}
+
+
+def test_which_devices_are_real_follows_the_data() -> None:
+    bootstrap = Bootstrap(clips(), ("a", "s1"), recording=RecordingDevices(real="s1, b"))
+    assert bootstrap.groups == {"real": ("s1",), "seen": ("a",), "unseen": ("b", "s4")}
+    assert set(Bootstrap(clips(), ("a", "s1"), recording=RecordingDevices(real="A")).groups) == {"seen", "unseen"}
 
 
 def test_the_confusion_is_scikit_learn_s() -> None:

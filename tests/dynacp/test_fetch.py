@@ -101,7 +101,7 @@ def test_what_cannot_be_downloaded_says_what_to_do(
 def test_a_bad_file_that_is_already_there_is_named_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "mn04_as_mAP_432.pt"
     path.write_text("not a checkpoint")
-    with pytest.raises(CheckpointError, match=r"mn04_as_mAP_432\.pt is no usable .*Delete it"):
+    with pytest.raises(CheckpointError, match=r"mn04_as_mAP_432\.pt is no usable .*fetch it anew with .* --folder NEW"):
         fetch("mn04_as_mAP_432", tmp_path)
     assert path.read_text() == "not a checkpoint"
 

@@ -1,9 +1,19 @@
 """Students in int8: close to what they were, counted in their ONNX graphs, and trained with rounding."""
 
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import hypothesis.extra.numpy
+import numpy as np
 import onnx
 import pytest
 import settled
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import TensorProto
 from torch import Tensor, nn
 
@@ -13,7 +23,7 @@ from dynacp.architecture import TABLE1, Architecture, Block
 from dynacp.export.network import Exported
 from dynacp.export.onnx_form import OnnxGraph
 from dynacp.predict import Student
-from dynacp.quantise import aware, quantised
+from dynacp.quantise import PairwiseObserver, aware, quantised
 
 SMALL = Architecture((Block(16, 16, dilation=2), Block(16, 16, residual=3, stride=(2, 2))), stem=(8, 16))
 
@@ -25,7 +35,8 @@ def table1() -> Student:
 
 @pytest.fixture(scope="module")
 def in_int8(table1: Student) -> nn.Module:
-    return quantised(table1.network, settled.clips(40, seed=2))  # two batches of calibration
+    calibration = settled.clips(40, seed=2)  # two batches
+    return quantised(table1.network, calibration, adds_in_16_bits=True)
 
 
 @pytest.fixture(scope="module")
@@ -80,12 +91,85 @@ def test_the_graph_answers_as_the_network_in_int8(in_int8: nn.Module, graph: Onn
     assert off.mean() < 0.15 * wanted.std()
 
 
-def test_kernels_in_int8_are_symmetric_with_a_scale_for_each_channel(in_int8: nn.Module) -> None:
-    kernels = [tensor for tensor in in_int8.state_dict().values() if tensor.dtype == torch.int8]
-    assert sum(kernel.numel() for kernel in kernels) == 58_440
+def kernels_of(graph: OnnxGraph) -> list[np.ndarray]:
+    """The int8 kernels of a graph's convolutions, [out, in, frequency, time]."""
+    nodes, constants = graph.model.graph.node, {each.name: each for each in graph.model.graph.initializer}
+    stored = {node.output[0]: node.input[0] for node in nodes if node.op_type == "DequantizeLinear"}
+    kernels = [constants[stored[node.input[1]]] for node in nodes if node.op_type == "Conv"]
+    assert {kernel.data_type for kernel in kernels} == {TensorProto.INT8}
+    return [onnx.numpy_helper.to_array(kernel).astype(int) for kernel in kernels]
+
+
+def worst_sums(kernel: np.ndarray) -> np.ndarray:
+    """For each output channel, the largest sum of two neighbouring products that 8-bit activations can give."""
+    worst = np.zeros(len(kernel), dtype=int)
+    for order in (kernel, np.moveaxis(kernel, 1, -1)):  # channels first, channels last
+        taps = order.reshape(len(kernel), -1)
+        for first, second in zip(taps[:, :-1].T, taps[:, 1:].T, strict=True):
+            positive = 255 * (np.maximum(first, 0) + np.maximum(second, 0))
+            negative = 255 * (np.maximum(-first, 0) + np.maximum(-second, 0))
+            worst = np.maximum(worst, np.maximum(positive, negative))
+    return worst
+
+
+def test_no_two_neighbouring_products_of_an_exported_kernel_can_overflow_16_bits(graph: OnnxGraph) -> None:
+    """x86 without VNNI adds an unsigned activation (at most 255) times a weight to its neighbour's in 16 bits."""
+    kernels = kernels_of(graph)
+    assert sum(kernel.size for kernel in kernels) == 58_440
+    worst = np.concatenate([worst_sums(kernel) for kernel in kernels])
+    assert worst.max() < 2**15
+    assert worst.min() >= 255 * 125, "no channel is scaled down more than it must be"
+
+
+@given(
+    hypothesis.extra.numpy.arrays(
+        np.float32,
+        hypothesis.extra.numpy.array_shapes(min_dims=4, max_dims=4, max_side=5),
+        elements=st.floats(-8, 8, width=32),
+    )
+)
+def test_whatever_a_kernel_holds_its_pairs_fit_16_bits(kernel: np.ndarray) -> None:
+    observer = PairwiseObserver(dtype=torch.int8, qscheme=torch.per_channel_symmetric, quant_min=-127, quant_max=127)
+    observer(torch.from_numpy(kernel))
+    scales = observer.calculate_qparams()[0].numpy().reshape(-1, 1, 1, 1)
+    stored = np.rint(kernel / scales).astype(int)
+    assert abs(stored).max() <= 127
+    assert worst_sums(stored).max() < 2**15
+
+
+def test_kernels_for_xnnpack_which_adds_in_32_bits_use_all_of_their_8_bits() -> None:
+    network = quantised(settled.student(SMALL).network, settled.clips(8, seed=2), adds_in_16_bits=False)
+    kernels = [tensor for tensor in network.state_dict().values() if tensor.dtype == torch.int8]
+    assert len(kernels) == 9
     for kernel in kernels:
         assert kernel.min() >= -127
         assert (kernel.flatten(1).abs().amax(dim=1) == 127).all(), "each channel has its own largest weight as 127"
+
+
+ON_ANOTHER_PROCESSOR = """
+import sys, numpy, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1])
+numpy.save(sys.argv[3], session.run(None, {"log_mel": numpy.load(sys.argv[2])})[0])
+"""
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("processor", ["Haswell", "Nehalem"])  # AVX2 without VNNI, and no AVX at all
+def test_an_older_processor_answers_as_this_one(
+    in_int8: nn.Module, graph: OnnxGraph, tmp_path: Path, processor: str
+) -> None:
+    emulator = shutil.which("qemu-x86_64")
+    if emulator is None or platform.machine() != "x86_64":
+        pytest.skip("needs qemu-x86_64 on an x86 machine (on Debian: apt-get install qemu-user)")
+    file, heard, answered = tmp_path / "student.onnx", tmp_path / "heard.npy", tmp_path / "logits.npy"
+    clips = settled.clips(6, seed=3)
+    graph.save(file, {})
+    np.save(heard, clips.numpy())
+    code = ("-c", ON_ANOTHER_PROCESSOR, str(file), str(heard), str(answered))
+    subprocess.run([emulator, "-cpu", processor, sys.executable, *code], check=True, capture_output=True)
+    logits = np.load(answered)
+    assert abs(logits - graph.run(clips.numpy())).max() < 0.02 * logits.std()
+    assert abs(logits - answers(in_int8, clips).numpy()).mean() < 0.15 * logits.std()
 
 
 def test_a_network_in_int8_hears_any_number_of_clips(in_int8: nn.Module) -> None:

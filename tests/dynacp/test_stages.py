@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from dynacp.stages import OnStep, Shelf, Stage, StageError, in_order, read_artifact
+from dynacp.stages import OnStep, Shelf, Stage, StageError, in_order, read_artifact, read_settings
 
 
 def counted(folder: Path, name: str, *needs: Stage, settings: dict[str, Any] | None = None) -> tuple[Stage, list[int]]:
@@ -105,6 +105,22 @@ def test_a_record_without_its_file_or_with_another_s_is_not_current(tmp_path: Pa
     made_anew(Stage("other", tmp_path / "other", {"rate": 2}, (), other.make))
     stage.file.write_bytes(other.file.read_bytes())
     assert Shelf().checksum(stage) is None
+
+
+@pytest.mark.parametrize(
+    "record",
+    ["", "{}", "[" * 100_000, "5", '{"settings": 5, "needs": {}, "checksum": ""}', '{"settings": {}, "needs": {}}'],
+    ids=range(6),
+)
+def test_a_stage_with_a_damaged_record_is_made_again(record: str, tmp_path: Path) -> None:
+    stage, made = counted(tmp_path, "one")
+    made_anew(stage)
+    stage.record.write_text(record)
+    assert Shelf().checksum(stage) is None
+    with pytest.raises(StageError, match=r"one\.pt is not there, not finished or damaged"):
+        read_settings(stage.path)
+    assert made_anew(stage)
+    assert len(made) == 2
 
 
 def test_a_stage_whose_needs_are_missing_names_them(tmp_path: Path) -> None:

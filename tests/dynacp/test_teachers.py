@@ -1,7 +1,7 @@
 """The ensemble of teachers: what it is made of, and that it survives a stop."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,10 @@ import pytest
 import torch
 
 from dynacp.efficientat import MN, CheckpointError, DyMN, mn
-from dynacp.teachers import MEMBERS, Ensemble, Member, TeacherSettings, prepare_teachers
+from dynacp.overrides import changed
+from dynacp.plan import TrainingSettings
+from dynacp.settings import SettingError, named
+from dynacp.teachers import MEMBERS, Ensemble, Member, TeacherSettings, chance_warning, prepare_teachers
 from dynacp.train import Features, predict
 
 CLASSES = 3
@@ -43,6 +46,44 @@ def test_there_are_four_mn_and_four_dymn_one_for_each_setting_of_the_two_switche
 
 def test_an_epoch_of_a_teacher_is_as_many_samples_as_there_are_clips() -> None:
     assert Member("mn", True, True).recipe(TeacherSettings(epochs=3), 1_552).samples == 3 * 1_552
+
+
+def test_every_number_of_a_teacher_s_training_is_a_setting_that_is_printed_and_can_be_changed() -> None:
+    """A recipe holds nothing that no setting gave it, such as a default of its own."""
+    numbers = (
+        "batch=7",
+        "mn_rate=0.011",
+        "dymn_rate=0.012",
+        "scratch_rate=0.013",
+        "weight_decay=0.014",
+        "warm_up=0.15",
+    )
+    given = changed(TrainingSettings(), [f"teachers.{number}" for number in numbers]).teachers
+    printed = {value for _, value, _ in named(given)}
+    for member in MEMBERS:
+        recipe = asdict(member.recipe(given, 100))
+        assert recipe.pop("samples") == 100 * given.epochs
+        assert recipe.pop("augmentation").keys() == asdict(given.augmentation).keys()
+        assert {recipe[name] for name in ("batch", "weight_decay", "warm_up")} == {7, 0.014, 0.15}
+        assert set(recipe.values()) <= printed
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"warm_up": 0.0}, r"`warm_up` must be a share between 0 and 1, but got 0.0"),
+        ({"weight_decay": -1e-4}, r"`weight_decay` must be 0 or more, but got -0.0001"),
+    ],
+)
+def test_a_number_that_no_training_can_take_is_refused(changes: dict[str, float], complaint: str) -> None:
+    with pytest.raises(SettingError, match=complaint):
+        TeacherSettings(**changes)  # type: ignore[arg-type]
+
+
+def test_other_weight_decay_or_warm_up_makes_other_teachers() -> None:
+    identity = TeacherSettings().identity()
+    assert identity != TeacherSettings(weight_decay=0.0).identity()
+    assert identity != TeacherSettings(warm_up=0.5).identity()
 
 
 def test_the_ensemble_s_logits_are_the_sum_of_what_its_stored_teachers_say(tmp_path: Path) -> None:
@@ -102,3 +143,22 @@ def test_settings_name_a_checkpoint_by_its_content_not_by_its_path(tmp_path: Pat
     (tmp_path / "other.pt").write_bytes(b"other")
     identities = [TeacherSettings(mn=tmp_path / name).identity() for name in ("one.pt", "two.pt", "other.pt")]
     assert identities[0] == identities[1] != identities[2]
+
+
+def test_teachers_not_clearly_better_than_guessing_are_named_with_the_remedy() -> None:
+    """Of 300 clips in three classes alike, guessing recognises 33.3 %, with a standard error of 2.7 points."""
+    labels = np.arange(300) % 3
+    warning = chance_warning({"mn": 0.30, "dymn": 0.386, "good": 0.40}, labels, "the validation clips")
+    assert warning is not None
+    assert warning.startswith(
+        "Teachers not clearly better than guessing (33.3%) on the validation clips: mn 30.0%, dymn 38.6%. Students"
+    )
+    assert "more epochs, start from checkpoints (--mn, --dymn), or check the labels" in warning
+    assert chance_warning({"good": 0.40}, labels, "the validation clips") is None
+
+
+def test_a_rare_class_leaves_more_to_chance() -> None:
+    """An accuracy is a mean over classes: with six clips of the third, its standard error is 6.7 points."""
+    labels = np.repeat([0, 1, 2], [147, 147, 6])
+    assert chance_warning({"mn": 0.45}, labels, "the clips")
+    assert chance_warning({"mn": 0.48}, labels, "the clips") is None

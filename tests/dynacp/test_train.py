@@ -12,6 +12,7 @@ from dynacp.train import Augmentation, Features, Recipe, macro_accuracy, one_hot
 
 OFF = Augmentation(0, 0, 0, 0.0, 0.4, 0.0)
 CPU = torch.device("cpu")
+RECIPE = Recipe(samples=320, batch=32, peak_rate=5e-3, weight_decay=1e-4, warm_up=0.25, augmentation=OFF)
 
 
 class Linear(nn.Module):
@@ -42,14 +43,14 @@ def fit(seed: int, recipe: Recipe, **hooks: object) -> tuple[Linear, float]:
 
 def test_training_learns_what_can_be_learned() -> None:
     features, labels = easy()
-    model, loss = fit(0, Recipe(3_000, peak_rate=0.05, augmentation=OFF))
+    model, loss = fit(0, replace(RECIPE, samples=3_000, peak_rate=0.05))
     assert macro_accuracy(predict(model, features), labels) > 0.98
     assert loss < 0.2
 
 
 @pytest.mark.parametrize("augmentation", [OFF, Augmentation(2, 3, 2, 0.8, 0.4, 0.3)], ids=["plain", "augmented"])
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(augmentation: Augmentation) -> None:
-    recipe = Recipe(320, augmentation=augmentation)
+    recipe = replace(RECIPE, augmentation=augmentation)
 
     def weights(seed: int) -> torch.Tensor:
         return nn.utils.parameters_to_vector(fit(seed, recipe)[0].parameters())
@@ -73,7 +74,7 @@ def test_the_budget_of_samples_is_kept_and_every_clip_is_seen_once_an_epoch() ->
         features,
         (one_hot(np.zeros(50, np.int64), 3),),
         functional.cross_entropy,
-        Recipe(200, batch=10, augmentation=OFF),
+        replace(RECIPE, samples=200, batch=10),
         seed=0,
         after_epoch=lambda: epochs.append(len(seen)),
     )
@@ -84,7 +85,7 @@ def test_the_budget_of_samples_is_kept_and_every_clip_is_seen_once_an_epoch() ->
 
 
 def test_a_diverging_training_stops_and_says_so() -> None:
-    _, loss = fit(0, Recipe(320, peak_rate=1e30, augmentation=OFF))
+    _, loss = fit(0, replace(RECIPE, peak_rate=1e30))
     assert not np.isfinite(loss)
 
 
@@ -118,7 +119,7 @@ def test_a_warm_up_of_a_single_step_is_one(steps: int, warm_up: float) -> None:
     network = nn.Linear(4, 2)
     rates: list[float] = []
     features = Features(np.zeros((8, 2, 2), dtype=np.float16), np.arange(8), torch.device("cpu"))
-    recipe = Recipe(steps * 4, 4, warm_up=warm_up, augmentation=Augmentation(0, 0, 0, 0.0, 0.4, 0.0))
+    recipe = replace(RECIPE, samples=steps * 4, batch=4, warm_up=warm_up)
     model = nn.Sequential(nn.Flatten(), network)
     last = train(
         model, features, (one_hot(np.arange(8) % 2, 2),), functional.cross_entropy, recipe, seed=0,

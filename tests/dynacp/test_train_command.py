@@ -22,6 +22,7 @@ from tiny import train_options as train
 
 from budget.command import run
 from dynacp.__main__ import main
+from dynacp.architecture import with_classes
 from dynacp.plan import read_plan
 from dynacp.run import make_side_by_side
 from dynacp.stages import StageError, read_artifact
@@ -173,6 +174,39 @@ def test_a_device_with_a_single_clip_is_served_by_the_base(
     file.write_text("\n".join(row for row in rows if row not in of_b[1:]) + "\n")
     assert main([*train(lonely, tmp_path / "run", "--only", "teachers", "--shard", "1/8")]) == 0
     assert "Device b has a single training clip" in capsys.readouterr().out
+
+
+def test_teachers_that_learned_nothing_are_told_as_they_are_made(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ("--only", "teachers", "--shard", "1/8")
+    assert main(train(data, tmp_path / "run", *more, short=(*SHORT, "teachers.scratch_rate=1e-9"))) == 0
+    said = r"warning: Teachers not clearly better than guessing \(33\.3%\) on .*: teachers/general/mn-plain-still \d"
+    assert re.search(said, capsys.readouterr().err)
+
+
+def test_a_layout_of_other_classes_than_the_data_s_is_told(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout, options = tmp_path / "layout.json", train(data, tmp_path / "run", "--only", "base", "--shard", "1/1")
+    for classes, told in ((527, True), (3, False)):
+        layout.write_text(with_classes(tiny.LEAN, classes).to_json())
+        assert main([options[0], str(layout), *options[2:], "--out", str(tmp_path / str(classes))]) == 2  # no teachers
+        note = "The layout's head of 527 classes is replaced by one of 3, as the data has."
+        assert (note in capsys.readouterr().out) == told
+
+
+def test_a_missing_test_csv_is_told_before_any_clip_is_decoded(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    untested, cache = shutil.copytree(data, tmp_path / "data"), tmp_path / "cache"
+    (untested / "split_setup" / "test.csv").unlink()
+    options = train(untested, tmp_path / "run", "--cache", str(cache))
+    assert main(options) == 2
+    assert re.search(r"test\.csv does not exist; put the official split files", capsys.readouterr().err)
+    assert not cache.exists()
+    assert main([*options, "--only", "base"]) == 2  # the teachers are missing, the test split is not needed
+    assert "test.csv" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What a space holds under limits, and what single changes of a layout cost."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from rich.console import Console
 
 from budget.ledger import ledger
 from budget.limits import Limits
-from dynacp.architecture import TABLE1
+from dynacp.architecture import TABLE1, Block
 from nas import explore
 from nas.counting import count
 from nas.feasible import Feasible
@@ -63,6 +64,22 @@ def test_numbers_by_macs_are_those_of_the_networks_and_are_kept(
     assert explore.numbers_that_fit(Feasible(space, limits), tmp_path, Console()).equals(numbers)
 
 
+@pytest.mark.parametrize(
+    "kept", ["", "[]", "[" * 100_000, '{"counted": 1}', '{"counted": [[1]]}', '{"counted": [[0.5], [1]]}']
+)
+def test_kept_numbers_that_are_damaged_are_counted_again(
+    kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feasible = Feasible(replace(AROUND_TABLE1, widths=(32, 56)), Limits(max_macs=3_000_000))
+    monkeypatch.setattr(explore, "_counted", lambda *_: [[1], [2]])
+    explore.numbers_that_fit(feasible, tmp_path, Console())
+    (file,) = tmp_path.glob("census-*.json")
+    file.write_text(kept)
+    monkeypatch.setattr(explore, "_counted", lambda *_: [[3], [4]])
+    for _ in range(2):
+        assert explore.numbers_that_fit(feasible, tmp_path, Console()).to_numpy().tolist() == [[3], [4]]
+
+
 def _every_encoding(space: Space) -> list[dict[str, object]]:
     """Enough random encodings that every network of a small space is among them (checked by the number)."""
     columns = space.sample(400_000, np.random.default_rng(0))
@@ -86,6 +103,15 @@ def test_the_command_prints_numbers_and_changes_and_draws_both(
     assert f"{numbers.loc[6].sum():,}" in said
     for picture in ("space.png", "single-changes.png"):
         assert (tmp_path / "out" / picture).stat().st_size > 10_000
+
+
+def test_a_layout_with_its_own_stem_is_refused_for_its_stem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layout = tmp_path / "stem.json"
+    layout.write_text(replace(TABLE1, stem=(8, 16), blocks=(Block(24, 16, residual=2),) * 4).to_json())
+    assert explore.main([str(layout), "--out", str(tmp_path), "--cache", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "`stem` (8, 16), not (8, 32)" in said
+    assert "block 1" not in said
 
 
 @pytest.mark.parametrize(

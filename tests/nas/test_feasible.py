@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
+import optuna
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
@@ -17,7 +19,7 @@ from budget.limits import Limits
 from dynacp.architecture import PLAIN, TABLE1, Architecture, Block
 from nas import census
 from nas.census import Census
-from nas.counting import count
+from nas.counting import count, count_choices
 from nas.feasible import Feasible
 from nas.space import FORMS, Space, encodings, expanded_channels
 
@@ -190,3 +192,61 @@ def test_later_choices_give_way_to_earlier_ones_that_leave_less() -> None:
 def test_nothing_is_near_where_nothing_fits() -> None:
     with pytest.raises(ValueError, match="nothing fits 1,000 bytes"):
         Feasible(SMALL, Limits(max_bytes=1_000)).nearest({"blocks": 2})
+
+
+@st.composite
+def spaces(draw: st.DrawFn) -> Space:
+    """Any valid ones that are small enough to be listed: in even steps or not, with expansions that coincide or not."""
+
+    def ascending(values: st.SearchStrategy[Any]) -> tuple[Any, ...]:
+        return tuple(sorted(draw(st.lists(values, min_size=1, max_size=2, unique=True))))
+
+    most = draw(st.integers(1, 2))
+    try:
+        return Space(
+            replace(FRAME, stem=(4, draw(st.integers(1, 40))), blocks=(Block(8, 8),)),
+            draw(st.integers(1, most)),
+            most,
+            dilations=ascending(st.integers(1, 5)),
+            expansions=ascending(st.floats(0.1, 6) | st.sampled_from((0.5, 1, 1.25, 2.1))),
+            widths=ascending(st.integers(1, 40)),
+        )
+    except ValueError:
+        assume(False)
+        raise
+
+
+@settings(max_examples=40, deadline=None)
+@given(spaces(), st.sampled_from(DTYPES), st.floats(0, 1), st.floats(0, 1), st.integers(0, 2**32 - 1))
+def test_all_that_speaks_of_a_space_speaks_of_the_same_networks(
+    space: Space, dtype: str, share_of_bytes: float, share_of_macs: float, seed: int
+) -> None:
+    networks = {blocks: list(every_network(space, blocks)) for blocks in space.sizes}
+    every = {network for of_size in networks.values() for network in of_size}
+    assert space.size() == sum(map(len, networks.values())) == len(every)
+
+    sampled = space.sample(200, np.random.default_rng(seed))
+    decoded = [space.decode(choices) for choices in encodings(sampled)]
+    assert every.issuperset(decoded)
+    assert (count_choices(space, sampled, dtype=dtype) == count(decoded, dtype=dtype)).all()
+
+    distributions = space.distributions()
+    asked = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed)).ask(distributions)
+    assert space.decode(asked.params) in every
+    for network in decoded[:20]:
+        choices = space.encode(network)
+        assert space.decode(choices) == network
+        assert all(each._contains(each.to_internal_repr(choices[name])) for name, each in distributions.items())
+        assert every.issuperset(change.architecture for change in space.single_changes(network))
+
+    _, macs, bytes = count([network for of_size in networks.values() for network in of_size], dtype=dtype).T
+    within = Limits(int(np.quantile(bytes, share_of_bytes)), int(np.quantile(macs, share_of_macs)))
+    feasible = Feasible(space, within, dtype)
+    for blocks, of_size in networks.items():
+        assert feasible.walks(blocks) * len(space.dilations) ** blocks == len(of_size)
+        _, macs, bytes = count(of_size, dtype=dtype).T
+        fits = within.allow(bytes=bytes, macs=macs)
+        assert Census(feasible).count(blocks, within.max_macs) == fits.sum()
+        if fits.any():
+            (drawn,) = feasible.sample(blocks, 1, np.random.default_rng(seed))
+            assert drawn in {network for network, fit in zip(of_size, fits, strict=True) if fit}

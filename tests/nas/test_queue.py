@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import optuna
@@ -18,6 +19,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from servers import Postgres
+from sqlalchemy import text
 
 from nas import database
 from nas.database import open_storage
@@ -157,15 +159,15 @@ def test_a_trial_of_a_machine_that_vanished_is_given_up_and_one_that_shows_life_
 ) -> None:
     for key in range(2):
         opened.queue.offer(waiting(key))
-    vanished = opened.again()
+    vanished, observer = opened.again(), opened.again()
     vanished.worker = ["elsewhere", 1]
     lost, kept = opened.queue.refresh().living
     assert vanished.claim(lost)
     assert opened.queue.claim(kept)
     with opened.queue.working(kept):
-        assert len(opened.queue.refresh().living) == 2
+        assert len(observer.refresh().living) == 2
         time.sleep(5)
-        living, given_up = opened.again().refresh()
+        living, given_up = observer.refresh()
         opened.queue.end(kept, TrialState.COMPLETE, (0.5, 1.0))
     assert [trial.number for trial in living] == [kept.number]
     assert [trial.number for trial in given_up] == [lost.number]
@@ -262,17 +264,84 @@ def test_what_changed_since_it_was_looked_at_is_not_given_up(opened: Opened, mon
     assert living[0].user_attrs["worker"] == ["elsewhere", 1]
 
 
-def test_nobody_is_given_up_for_silence_while_the_server_was_away(
-    short_grace: None, opened: Opened, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class Clock:
+    """This process's own seconds, in place of `monotonic`; `wait` lets them pass at once."""
+
+    now = 0.0
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(database.server, "last_away", float("-inf"))
+    for module in ("queue", "database"):
+        monkeypatch.setattr(f"nas.{module}.monotonic", lambda: clock.now)
+    return clock
+
+
+def claimed_elsewhere(opened: Opened) -> Callable[[float], None]:
+    """A trial that a worker of another machine has claimed; returns what sets its heartbeat, in seconds from now."""
     opened.queue.offer(waiting(0))
     other = opened.again()
-    other.worker = ["elsewhere", 1]
-    assert other.claim(opened.queue.refresh().living[0])
-    time.sleep(4)
+    other.worker = ["elsewhere boot", 1]
+    (trial,) = opened.queue.refresh().living
+    assert other.claim(trial)
+
+    def beat(seconds: float) -> None:
+        now = datetime.now(UTC).replace(tzinfo=None, microsecond=0) + timedelta(seconds=seconds)
+        with opened.storage.engine.begin() as connection:
+            connection.execute(text("UPDATE trial_heartbeats SET heartbeat = :now"), {"now": str(now)})
+
+    return beat
+
+
+@pytest.mark.parametrize("ahead", [-365 * 86_400, -3_600, 3_600, 365 * 86_400])
+def test_silence_is_judged_by_the_observer_s_own_clock_whatever_the_other_s_says(
+    ahead: float, opened: Opened, clock: Clock
+) -> None:
+    beat = claimed_elsewhere(opened)
+    for step in range(10):  # the other clock goes on, and is set back once
+        beat(ahead + 50 * (step % 7))
+        assert opened.queue.refresh().living, "it shows life"
+        clock.wait(50)
+    assert opened.queue.refresh().living
+    clock.wait(11)
+    assert opened.queue.refresh().given_up, "61 s after its last sign of life"
+
+
+def test_a_trial_without_any_heartbeat_is_given_up_too(opened: Opened, clock: Clock) -> None:
+    claimed_elsewhere(opened)
+    with opened.storage.engine.begin() as connection:
+        connection.execute(text("DELETE FROM trial_heartbeats"))
+    assert opened.queue.refresh().living
+    clock.wait(61)
+    assert opened.queue.refresh().given_up
+
+
+def test_a_trial_that_was_put_back_and_claimed_again_is_watched_anew(opened: Opened, clock: Clock) -> None:
+    claimed_elsewhere(opened)
+    (trial,) = opened.queue.refresh().living
+    other = opened.again()
+    other.worker = trial.user_attrs["worker"]
+    other.put_back(trial)
+    opened.queue.refresh()
+    clock.wait(1_000)
+    assert other.claim(trial)
+    assert opened.queue.refresh().living
+
+
+def test_nobody_is_given_up_for_silence_while_the_server_was_away(opened: Opened, clock: Clock) -> None:
+    claimed_elsewhere(opened)
+    assert opened.queue.refresh().living
+    clock.wait(70)
     database.server.was_away()
     assert opened.queue.refresh().living, "it could not show life"
-    time.sleep(4)
+    clock.wait(59)
+    assert opened.queue.refresh().living
+    clock.wait(2)
     assert opened.queue.refresh().given_up, "it could have since"
 
 

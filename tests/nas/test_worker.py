@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
+from itertools import count
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 from servers import Postgres
+from sqlalchemy import text
 
 from budget.limits import Limits
 from dynacp.architecture import TABLE1, Architecture
@@ -197,6 +199,28 @@ def test_a_reader_to_whom_a_server_shows_half_of_a_record_goes_by_the_note(datab
     del trial.user_attrs["at 128"]
     assert set(trial.intermediate_values) == {64, 128, 256}
     assert set(Candidate(trial).scores) == {64, 256}
+
+
+def test_whom_a_worker_waits_for_is_said_once_and_a_clock_set_back_does_not_make_it_wait_for_ever(
+    database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, told, seconds = database("skewed"), list[str](), count()
+    other, scoring = worker(url, plan(1)), MadeUp()
+    other._queue.worker = ["elsewhere 1234", 17]
+    other._offer([], [])
+    (trial,) = other._queue.refresh().living
+    assert other._queue.claim(trial)
+    with connect("shared", url).engine.begin() as connection:  # its clock was a year ahead, and it is gone
+        connection.execute(text("UPDATE trial_heartbeats SET heartbeat = '2099-01-01 00:00:00'"))
+    monkeypatch.setattr("nas.queue.monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr("nas.worker.POLL_SECONDS", 0)
+    waiting = worker(url, plan(1))
+    waiting._tell = told.append
+    work(waiting, scoring)
+    assert outcome(url)[0][1] == TrialState.COMPLETE
+    (line,) = told
+    assert "Waiting for candidates 0, which other workers train (process 17 on elsewhere)" in line
+    assert "no life for 60 s" in line
 
 
 def _reap(url: str) -> None:
