@@ -1,4 +1,4 @@
-"""Many damaged inputs, one after the other, in a process of their own: what each ends in, and what it takes and touches.
+"""Many damaged inputs, one after the other, in a process of their own: what each ends in, takes and touches.
 
 A case must end in an exit status that the command states, within a minute and the memory allowed, without a traceback,
 and with every file as it was but those that the command is there to write.
@@ -184,6 +184,13 @@ def answered(function: Callable[[], object], *errors: type[Exception]) -> Case:
         return 0
 
     return case
+
+
+def check(whole: Case) -> None:
+    """That a case is answered with status 0 before anything is damaged."""
+    with _captured() as told:
+        status = run(whole)
+    assert status == 0, told.getvalue().decode(errors="replace")
 
 
 def command(main: Callable[[list[str]], int], *arguments: object) -> Case:

@@ -10,26 +10,16 @@ NUMBERS = (0, 1, 2, 7, 255, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 44_09
 """For fields of a header."""
 
 VALUES: tuple[Any, ...] = (
-    None, True, False, -1, 0, 1, 2.0, 1.5, 10**9, 10**30, 1e300, "", "x", "nan", "int8", "../x", "a" * 300, "\u0000",
+    None, True, False, -1, 0, 1, 2, 3, 8, 64, 2.0, 1.5, 10**9, 10**30, 1e300, "relu", [1, 1], [2, 1],
+    "", "x", "nan", "int8", "../x", "a" * 300, "\u0000",
     "${oc.env:HOME}", [], [1], [1, 2], [[[[]]]], {}, {"a": 1}, float("nan"), float("inf"),
 )  # fmt: skip
 """In place of what stands in a JSON file."""
 
 CELLS = (
-    "",
-    " ",
-    "nan",
-    "x",
-    "../x",
-    "audio",
-    "a" * 300,
-    "ä\u2028",
-    '"',
-    "-1",
-    "\x00",
-    "audio/x-y-1-2-3-a.wav",
-    "\ud800",
-)
+    "", " ", "nan", "x", "../x", "audio", "a" * 300, "ä\u2028", '"', "-1", "\x00", "\ud800",
+    "audio/hum-here-1-2-3-a.wav", "audio/hum-here-1-2-3-A.wav", "iPhone.6", "keys",
+)  # fmt: skip
 """In place of what stands in a table."""
 
 ENCODINGS = ("utf-16", "utf-8-sig", "utf-32", "cp037")

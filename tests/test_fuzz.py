@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from fuzzing import Case, Sandbox, answered, command, fuzz
+from fuzzing import Case, Sandbox, answered, check, command, fuzz
 from mutations import VALUES, damaged_bytes, damaged_header, damaged_json, damaged_table
 
 from budget.__main__ import main as budget
@@ -46,6 +46,7 @@ def audio(sandbox: Sandbox) -> Make:
     run, wav = tiny.write_run(sandbox.given / "run"), sandbox.given / "clip.wav"
     tiny.write_tone(wav)
     whole = wav.read_bytes()
+    check(command(dynacp, "predict", run, wav))
 
     def make(random: Random) -> Case:
         wav.write_bytes(random.choice((damaged_header, damaged_bytes))(whole, random))
@@ -70,6 +71,8 @@ def dataset(sandbox: Sandbox) -> Make:
         corpus.decode()
         split_validation(corpus.training, seed=0)
 
+    check(answered(read))
+
     def make(random: Random) -> Case:
         for file, content in whole.items():
             if file.read_bytes() != content:
@@ -87,6 +90,8 @@ def dataset(sandbox: Sandbox) -> Make:
 def layout(sandbox: Sandbox) -> Make:
     """JSON of a network, for the budget."""
     file, whole = sandbox.given / "layout.json", TABLE1.to_json().encode()
+    file.write_bytes(whole)
+    check(command(budget, file))
 
     def make(random: Random) -> Case:
         file.write_bytes(damaged_json(whole, random))
@@ -103,6 +108,7 @@ def checkpoint(sandbox: Sandbox) -> Make:
     state = mn(0.1, 527).state_dict()
     torch.save(state, file)
     whole = file.read_bytes()
+    check(command(efficientat, name, "--folder", sandbox.given))
 
     def make(random: Random) -> Case:
         if random.random() < 0.5:
@@ -134,6 +140,7 @@ def run_folder(sandbox: Sandbox) -> Make:
     tiny.write_run(kept)
     tiny.write_tone(wav)
     data = tiny.write_tiny(sandbox.given / "data")
+    check(command(dynacp, "predict", kept, wav))
 
     def make(random: Random) -> Case:
         shutil.rmtree(run, ignore_errors=True)
@@ -154,6 +161,9 @@ def study(sandbox: Sandbox) -> Make:
     file = sandbox.out / "studies" / "int8" / "study.db"  # the one place that is read and written
     file.parent.mkdir(parents=True)
     whole = STUDY.read_bytes()
+    file.write_bytes(whole)
+    for main in (export, plot, report):
+        check(command(main, "--study", "int8"))
 
     def make(random: Random) -> Case:
         file.write_bytes(damaged_bytes(whole, random))
@@ -201,7 +211,7 @@ def command_line(sandbox: Sandbox) -> Make:
     return make
 
 
-KINDS = {
+KINDS: dict[Callable[[Sandbox], Make], float] = {
     audio: 0.3, dataset: 0.15, layout: 0.25, checkpoint: 0.1, run_folder: 0.1, study: 0.04, command_line: 0.1,
 }  # fmt: skip
 """Kind -> its share of the cases."""
@@ -217,7 +227,7 @@ def test_damaged_input_ends_in_an_answer_or_an_error_and_touches_nothing_else(
     kind: Callable[[Sandbox], Make], tmp_path: Path
 ) -> None:
     outcome = fuzz(kind, round(CASES * KINDS[kind]), tmp_path, name=kind.__name__)
-    print(f"{kind.__name__}: {outcome}")
+    print(f"\n{kind.__name__}: {outcome}")
     assert outcome.faults == [], json.dumps(outcome.faults[:5], indent=1).replace("\\n", "\n")
     assert outcome.cases == round(CASES * KINDS[kind])
     assert outcome.statuses[2] > outcome.cases / 10, "damage that is never noticed shows nothing"
