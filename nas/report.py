@@ -122,7 +122,10 @@ def _proposals(store: Store) -> str:
 
 def command(store: Store) -> str:
     """That of the first worker, with the number of trials that the study has come to."""
-    words = shlex.split(store.settings["command"])
+    try:
+        words = shlex.split(store.settings["command"])
+    except ValueError as error:
+        raise StudyError(f"the study's command cannot be read ({error}): it is damaged.") from None
     asked = [place for place, word in enumerate(words) if word.split("=")[0] == "--trials"]
     for place in reversed(asked):
         del words[place : place + (1 if "=" in words[place] else 2)]

@@ -24,6 +24,7 @@ from nas.candidate import Candidate
 from nas.database import cause, check_database, open_storage, patiently, without_password
 from nas.front import front
 from nas.propose import DIRECTIONS
+from nas.stored_settings import check_settings
 
 STUDIES = Path("studies")
 
@@ -63,7 +64,7 @@ class Store:
 
     def __init__(self, study: optuna.Study, again: optuna.Study, folder: Path) -> None:
         self.study, self.again, self.folder = study, again, folder
-        self.settings: dict[str, Any] = _Settings(study.user_attrs["settings"])
+        self.settings: dict[str, Any] = study.user_attrs["settings"]
         self._ended = dict[int, Candidate]()
         self.read()
 
@@ -82,6 +83,7 @@ class Store:
             check_database(url, may_be_new=False)
             study = _loaded(name, url)
             _refuse_foreign(study)
+            _refuse_damaged(study)
             store = cls(study, _loaded(_again(name), url), folder)
         folder.mkdir(parents=True, exist_ok=True)
         return store
@@ -193,16 +195,6 @@ class Store:
         return FileLock(self.folder / "publishing.lock")
 
 
-class _Settings(dict[str, Any]):
-    """A study's settings; what they lack, in any depth, is named."""
-
-    def __init__(self, stored: dict[str, Any]) -> None:
-        super().__init__({name: _Settings(each) if isinstance(each, dict) else each for name, each in stored.items()})
-
-    def __missing__(self, name: str) -> None:
-        raise StudyError(f"the study's settings lack {name!r}: they are damaged, or another version's.")
-
-
 _TEACHERS = "teachers "
 _LIVING = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -248,6 +240,13 @@ def _refuse_foreign(study: optuna.Study) -> None:
         raise StudyError(
             f"study {study.study_name!r} was not made by `python -m nas.search`; take another --study or --storage."
         )
+
+
+def _refuse_damaged(study: optuna.Study) -> None:
+    try:
+        check_settings(study.user_attrs["settings"])
+    except ValueError as error:
+        raise StudyError(f"study {study.study_name!r} is damaged, or another version's: {error}.") from None
 
 
 def _refuse_other(name: str, stored: dict[str, Any], wanted: dict[str, Any]) -> None:

@@ -6,7 +6,9 @@
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -166,11 +168,33 @@ def study(sandbox: Sandbox) -> Make:
         check(command(main, "--study", "int8"))
 
     def make(random: Random) -> Case:
-        file.write_bytes(damaged_bytes(whole, random))
+        file.write_bytes(damaged_bytes(whole, random) if random.random() < 0.3 else whole)
+        if file.read_bytes() == whole:
+            _damage_a_row(file, random)
         main = random.choice((export,) * 8 + (plot, report))
         return command(main, "--study", "int8")
 
     return make
+
+
+def _damage_a_row(file: Path, random: Random) -> None:
+    """Another value in one cell of a study's tables, in its JSON where it holds some."""
+    table = random.choice(("study_user_attributes", "trial_user_attributes", "trial_params", "trial_values", "trials"))
+    with closing(sqlite3.connect(file)) as database:
+        (key, *_), *columns = database.execute(f"SELECT name FROM pragma_table_info('{table}')").fetchall()
+        (column,), place = (
+            random.choice(columns),
+            random.choice(database.execute(f"SELECT {key} FROM {table}").fetchall()),
+        )
+        (value,) = database.execute(f"SELECT {column} FROM {table} WHERE {key} = ?", place).fetchone()
+        if column.endswith("_json"):
+            changed: Any = damaged_json(value.encode(), random).decode(errors="replace")
+        else:
+            changed = random.choice(
+                (None, -1, 0, 10**15, 1e300, float("inf"), "x", "", "COMPLETE", "FAIL", "candidate")
+            )
+        database.execute(f"UPDATE OR IGNORE {table} SET {column} = ? WHERE {key} = ?", (changed, *place))
+        database.commit()
 
 
 def command_line(sandbox: Sandbox) -> Make:

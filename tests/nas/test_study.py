@@ -187,7 +187,7 @@ DAMAGE = {
     ),
     "other settings": (
         changed('UPDATE study_user_attributes SET value_json = \'{"identity": {"limits": {}}}\''),
-        "the study's settings lack '",
+        "is damaged, or another version's: settings.identity lacks '",
     ),
 }
 
