@@ -24,9 +24,7 @@ from nas.store import Store, StudyError, add_study_options, clear_errors
 
 
 def report(store: Store) -> Path:
-    """Write the page; returns its path. Raises `StudyError` where nothing was trained yet."""
-    if not store.candidates:
-        raise StudyError(f"study {store.folder.name!r} has no trained candidate yet; let the search train one first.")
+    """Write the page; returns its path."""
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
         Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     )

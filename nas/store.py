@@ -20,11 +20,12 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from dynacp.files import write_text
+from dynacp.strict_json import JSONError, check_shape
 from nas.candidate import Candidate
 from nas.database import cause, check_database, open_storage, patiently, without_password
 from nas.front import front
 from nas.propose import DIRECTIONS
-from nas.stored_settings import check_settings
+from nas.stored_settings import SETTINGS
 
 STUDIES = Path("studies")
 
@@ -70,7 +71,7 @@ class Store:
 
     @classmethod
     def open(cls, name: str, storage: str | None = None) -> "Store":
-        """A study that exists. Raises `StudyError` that says which do."""
+        """A study with a trained candidate, to be looked at. Raises `StudyError` for none, and for a damaged one."""
         folder = study_folder(name)
         if storage is None and not (folder / "study.db").exists():
             known = sorted(path.parent.name for path in STUDIES.glob("*/study.db"))
@@ -85,6 +86,8 @@ class Store:
             _refuse_foreign(study)
             _refuse_damaged(study)
             store = cls(study, _loaded(_again(name), url), folder)
+        if not store.candidates:
+            raise StudyError(f"study {name!r} has no trained candidate yet; let the search train one first.")
         folder.mkdir(parents=True, exist_ok=True)
         return store
 
@@ -244,8 +247,8 @@ def _refuse_foreign(study: optuna.Study) -> None:
 
 def _refuse_damaged(study: optuna.Study) -> None:
     try:
-        check_settings(study.user_attrs["settings"])
-    except ValueError as error:
+        check_shape(study.user_attrs["settings"], SETTINGS, "settings")
+    except JSONError as error:
         raise StudyError(f"study {study.study_name!r} is damaged, or another version's: {error}.") from None
 
 
