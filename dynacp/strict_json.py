@@ -49,6 +49,32 @@ def read_json(path: Path) -> Any:
         raise JSONError(f"cannot be read as UTF-8 ({byte}); save it as that.") from None
 
 
+def check_shape(value: Any, shape: Any, path: str) -> None:
+    """Raise `JSONError` that names the first part of a parsed value that is missing or of another type.
+
+    `shape` is a type, a dict of shapes by name (more names may stand in the value), or a list of one shape, which all
+    of one or more entries have. `float` also takes whole numbers. `path` is what errors call the value.
+    """
+    if isinstance(shape, dict):
+        _require(isinstance(value, dict), path, "an object", value)
+        for name, inner in shape.items():
+            if name not in value:
+                raise JSONError(f"{path} lacks {name!r}")
+            check_shape(value[name], inner, f"{path}.{name}")
+    elif isinstance(shape, list):
+        _require(isinstance(value, list) and len(value) > 0, path, "a list of one or more", value)
+        for number, each in enumerate(value):
+            check_shape(each, shape[0], f"{path}.{number}")
+    else:
+        allowed = (int, float) if shape is float else shape
+        _require(isinstance(value, allowed) and type(value) is not bool, path, f"of type {shape.__name__}", value)
+
+
+def _require(holds: bool, path: str, what: str, value: object) -> None:
+    if not holds:
+        raise JSONError(f"{path} must be {what}, but is {shown(value)}")
+
+
 def shown(value: object) -> str:
     """A value as an error may repeat it: in one line, without control characters, not too long."""
     return _SHORT.repr(value)

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from dynacp.architecture import Architecture
 from nas.front import Point
 from nas.propose import Proposal, Rules
+from nas.space import Space
 
 _AT = "at "
 """Begins the names of the user attributes that note a training at so many samples."""
@@ -67,6 +68,8 @@ class Candidate:
                 raise ValueError(f"{named} has no {name!r} as a search notes it")
         try:
             known = self.architecture, self.fits, self.trainings
+            if unknown := Space.read(self.trial.params) - self.trial.params.keys():
+                raise LookupError(f"no {min(unknown)!r} among its parameters")
             whole = all(isinstance(each.get(name), _NUMBER) for each in known[2].values() for name in _TRAINING)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"{named} is not as a search keeps it ({error})") from None

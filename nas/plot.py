@@ -210,8 +210,6 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with clear_errors(options.study):
             store = Store.open(options.study, options.storage)
-            if not store.candidates:
-                raise StudyError(f"study {options.study!r} has no trained trial yet; let the search train one first.")
             for path in [*draw_pareto(store), *draw_hypervolume(store), *draw_importance(store)]:
                 print(path)
     except (StudyError, OSError) as error:

@@ -75,8 +75,7 @@ class Queue:
         settled = True
         trials, taken = Trials([], []), {name: set[Any]() for name in self._unique}
         every = self.study.get_trials(deepcopy=False)
-        if any(trial.state == TrialState.RUNNING for trial in every):
-            self._watch()  # after the look at the trials: one that runs had its heartbeat before
+        self._watch()  # after the look at the trials: one that runs had its heartbeat before
         for trial in every:
             if trial.state == TrialState.FAIL:
                 trials.given_up.append(trial)

@@ -24,9 +24,7 @@ from nas.store import Store, StudyError, add_study_options, clear_errors
 
 
 def report(store: Store) -> Path:
-    """Write the page; returns its path. Raises `StudyError` where nothing was trained yet."""
-    if not store.candidates:
-        raise StudyError(f"study {store.folder.name!r} has no trained candidate yet; let the search train one first.")
+    """Write the page; returns its path."""
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
         Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     )
@@ -122,7 +120,10 @@ def _proposals(store: Store) -> str:
 
 def command(store: Store) -> str:
     """That of the first worker, with the number of trials that the study has come to."""
-    words = shlex.split(store.settings["command"])
+    try:
+        words = shlex.split(store.settings["command"])
+    except ValueError as error:
+        raise StudyError(f"the study's command cannot be read ({error}): it is damaged.") from None
     asked = [place for place, word in enumerate(words) if word.split("=")[0] == "--trials"]
     for place in reversed(asked):
         del words[place : place + (1 if "=" in words[place] else 2)]

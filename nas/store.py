@@ -20,10 +20,12 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from dynacp.files import write_text
+from dynacp.strict_json import JSONError, check_shape
 from nas.candidate import Candidate
 from nas.database import cause, check_database, open_storage, patiently, without_password
 from nas.front import front
 from nas.propose import DIRECTIONS
+from nas.stored_settings import SETTINGS
 
 STUDIES = Path("studies")
 
@@ -63,13 +65,13 @@ class Store:
 
     def __init__(self, study: optuna.Study, again: optuna.Study, folder: Path) -> None:
         self.study, self.again, self.folder = study, again, folder
-        self.settings: dict[str, Any] = _Settings(study.user_attrs["settings"])
+        self.settings: dict[str, Any] = study.user_attrs["settings"]
         self._ended = dict[int, Candidate]()
         self.read()
 
     @classmethod
     def open(cls, name: str, storage: str | None = None) -> "Store":
-        """A study that exists. Raises `StudyError` that says which do."""
+        """A study with a trained candidate, to be looked at. Raises `StudyError` for none, and for a damaged one."""
         folder = study_folder(name)
         if storage is None and not (folder / "study.db").exists():
             known = sorted(path.parent.name for path in STUDIES.glob("*/study.db"))
@@ -82,7 +84,10 @@ class Store:
             check_database(url, may_be_new=False)
             study = _loaded(name, url)
             _refuse_foreign(study)
+            _refuse_damaged(study)
             store = cls(study, _loaded(_again(name), url), folder)
+        if not store.candidates:
+            raise StudyError(f"study {name!r} has no trained candidate yet; let the search train one first.")
         folder.mkdir(parents=True, exist_ok=True)
         return store
 
@@ -92,17 +97,14 @@ class Store:
         folder = study_folder(name)
         folder.mkdir(parents=True, exist_ok=True)
         with _usable(name, None if storage.url == default_storage(name) else storage.url):
-            study, again = (
-                optuna.create_study(study_name=each, storage=storage, directions=DIRECTIONS, load_if_exists=True)
-                for each in (name, _again(name))
-            )
+            study = _made(name, storage)
             if study.user_attrs or study.trials or tuple(study.directions) != DIRECTIONS:
                 _refuse_foreign(study)
                 _refuse_other(name, study.user_attrs["settings"], json.loads(json.dumps(settings)))
             else:
                 study.set_user_attr("settings", settings)
                 study.set_metric_names(["validation macro accuracy", "MACs"])
-            return cls(study, again, folder)
+            return cls(study, _made(_again(name), storage), folder)
 
     @patiently
     def read(self) -> None:
@@ -196,16 +198,6 @@ class Store:
         return FileLock(self.folder / "publishing.lock")
 
 
-class _Settings(dict[str, Any]):
-    """A study's settings; what they lack, in any depth, is named."""
-
-    def __init__(self, stored: dict[str, Any]) -> None:
-        super().__init__({name: _Settings(each) if isinstance(each, dict) else each for name, each in stored.items()})
-
-    def __missing__(self, name: str) -> None:
-        raise StudyError(f"the study's settings lack {name!r}: they are damaged, or another version's.")
-
-
 _TEACHERS = "teachers "
 _LIVING = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -233,6 +225,10 @@ def _usable(name: str, storage: str | None) -> Iterator[None]:
         raise StudyError(f"study {name!r}: {where} cannot be used ({cause(error)})") from None
 
 
+def _made(name: str, storage: RDBStorage) -> optuna.Study:
+    return optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=True)
+
+
 def _loaded(name: str, url: str) -> optuna.Study:
     try:
         return optuna.load_study(study_name=name, storage=url)
@@ -247,6 +243,13 @@ def _refuse_foreign(study: optuna.Study) -> None:
         raise StudyError(
             f"study {study.study_name!r} was not made by `python -m nas.search`; take another --study or --storage."
         )
+
+
+def _refuse_damaged(study: optuna.Study) -> None:
+    try:
+        check_shape(study.user_attrs["settings"], SETTINGS, "settings")
+    except JSONError as error:
+        raise StudyError(f"study {study.study_name!r} is damaged, or another version's: {error}.") from None
 
 
 def _refuse_other(name: str, stored: dict[str, Any], wanted: dict[str, Any]) -> None:

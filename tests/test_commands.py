@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from budget.command import run
+from dynacp.plan import read_run
+from dynacp.stages import StageError
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("budget", "dynacp", "nas")
@@ -78,6 +80,11 @@ def test_nothing_but_a_cache_is_missed_where_nothing_can_be_written(tmp_path: Pa
     assert "error: the cache /dev/null/.cache/dynacp cannot be used: /dev/null/.cache" in search.stderr
     assert search.stderr.endswith(": Not a directory. Name another with `--cache`.\n")
     assert not (tmp_path / "studies" / "search" / "study.db").exists()
+
+
+def test_a_command_in_an_error_can_be_pasted(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"`python -m dynacp train ARCH --out '\S+/no run'` makes or mends it"):
+        read_run(tmp_path / "no run")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become a user without account")

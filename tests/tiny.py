@@ -1,11 +1,17 @@
 """A data set for tests: a few clips in TAU's layout, easy enough that a network learns something in a few steps."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import soundfile as sf
+import torch
 
-from dynacp.architecture import Architecture, Block
+from dynacp.architecture import Architecture, Block, with_classes
+from dynacp.features import FrontEnd
+from dynacp.model import DynaCP
+from dynacp.plan import PRESETS, Plan, claim_run
+from dynacp.stages import Shelf, Stage
 
 RATE = 44_100
 CLASSES = ("crackle", "hum", "whistle")
@@ -71,6 +77,26 @@ def lean_options(data: Path, run: Path, *more: str) -> list[str]:
     arguments = train_options(data, run, short=(*SHORT, *longer, *more))
     arguments[1] = str(layout)
     return arguments
+
+
+def write_run(folder: Path) -> Path:
+    """The run of an untrained base student, finished as far as `predict` needs it. Returns `folder`."""
+    architecture = with_classes(LEAN, len(CLASSES))
+    claim_run(Plan(architecture, PRESETS["quick"], folder, folder, folder / "teachers", folder))
+    torch.manual_seed(0)
+    base = {
+        "architecture": architecture.to_json(),
+        "classes": list(CLASSES),
+        "front_end": asdict(FrontEnd()),
+        "state": DynaCP(architecture).state_dict(),
+    }
+    Shelf().make(Stage("students/base", folder / "students" / "base", {}, (), lambda _: base), lambda: None)
+    return folder
+
+
+def write_tone(file: Path) -> None:
+    """One second of noise, in 16 bits."""
+    sf.write(file, np.random.default_rng(0).uniform(-0.1, 0.1, RATE), RATE)
 
 
 def write_rows(file: Path, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from budget.command import run
+from budget.terminal import complain
 from dynacp.efficientat.checkpoints import NAMES, RELEASE, CheckpointError, fetch
 
 EPILOG = f"""\
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         print(fetch(options.name, options.folder))
     except CheckpointError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return 2
     return 0
 

@@ -25,7 +25,7 @@ from dynacp.export.trained import TOLERATED, ExportError, Form, Trained, ledger_
 from dynacp.files import write_text, written_whole
 from dynacp.predict import Student
 from dynacp.quantise import quantised
-from dynacp.strict_json import read_json
+from dynacp.strict_json import JSONError, check_shape, read_json
 from dynacp.train import PREDICTED_AT_ONCE
 
 
@@ -124,7 +124,8 @@ class Files:
 
     def write_card(self) -> Path:
         """README.md, of all files in the folder."""
-        facts = list(map(_facts, self.folder.glob("*.json")))
+        shape = FACTS_OF_INT8 if self.form.dtype == "int8" else FACTS
+        facts = [_facts(file, shape) for file in self.folder.glob("*.json")]
         facts.sort(key=lambda each: (each["student"] != BASE, each["student"]))
         exported = Exported(self.trained.base, "float32", waveform=self.form.waveform)
         usage = self._runtime.usage.format(
@@ -207,12 +208,26 @@ class Files:
             return torch.cat([network(part) for part in torch.from_numpy(heard).split(PREDICTED_AT_ONCE)]).numpy()
 
 
-def _facts(file: Path) -> dict[str, Any]:
-    """What stands beside an exported file. Raises `ExportError` where it is damaged."""
+FACTS = {
+    "student": str, "parameters": int, "bytes": int, "macs": int, "verdict": str, "quantiser_bytes": int,
+    "front_end_bytes": int, "peak_activation_bytes": int,
+    "parity": {"clips": int, "largest_difference": float, "equal_decisions": float},
+}  # fmt: skip
+"""What the card reads of `Export.facts`, as `dynacp.strict_json.check_shape` takes it."""
+
+FACTS_OF_INT8 = FACTS | {
+    "choice": {"clips": int, "float32": float, "calibrated": float},
+    "accuracy": {"clips": int, "float32": float, "int8": float},
+}
+
+
+def _facts(file: Path, shape: dict[str, Any]) -> dict[str, Any]:
+    """What stands beside an exported file. Raises `ExportError` where it is damaged, or another version's."""
     try:
-        facts = read_json(file)
-        return facts | {"student": str(facts["student"])}
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        facts: dict[str, Any] = read_json(file)
+        check_shape(facts, shape, "it")
+        return facts
+    except (OSError, JSONError) as error:
         raise ExportError(f"{file} is damaged ({error}): export its student again, or move it away.") from None
 
 

@@ -6,6 +6,7 @@ their imports rewritten; all systems share them.
 
 import json
 import keyword
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -24,7 +25,7 @@ from dynacp.export.card import card
 from dynacp.export.parity import Parity
 from dynacp.export.trained import DTYPES_OF, ExportError, Form, Trained
 from dynacp.export.vendor import vendored
-from dynacp.files import write_text
+from dynacp.files import behind_links, write_text
 from dynacp.submission import System, logits
 
 MOST_SYSTEMS = 4
@@ -149,7 +150,8 @@ def write_package(runs: Sequence[Trained], name: str) -> Packaged:
     checkpoints = {module: _checkpoint(run) for module, run in modules.items()}
     parity = {module: _checked(run, System(checkpoints[module])) for module, run in modules.items()}
     folder = runs[0].run / "exports" / "dcase"
-    unfinished = folder.with_name(f"{folder.name}.partial")
+    place = behind_links(folder)
+    unfinished = place.with_name(f"{place.name}.partial")
     shutil.rmtree(unfinished, ignore_errors=True)
     cards = {f"{module}.md": _card(run, parity[module], package, module) for module, run in modules.items()}
     for path, text in (texts | cards).items():
@@ -158,10 +160,11 @@ def write_package(runs: Sequence[Trained], name: str) -> Packaged:
     resources, rate = unfinished / package / "resources", runs[0].front_end.sample_rate
     for module, checkpoint in checkpoints.items():
         torch.save(checkpoint, resources / f"{module}.pt")
-    sf.write(resources / "dummy.wav", np.random.default_rng(0).normal(0, 0.01, rate), rate, subtype="PCM_16")
+    noise = np.random.default_rng(0).normal(0, 0.01, rate)
+    sf.write(os.fsencode(resources / "dummy.wav"), noise, rate, subtype="PCM_16")
     shutil.copy(runs[0].data / "split_setup" / "test.csv", resources / "test.csv")
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
+    shutil.rmtree(place, ignore_errors=True)
+    unfinished.rename(place)
     return Packaged(folder, parity)
 
 

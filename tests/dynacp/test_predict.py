@@ -2,7 +2,6 @@
 
 import os
 import signal
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +13,8 @@ import torch
 
 from dynacp import recording
 from dynacp.__main__ import main
-from dynacp.architecture import with_classes
-from dynacp.features import FrontEnd
-from dynacp.model import DynaCP
-from dynacp.plan import PRESETS, Plan, claim_run
 from dynacp.predict import Prediction, Predictor, Student
 from dynacp.recording import opened
-from dynacp.stages import Shelf, Stage
 
 RATE = tiny.RATE
 
@@ -28,17 +22,7 @@ RATE = tiny.RATE
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of an untrained base student."""
-    folder, architecture = tmp_path_factory.mktemp("untrained") / "run", with_classes(tiny.LEAN, len(tiny.CLASSES))
-    claim_run(Plan(architecture, PRESETS["quick"], folder, folder, folder / "teachers", folder))
-    torch.manual_seed(0)
-    base = {
-        "architecture": architecture.to_json(),
-        "classes": list(tiny.CLASSES),
-        "front_end": asdict(FrontEnd()),
-        "state": DynaCP(architecture).state_dict(),
-    }
-    Shelf().make(Stage("students/base", folder / "students" / "base", {}, (), lambda _: base), lambda: None)
-    return folder
+    return tiny.write_run(tmp_path_factory.mktemp("untrained") / "run")
 
 
 def noise(seconds: float = 1, rate: int = RATE, seed: int = 0) -> np.ndarray:

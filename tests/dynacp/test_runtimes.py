@@ -161,6 +161,16 @@ def test_the_card_of_each_form_tells_its_cost_its_accuracy_and_runs_as_it_says(e
     assert names["logits"].shape == (1, len(tiny.CLASSES))
 
 
+def test_the_json_of_another_program_in_an_export_s_folder_is_named(
+    lean: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(lean, tmp_path / "run", ignore=shutil.ignore_patterns("teachers"))
+    (run / "exports/onnx-float32").mkdir(parents=True)
+    (run / "exports/onnx-float32/notes.json").write_text('{"student": "b", "parity": {"clips": "all"}}')
+    assert export(run, data, "--to", "onnx", "--dtype", "float32", "--student", "base") == 2
+    assert re.search(r"notes\.json is damaged \(it lacks 'parameters'\): .* move it away", capsys.readouterr().err)
+
+
 def trained(run: Path, data: Path) -> Trained:
     return Trained(run, data, data.parent / "cache", Limits())
 

@@ -1,13 +1,14 @@
 """JSON that users and other programs write: read as it is meant, or refused in a line."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynacp.strict_json import MOST_BYTES, JSONError, parse_json, read_json, shown
+from dynacp.strict_json import MOST_BYTES, JSONError, check_shape, parse_json, read_json, shown
 
 VALUES = st.recursive(
     st.none()
@@ -70,6 +71,31 @@ def test_no_more_of_a_file_is_read_than_a_file_of_ours_can_have(tmp_path: Path) 
         read_json(file)
     file.write_bytes(b" " * (MOST_BYTES - 1) + b"1")
     assert read_json(file) == 1
+
+
+SHAPE = {"name": str, "limits": {"macs": int, "share": float}, "widths": [int], "more": {}}
+WHOLE = {"name": "a", "limits": {"macs": 3, "share": 1, "other": None}, "widths": [1, 2], "more": {"x": "y"}}
+
+
+def test_a_value_may_hold_more_than_its_shape_and_whole_numbers_for_floats() -> None:
+    check_shape(WHOLE, SHAPE, "it")
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"name": None}, "it.name must be of type str, but is None"),
+        ({"limits": [3]}, "it.limits must be an object, but is [3]"),
+        ({"limits": {"macs": 3}}, "it.limits lacks 'share'"),
+        ({"limits": {"macs": True, "share": 1}}, "it.limits.macs must be of type int, but is True"),
+        ({"widths": []}, "it.widths must be a list of one or more, but is []"),
+        ({"widths": [1, "2"]}, "it.widths.1 must be of type int, but is '2'"),
+        ({"more": 5}, "it.more must be an object, but is 5"),
+    ],
+)
+def test_the_first_part_of_another_shape_is_named(changes: dict[str, object], complaint: str) -> None:
+    with pytest.raises(JSONError, match=re.escape(complaint)):
+        check_shape(WHOLE | changes, SHAPE, "it")
 
 
 @given(VALUES)

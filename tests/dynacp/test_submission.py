@@ -70,7 +70,12 @@ def runs(calm: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> li
 
 @pytest.fixture(scope="module")
 def installed(runs: list[Path], data: Path) -> Path:
-    """A folder with the installed package of two systems, all that it requires, and nothing else."""
+    """A folder with the installed package of two systems, all that it requires, and nothing else.
+
+    Where the package is written is a link.
+    """
+    (runs[0] / "exports").mkdir()
+    (runs[0] / "exports" / "dcase").symlink_to(runs[0].parent / "elsewhere")
     assert export(runs, data, "--name", "Team_Lab") == 0
     target = runs[0].parent / "site"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target"]
@@ -196,6 +201,11 @@ def test_the_package_has_a_card_for_each_system(installed: Path, runs: list[Path
     assert f'{PACKAGE}_1.predict(["clip.wav"], ["a"])' in card
     assert "| s1 | 60,902 | 121,804 |" in card  # 61,644 - 7 x (104 + 2)
     assert f"system {PACKAGE}_2" in (folder / f"{PACKAGE}_2.md").read_text()
+
+
+def test_a_link_to_where_the_package_shall_be_stays(installed: Path, runs: list[Path]) -> None:
+    assert (runs[0] / "exports" / "dcase").is_symlink()
+    assert (runs[0].parent / "elsewhere" / "pyproject.toml").is_file()
 
 
 STRANGE = ("iPhone.6", "keys", "items", "forward", "training", "a b", "数", "0")

@@ -16,10 +16,12 @@ from selenium.webdriver.support.wait import WebDriverWait
 from tiny import search_options, write_tiny
 
 from budget.command import run
+from nas.database import without_password
 from nas.export import main as export_main
 from nas.pareto import rescored
 from nas.report import command, verdict
 from nas.report import main as report_main
+from nas.screen import Screen
 from nas.search import main
 from nas.store import Store
 
@@ -142,6 +144,14 @@ def test_a_finished_search_its_page_and_its_export_are_told_in_ascii(
     assert re.search(r"Fresh seeds: [\d.]+% \+- [\d.]+ \(3 seeds\)", told[2])
     pasted = shlex.split(re.search("Row by row: (.*)", told[2])[1])  # type: ignore[index]
     assert pasted == ["python", "-m", "budget", "an export/page-0.json", "--dtype", "float16"]
+
+
+def test_what_to_do_next_can_be_pasted(study: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    url = "mysql+pymysql://nas:secret@db.example/nas?charset=utf8&local=a b"
+    Screen().conclude(study, rescored(study), [], url)
+    commands = re.findall(r"python -m nas\.\w+ [^;]+", capsys.readouterr().out)
+    assert [shlex.split(each)[2] for each in commands] == ["nas.report", "nas.export"]
+    assert all(shlex.split(each)[3:] == ["--study", "page", "--storage", without_password(url)] for each in commands)
 
 
 def test_a_study_without_a_page_to_write_ends_in_a_line(

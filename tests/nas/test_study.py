@@ -24,27 +24,33 @@ from nas.store import Store, StudyError, connect, default_storage
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 SPACE = Space(TABLE1, 2, 3, dilations=(1, 4), expansions=(2.0,), widths=(16, 24, 64))
+OLD = sorted((Path(__file__).parents[2] / "studies").glob("*/study.db"))
 COMMANDS = {"plot": plot.main, "report": report.main, "export": export.main}
 
 
-def written(folder: Path, name: str = "small", trials: int = 4) -> Path:
-    """studies/NAME/study.db in the working folder, of a search without training in a space of its own."""
-    (folder / "studies" / name).mkdir(parents=True)
-    rules, limits = Rules(SPACE, Limits(), "float16"), asdict(Limits())
+def resumed(name: str = "small") -> Store:
+    """As a search begins or goes on: in studies/NAME/study.db in the working folder, in a space of its own."""
     space = {name: value for name, value in asdict(SPACE).items() if name != "frame"}
-    store = Store.create_or_resume(
+    return Store.create_or_resume(
         name,
         connect(name, default_storage(name)),
         {
             "identity": {
                 "data": "made up", "device": "cpu", "seed": 0, "sampler": "random", "dtype": "float16",
-                "limits": limits, "rungs": [1], "teachers": {}, "score": {"recipe": {"batch": 2, "peak_rate": 0.1}},
+                "limits": asdict(Limits()), "rungs": [1], "teachers": {},
+                "score": {"recipe": {"batch": 2, "peak_rate": 0.1}},
                 "space": {**space, "classes": 10, "stem": (8, 32)},
             },
             "command": "python -m nas.search", "classes": ["a"] * 10, "clips": {"training": 1, "validation": 1},
             "threads": 1, "versions": {},
         },
     )  # fmt: skip
+
+
+def written(folder: Path, name: str = "small", trials: int = 4) -> Path:
+    """studies/NAME/study.db in the working folder, of a search without training."""
+    (folder / "studies" / name).mkdir(parents=True)
+    rules, store = Rules(SPACE, Limits(), "float16"), resumed(name)
     done = list[Candidate]()
     for number in range(trials):
         proposal = propose(SAMPLERS["random"], rules, history(done), seed=0)
@@ -96,12 +102,20 @@ def test_a_study_of_any_space_is_shown(command: str, database: Path, capsys: pyt
 
 
 def test_the_choices_whose_importance_is_drawn_are_those_of_the_study_s_space(here: Path) -> None:
-    written(here, trials=IMPORTANCE_TRIALS + 10)
+    written(here, trials=IMPORTANCE_TRIALS + 2)
     store = Store.open("small")
     shares = well_read(store)
     assert shares.keys() <= SPACE.values().keys()
-    assert {"blocks", "width_1", "width_2", "dilation_1"} & shares.keys()
+    assert "blocks" in shares
     assert list(importance_grid(store, shares).columns) == ["block 1", "block 2", "block 3"]
+
+
+@pytest.mark.parametrize("kept", OLD, ids=lambda file: file.parent.name)
+def test_studies_of_older_versions_open_and_go_on_in_the_same_choices(kept: Path, database: Path) -> None:
+    database.write_bytes(kept.read_bytes())
+    store = Store.open(kept.parent.name, default_storage("small"))
+    assert len(store.results()) == len(store.candidates) >= 40
+    assert all(each.trial.distributions == Space().distributions() for each in store.candidates)
 
 
 def a_folder(file: Path) -> None:
@@ -173,7 +187,7 @@ DAMAGE = {
     ),
     "other settings": (
         changed('UPDATE study_user_attributes SET value_json = \'{"identity": {"limits": {}}}\''),
-        "the study's settings lack '",
+        "is damaged, or another version's: settings.identity lacks '",
     ),
 }
 
@@ -189,6 +203,15 @@ def test_what_is_no_whole_study_ends_in_a_line_that_says_so(
         said = capsys.readouterr().err
         assert complaint in said
         assert said.count("\n") == 1
+    assert before is None or database.read_bytes() == before, "nothing is written into it"
+
+
+@pytest.mark.parametrize("damage", [damage for name, (damage, _) in DAMAGE.items() if name != "empty"])
+def test_a_search_does_not_go_on_in_what_is_no_whole_study(damage: Callable[[Path], None], database: Path) -> None:
+    damage(database)
+    before = None if database.is_dir() else database.read_bytes()
+    with pytest.raises(StudyError, match="small"):
+        resumed()
     assert before is None or database.read_bytes() == before, "nothing is written into it"
 
 
