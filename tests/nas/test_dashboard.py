@@ -8,7 +8,7 @@ from wsgiref.util import setup_testing_defaults
 import optuna
 import pytest
 from optuna_dashboard import wsgi
-from tiny import search_options, write_tiny
+from tiny import search_options
 
 from nas.search import main
 from nas.store import Store
@@ -25,10 +25,9 @@ def get(storage: str, path: str) -> Any:
     return json.loads(body)
 
 
-def test_a_study_is_readable_in_the_dashboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_is_readable_in_the_dashboard(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    tiny = write_tiny(tmp_path / "data")
-    assert main(search_options(tiny, "shown", 4, rungs=2, samples=64)) == 0
+    assert main(search_options(data, "shown", 4, rungs=2, samples=64)) == 0
     storage, store = "sqlite:///studies/shown/study.db", Store.open("shown")
     names = {study["study_name"]: study["study_id"] for study in get(storage, "/api/studies")["study_summaries"]}
     assert set(names) == {"shown", "shown: fresh seeds"}

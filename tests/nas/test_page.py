@@ -13,7 +13,7 @@ from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
-from tiny import search_options, write_tiny
+from tiny import search_options
 
 from budget.command import run
 from nas.database import without_password
@@ -33,13 +33,12 @@ FLAGS = (
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+def study(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """A search with two rungs, its page written, in the working folder."""
     folder = tmp_path_factory.mktemp("report")
-    tiny = write_tiny(folder / "data")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert main(search_options(tiny, "page", 6, rungs=2, samples=64)) == 0
+        assert main(search_options(data, "page", 6, rungs=2, samples=64)) == 0
         assert report_main(["--study", "page"]) == 0
         yield Store.open("page")
 

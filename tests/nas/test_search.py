@@ -24,14 +24,28 @@ from nas.store import Store
 TRIALS = 5
 
 
+def options(data: Path, study: str, /, trials: object = TRIALS, **more: object) -> list[str]:
+    return search_options(data, study, trials, **more)
+
+
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set, and beside it a cache in which the first search leaves its teachers for the others."""
-    return write_tiny(tmp_path_factory.mktemp("tiny") / "data")
+def calm(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder `studies` with one of that name that nothing disturbed; not to be changed."""
+    folder = tmp_path_factory.mktemp("calm")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(options(data, "calm")) == 0
+    return folder / "studies"
 
 
-def options(tiny: Path, study: str, trials: object = TRIALS, **more: object) -> list[str]:
-    return search_options(tiny, study, trials, **more)
+@pytest.fixture(scope="module")
+def begun(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with one trained candidate, named "fixed"."""
+    folder = tmp_path_factory.mktemp("begun")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(options(data, "fixed", trials=1)) == 0
+    return folder / "studies"
 
 
 @pytest.fixture
@@ -41,8 +55,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
 
 
-def results(study: str) -> pd.DataFrame:
-    return pd.read_csv(Path("studies") / study / "results.csv")
+def results(study: str, studies: Path = Path("studies")) -> pd.DataFrame:
+    return pd.read_csv(studies / study / "results.csv")
 
 
 SCORES = [
@@ -61,9 +75,9 @@ SCORES = [
 
 
 def test_a_search_trains_what_fits_table_1_first_and_reports_fresh_scores(
-    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(options(tiny, "whole")) == 0
+    assert main(options(data, "whole")) == 0
     table, out = results("whole"), capsys.readouterr().out
     assert len(table) == TRIALS
     assert table.loc[0, "layout"] == str(TABLE1)
@@ -87,22 +101,25 @@ def test_a_search_trains_what_fits_table_1_first_and_reports_fresh_scores(
     assert not set(fresh["seed"]) & set(table["seed"]), "fresh seeds must be fresh"
     for name in ("pareto.png", "pareto.svg", "settings.json"):
         assert (here / "studies/whole" / name).stat().st_size > 1_000
-    assert main(options(tiny, "whole")) == 0, "the same command again has nothing left to do"
+    assert main(options(data, "whole")) == 0, "the same command again has nothing left to do"
     pd.testing.assert_frame_equal(results("whole"), table)
 
 
-def test_the_same_seed_gives_the_same_candidates_and_scores_also_when_resumed(tiny: Path, here: Path) -> None:
-    assert main(options(tiny, "once")) == 0
-    assert main(options(tiny, "twice", trials=2)) == 0
-    assert main(options(tiny, "twice")) == 0
-    pd.testing.assert_frame_equal(results("once")[SCORES], results("twice")[SCORES])
-    assert main(options(tiny, "other", trials=3, sampler="random", seed=1)) == 0
-    assert set(results("other")["layout"][1:]).isdisjoint(results("once")["layout"][1:])
+def test_the_same_seed_gives_the_same_candidates_and_scores_also_when_resumed(
+    data: Path, calm: Path, here: Path
+) -> None:
+    once = results("calm", calm)
+    assert main(options(data, "twice", trials=2)) == 0
+    assert main(options(data, "twice")) == 0
+    pd.testing.assert_frame_equal(once[SCORES], results("twice")[SCORES])
+    assert main(options(data, "other", trials=3, sampler="random", seed=1)) == 0
+    assert set(results("other")["layout"][1:]).isdisjoint(once["layout"][1:])
 
 
-def test_sigkill_sigint_and_sigterm_lose_no_finished_trial_and_change_no_result(tiny: Path, here: Path) -> None:
-    assert main(options(tiny, "calm")) == 0
-    command = [sys.executable, "-m", "nas.search", *options(tiny, "stormy")]
+def test_sigkill_sigint_and_sigterm_lose_no_finished_trial_and_change_no_result(
+    data: Path, calm: Path, here: Path
+) -> None:
+    command = [sys.executable, "-m", "nas.search", *options(data, "stormy")]
     stored = here / "studies/stormy/results.csv"
 
     def start_and_stop_after(trials: int, signal_number: int) -> tuple[int, str]:
@@ -123,9 +140,9 @@ def test_sigkill_sigint_and_sigterm_lose_no_finished_trial_and_change_no_result(
         assert "Finished trials are kept" in out
         assert "Traceback" not in out
     assert 3 <= len(pd.read_csv(stored)) <= TRIALS
-    assert main(options(tiny, "stormy")) == 0
-    pd.testing.assert_frame_equal(results("stormy")[SCORES], results("calm")[SCORES])
-    pd.testing.assert_frame_equal(pd.read_csv("studies/stormy/rescored.csv"), pd.read_csv("studies/calm/rescored.csv"))
+    assert main(options(data, "stormy")) == 0
+    pd.testing.assert_frame_equal(results("stormy")[SCORES], results("calm", calm)[SCORES])
+    pd.testing.assert_frame_equal(pd.read_csv("studies/stormy/rescored.csv"), pd.read_csv(calm / "calm/rescored.csv"))
 
 
 @pytest.mark.parametrize(
@@ -140,44 +157,44 @@ def test_sigkill_sigint_and_sigterm_lose_no_finished_trial_and_change_no_result(
     ],
 )
 def test_a_study_is_not_resumed_with_other_settings(
-    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], named: str
+    data: Path, begun: Path, here: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], named: str
 ) -> None:
-    assert main(options(tiny, "fixed", trials=1)) == 0
+    shutil.copytree(begun, here / "studies")
     before = results("fixed")
-    assert main(options(tiny, "fixed", trials=2, **change)) == 2
+    assert main(options(data, "fixed", trials=2, **change)) == 2
     assert re.search(named, capsys.readouterr().err)
     pd.testing.assert_frame_equal(results("fixed"), before)
 
 
 def test_a_study_is_not_resumed_with_other_data(
-    tiny: Path, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, begun: Path, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(options(tiny, "fixed", trials=1)) == 0
+    shutil.copytree(begun, here / "studies")
     other = write_tiny(tmp_path / "other", seed=1)
-    assert main(options(tiny, "fixed", trials=2, data=other)) == 2
+    assert main(options(data, "fixed", trials=2, data=other)) == 2
     assert "data: " in capsys.readouterr().err
 
 
 def test_limits_that_nothing_else_meets_end_the_search_and_keep_its_results(
-    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The stem alone takes 3,806,288 MACs, so not even the baseline fits, which is trained all the same."""
-    assert main(options(tiny, "narrow", max_macs=3_000_000)) == 0
+    assert main(options(data, "narrow", max_macs=3_000_000)) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "The search ends after 1 candidates: no new layout within 3,000,000 MACs" in out
     assert len(results("narrow")) == 1
     assert not results("narrow")["front"].any()
 
 
-def test_a_search_never_touches_the_test_split(tiny: Path, here: Path, tmp_path: Path) -> None:
+def test_a_search_never_touches_the_test_split(data: Path, here: Path, tmp_path: Path) -> None:
     """Nothing changes where the test split and its audio do not exist."""
-    assert main(options(tiny, "with", trials=2)) == 0
+    assert main(options(data, "with", trials=2)) == 0
     without = write_tiny(tmp_path / "without")
     test = pd.read_csv(without / "split_setup/test.csv", sep="\t")
     for name in test["filename"]:
         (without / name).unlink()
     (without / "split_setup/test.csv").unlink()
-    assert main(options(tiny, "without", trials=2, data=without)) == 0
+    assert main(options(data, "without", trials=2, data=without)) == 0
     pd.testing.assert_frame_equal(results("with")[SCORES], results("without")[SCORES])
 
 
@@ -195,9 +212,9 @@ def test_a_search_never_touches_the_test_split(tiny: Path, here: Path, tmp_path:
     ],
 )
 def test_bad_input_ends_with_status_2_and_no_traceback(
-    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str], change: list[str], complaint: str
+    data: Path, here: Path, capsys: pytest.CaptureFixture[str], change: list[str], complaint: str
 ) -> None:
-    assert main([*options(tiny, "bad"), *change]) == 2
+    assert main([*options(data, "bad"), *change]) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: ")
     assert complaint in err
@@ -206,40 +223,41 @@ def test_bad_input_ends_with_status_2_and_no_traceback(
 
 
 def test_a_file_that_is_no_checkpoint_is_refused_before_anything_is_trained(
-    tiny: Path, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "broken.pt").write_bytes(b"not a checkpoint")
-    assert main(options(tiny, "bad", mn=tmp_path / "broken.pt")) == 2
+    assert main(options(data, "bad", mn=tmp_path / "broken.pt")) == 2
     assert "broken.pt" in capsys.readouterr().err
     assert not (here / "studies/bad/results.csv").exists()
 
 
 def test_teachers_that_other_workers_do_not_have_are_told_of(
-    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, begun: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(options(tiny, "mixed", trials=1)) == 0
+    shutil.copytree(begun, here / "studies")
+    assert main(options(data, "fixed", trials=2)) == 0
     assert "are not those of other workers" not in capsys.readouterr().out
-    assert Store.open("mixed").note_teachers("0a0b0c0d") != []
-    assert main(options(tiny, "mixed", trials=2)) == 0
+    assert Store.open("fixed").note_teachers("0a0b0c0d") != []
+    assert main(options(data, "fixed", trials=3)) == 0
     assert "are not those of other workers (0a0b0c0d)" in capsys.readouterr().out
-    assert len(results("mixed")) == 2
+    assert len(results("fixed")) == 3
 
 
-def test_the_real_checkpoint_teaches_a_search(tiny: Path, here: Path, shared: Path) -> None:
-    assert main(options(tiny, "real", trials=1, mn=shared / "weights/mn04_as_mAP_432.pt")) == 0
+def test_the_real_checkpoint_teaches_a_search(data: Path, here: Path, shared: Path) -> None:
+    assert main(options(data, "real", trials=1, mn=shared / "weights/mn04_as_mAP_432.pt")) == 0
     assert len(results("real")) == 1
 
 
 def test_what_is_exported_is_the_trial_that_was_trained(
-    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str]
+    calm: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from dynacp.architecture import Architecture
 
-    assert main(options(tiny, "shop")) == 0
-    store = Store.open("shop")
+    shutil.copytree(calm, here / "studies")
+    store = Store.open("calm")
     for pick in ("best", "knee", "0", str(TRIALS - 1)):
         capsys.readouterr()
-        assert export_main(["--study", "shop", "--pick", pick, "--out", str(here / pick)]) == 0
+        assert export_main(["--study", "calm", "--pick", pick, "--out", str(here / pick)]) == 0
         out = capsys.readouterr().out
         (file,) = (here / pick).glob("*.json")
         exported = Architecture.read(file)
@@ -251,34 +269,34 @@ def test_what_is_exported_is_the_trial_that_was_trained(
         assert ledger["macs"].sum() == candidate.macs
         if pick in ("best", "knee"):
             assert candidate in store.front()
-    assert export_main(["--study", "shop", "--pick", "99"]) == 2
-    assert export_main(["--study", "shop", "--max-macs", "1"]) == 2
-    assert export_main(["--study", "shop", "--pick", "0", "--max-macs", "1e6"]) == 2
+    assert export_main(["--study", "calm", "--pick", "99"]) == 2
+    assert export_main(["--study", "calm", "--max-macs", "1"]) == 2
+    assert export_main(["--study", "calm", "--pick", "0", "--max-macs", "1e6"]) == 2
     assert export_main(["--study", "none"]) == 2
-    assert "no study 'none' in studies/ (there: shop)" in capsys.readouterr().err
+    assert "no study 'none' in studies/ (there: calm)" in capsys.readouterr().err
 
 
 def test_pictures_are_drawn_again_for_a_stored_study(
-    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str]
+    calm: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(options(tiny, "album")) == 0
-    for path in (here / "studies/album").glob("*.png"):
+    shutil.copytree(calm, here / "studies")
+    for path in (here / "studies/calm").glob("*.png"):
         path.unlink()
-    assert plot.main(["--study", "album"]) == 0
+    assert plot.main(["--study", "calm"]) == 0
     out = capsys.readouterr().out
     for name in ("pareto.png", "pareto.svg", "hypervolume.png", "hypervolume.svg"):
-        assert (here / "studies/album" / name).stat().st_size > 1_000
+        assert (here / "studies/calm" / name).stat().st_size > 1_000
     assert "importance: not drawn, 5 trained trials are too few" in out
     assert plot.main(["--study", "none"]) == 2
 
 
 def test_a_study_of_another_program_is_refused_and_left_alone(
-    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = f"sqlite:///{here / 'other.db'}"
     foreign = optuna.create_study(study_name="theirs", storage=url)
     foreign.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=1)
-    assert main([*options(tiny, "theirs"), "--storage", url]) == 2
+    assert main([*options(data, "theirs"), "--storage", url]) == 2
     assert plot.main(["--study", "theirs", "--storage", url]) == 2
     assert export_main(["--study", "theirs", "--storage", url]) == 2
     err = capsys.readouterr().err
@@ -288,26 +306,26 @@ def test_a_study_of_another_program_is_refused_and_left_alone(
 
 
 def test_a_database_that_is_damaged_ends_in_a_line_that_says_so(
-    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, calm: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(options(tiny, "hurt", trials=2)) == 0
-    file = here / "studies/hurt/study.db"
+    shutil.copytree(calm, here / "studies")
+    file = here / "studies/calm/study.db"
     content = bytearray(file.read_bytes())
     content[4096:] = bytes(len(content) - 4096)  # the schema is there, its tables are not
     file.write_bytes(content)
-    for status in (main(options(tiny, "hurt")), plot.main(["--study", "hurt"]), export_main(["--study", "hurt"])):
+    for status in (main(options(data, "calm")), plot.main(["--study", "calm"]), export_main(["--study", "calm"])):
         assert status == 2
     err = capsys.readouterr().err
     assert "Traceback" not in err
     assert err.count("error: ") == 3
-    assert "hurt" in err
+    assert "calm" in err
 
 
 def test_a_study_in_a_storage_elsewhere_is_drawn_without_a_folder_here(
-    tiny: Path, here: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = f"sqlite:///{here / 'central.db'}"
-    assert main([*options(tiny, "far"), "--storage", url]) == 0
+    assert main([*options(data, "far", trials=2), "--storage", url]) == 0
     assert f"python -m nas.report --study far --storage {url}" in capsys.readouterr().out
     assert plot.main(["--study", "near", "--storage", url]) == 2
     assert f"the storage {url} holds no study 'near'" in capsys.readouterr().err

@@ -19,31 +19,27 @@ from pathlib import Path
 import optuna
 import pandas as pd
 import pytest
+from optuna.exceptions import StorageInternalError
+from optuna.trial import FrozenTrial
 from servers import Postgres
-from tiny import search_options, write_tiny
+from tiny import search_options
 
 from nas.search import main
 from nas.store import Store
 
-KILLS, WORKERS = int(os.environ.get("NAS_KILLS", "4")), int(os.environ.get("NAS_WORKERS", "2"))
-TRIALS = int(os.environ.get("NAS_TRIALS", "16"))
+KILLS, WORKERS = int(os.environ.get("NAS_KILLS", "3")), int(os.environ.get("NAS_WORKERS", "2"))
+TRIALS = int(os.environ.get("NAS_TRIALS", "8"))
 MORE = {"sampler": "random", "rungs": 2, "samples": 64}
 SCORES = ["candidate", "accuracy", "samples", "stopped", "macs", "parameters", "bytes", "layout", "seed"]
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny(tmp_path_factory.mktemp("tiny") / "data")
-
-
-@pytest.fixture(scope="module")
-def calm(tiny: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def calm(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What an undisturbed search of one worker trains, and its fresh scores."""
-    folder = tiny.parent / "calm"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("calm")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert main(search_options(tiny, "calm", TRIALS, **MORE)) == 0
+        assert main(search_options(data, "calm", TRIALS, **MORE)) == 0
         return tables("calm")
 
 
@@ -87,20 +83,39 @@ class Crew:
         return "\n\n".join(path.read_text() for path in sorted(self.folder.glob("machine-*/log")))
 
 
-def finished(url: str) -> bool:
+def stored(url: str, study: str) -> list[FrozenTrial]:
     try:
-        again = optuna.load_study(study_name="soak: fresh seeds", storage=url)
-    except KeyError:
-        return False  # the first worker has not come so far
-    trials = again.get_trials(deepcopy=False)
+        return optuna.load_study(study_name=study, storage=url).get_trials(deepcopy=False)
+    except (KeyError, StorageInternalError):
+        return []  # the first worker has not come so far
+
+
+def finished(url: str) -> bool:
+    trials = stored(url, "soak: fresh seeds")
     return bool(trials) and all(trial.state.is_finished() for trial in trials)
+
+
+def await_more(url: str, trainings: int) -> None:
+    """Until so many more trainings are stored, or the search has finished."""
+    before, deadline = scores(url), time.monotonic() + 120
+    while scores(url) < before + trainings and not finished(url) and time.monotonic() < deadline:
+        time.sleep(0.5)
+
+
+def scores(url: str) -> int:
+    """Of candidates at any rung, and of fresh trainings."""
+    return sum(
+        max(len(trial.intermediate_values), trial.state.is_finished())
+        for study in ("soak", "soak: fresh seeds")
+        for trial in stored(url, study)
+    )
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 @pytest.mark.timeout(900 + 60 * KILLS)
 def test_workers_that_are_killed_again_and_again_train_what_an_undisturbed_search_does(
     database: str,
-    tiny: Path,
+    data: Path,
     calm: tuple[pd.DataFrame, pd.DataFrame],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -113,14 +128,15 @@ def test_workers_that_are_killed_again_and_again_train_what_an_undisturbed_searc
         server = request.getfixturevalue("postgres")
         assert isinstance(server, Postgres)
         url = server.create_database(f"soak_{time.monotonic_ns()}")
-    options = [*search_options(tiny, "soak", TRIALS, **MORE), "--storage", url]
+    options = [*search_options(data, "soak", TRIALS, **MORE), "--storage", url]
     crew, kills, restarts, phases = Crew([sys.executable, "-m", "nas.search", *options], tmp_path), 0, 0, Counter[str]()
     while kills < KILLS and not finished(url):  # a kill after the end would count for nothing
         crew.fill()
-        time.sleep(rng.uniform(2, 12))
+        await_more(url, rng.randint(1, 3))
+        time.sleep(rng.uniform(0, 0.5))
         if server and kills == KILLS // 2 and not restarts:
             server.stop()
-            time.sleep(3)
+            time.sleep(1)
             server.start()
             restarts += 1
         kills += crew.kill(rng)
@@ -145,10 +161,10 @@ def test_workers_that_are_killed_again_and_again_train_what_an_undisturbed_searc
 
 
 def test_workers_of_one_command_train_what_one_would(
-    tiny: Path, calm: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, calm: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main([*search_options(tiny, "crew", TRIALS, **MORE), "--workers", "2"]) == 0
+    assert main([*search_options(data, "crew", TRIALS, **MORE), "--workers", "2"]) == 0
     pd.testing.assert_frame_equal(tables("crew")[0], calm[0])
     pd.testing.assert_frame_equal(tables("crew")[1], calm[1])
     by_worker = Counter(
