@@ -284,7 +284,7 @@ class Feasible:
         return [(option, State(*t), Price(*p)) for option, t, p in zip(options, to, prices, strict=True)]
 
     def _behind(self, channels: int) -> tuple[list[Option], BlockColumns]:
-        """Each block that can follow so many channels, whatever their size; made once for all states that share them."""
+        """Each block that can follow so many channels; made once for all states that share them."""
         if channels not in self._blocks:
             options = self.space.following(channels)
             self._blocks[channels] = options, BlockColumns.of([option.block for option in options])
