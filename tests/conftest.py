@@ -13,7 +13,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import pytest
 from filelock import FileLock
 from servers import Postgres
-from tiny import write_tiny
 
 # A shell lets its background jobs ignore ^C, and so would all that the tests start and then interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -43,6 +42,8 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 @pytest.fixture(scope="session")
 def data(once: Once) -> Path:
     """A small data set, not to be changed; beside it a cache of what is decoded and of a search's teachers."""
+    from tiny import write_tiny  # it imports torch, which not every process of a test run needs
+
     return once("tiny", lambda folder: write_tiny(folder / "data")) / "data"
 
 
