@@ -36,7 +36,7 @@ def write_text(path: Path, text: str) -> None:
 def _place(path: Path) -> Iterator[Path]:
     """Where to write, and how it comes to `path`."""
     target = behind_links(path)
-    if _is_output(path):
+    if is_output(path):
         with TemporaryDirectory() as folder:
             yield Path(folder, path.name)
             sys.stdout.flush()
@@ -58,7 +58,8 @@ def behind_links(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _is_output(path: Path) -> bool:
+def is_output(path: Path) -> bool:
+    """Whether a path is where standard output goes."""
     try:
         return os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
     except (AttributeError, OSError, ValueError):  # one of them is no file, or closed

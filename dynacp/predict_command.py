@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from budget.terminal import complain, show
-from dynacp.files import written_whole
+from dynacp.files import is_output, written_whole
 from dynacp.predict import Prediction, Predictor, audio_files
 from dynacp.recording import AudioError, UnusableAudioError
 
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
         failed, stop = _predict_each(files, lambda file: write(predictor.predict(student, file)))
     for note in predictor.notes:
         print(note, file=sys.stderr)
-    if options.csv:
+    if options.csv and not is_output(options.csv):
         print(options.csv)
     if stop:
         raise stop

@@ -14,6 +14,7 @@ from http.client import HTTPException
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 from urllib.request import urlopen
 from zipfile import ZipFile
 
@@ -96,6 +97,10 @@ def fetch(name: str, folder: Path, *, base: str = RELEASE) -> Path:
             _download(url, partial, name)
             _check_held(partial, name)
     except (OSError, HTTPException) as error:
+        if isinstance(error, OSError) and error.filename and not isinstance(error, URLError):
+            raise CheckpointError(
+                f"{error.filename} cannot be written ({error.strerror}); name another folder with `--folder`."
+            ) from error
         flag = "--dymn" if name.startswith("dymn") else "--mn"
         raise CheckpointError(
             f"{name} could not be downloaded ({str(error) or type(error).__name__}).\n"

@@ -98,6 +98,16 @@ def test_what_cannot_be_downloaded_says_what_to_do(
             assert part in message, message
 
 
+def test_a_folder_that_cannot_be_made_is_named_with_the_option(release: tuple[str, Path], tmp_path: Path) -> None:
+    base, served = release
+    saved(seeded(MN, 0.1, 527).state_dict(), served, "mn01_as_mAP_298.pt")
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        CheckpointError, match=r"file/out cannot be written \(Not a directory\); name another .*`--folder`"
+    ):
+        fetch("mn01_as_mAP_298", tmp_path / "file" / "out", base=base)
+
+
 def test_a_bad_file_that_is_already_there_is_named_and_kept(tmp_path: Path) -> None:
     path = tmp_path / "mn04_as_mAP_432.pt"
     path.write_text("not a checkpoint")

@@ -25,6 +25,18 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.write_run(tmp_path_factory.mktemp("untrained") / "run")
 
 
+def test_predictions_for_standard_output_are_followed_by_no_path(
+    run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tiny.write_tone(tmp_path / "clip.wav")
+    (tmp_path / "out").symlink_to("/dev/stdout")
+    assert main(["predict", str(run), str(tmp_path / "clip.wav"), "--csv", str(tmp_path / "out")]) == 0
+    header, row, *others = capfd.readouterr().out.splitlines()
+    assert header.startswith("file,class,")
+    assert "clip.wav" in row
+    assert others == []
+
+
 def noise(seconds: float = 1, rate: int = RATE, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-0.1, 0.1, int(seconds * rate))
 
