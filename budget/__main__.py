@@ -39,7 +39,10 @@ from dynacp.dataflow import steps
 
 def parser() -> argparse.ArgumentParser:
     form = argparse.ArgumentParser(
-        prog="python -m budget", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        allow_abbrev=False,
+        prog="python -m budget",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     limits = Limits()
     add = form.add_argument

@@ -33,7 +33,7 @@ def run(main: Callable[[], int]) -> int:
     that closes its pipe knows why the command ends, so that is not told.
     """
     hear_stops()
-    _name_user()
+    name_user()
     with _streams():
         try:
             if sys.stdout is None:
@@ -57,8 +57,8 @@ def _status(main: Callable[[], int]) -> int:
         return end.code if isinstance(end.code, int) else 0
 
 
-def _name_user() -> None:
-    """torch asks for the user's name to make an optimiser; in a container a user may have none."""
+def name_user() -> None:
+    """Name a user without an account, as there are in containers: torch asks for the name to make an optimiser."""
     try:
         getpass.getuser()
     except (KeyError, OSError):

@@ -56,15 +56,20 @@ ERRORS = (AudioError, CheckpointError, DataError, ExportError, SettingError, Sta
 
 def parser() -> argparse.ArgumentParser:
     form = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m dynacp",
         description=__doc__,
         epilog=EXIT_STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = form.add_subparsers(dest="command", required=True)
-    _add_train(commands.add_parser("train", help="teachers, base student and device students, resumable"))
+    _add_train(
+        commands.add_parser("train", help="teachers, base student and device students, resumable", allow_abbrev=False)
+    )
     predict_command.add_options(
-        commands.add_parser("predict", help="class probabilities of recordings", epilog=predict_command.EXIT_STATUS)
+        commands.add_parser(
+            "predict", help="class probabilities of recordings", epilog=predict_command.EXIT_STATUS, allow_abbrev=False
+        )
     )
     export.add_options(
         commands.add_parser(
@@ -72,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
             help="the students for a device's runtime or the challenge, counted and compared again",
             description=export.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         ),
         BUILT_IN,
     )
@@ -128,7 +134,10 @@ def main(arguments: list[str] | None = None) -> int:
         complain(f"{where}{error.strerror or error}; what is finished is kept, mend this and give the command again.")
         return 2
     except KeyboardInterrupt:
-        out.print("Stopped. What is finished is kept; the same command goes on from there.")
+        resumed = (
+            "" if options.command == "predict" else " What is finished is kept; the same command goes on from there."
+        )
+        out.print(f"Stopped.{resumed}", soft_wrap=True)
         return 130
     return 0
 
@@ -137,7 +146,7 @@ def _train(options: argparse.Namespace, console: Console) -> None:
     plan, preset = _plan(options, console)
     shard = _shard(options)
     pipeline = Pipeline(plan)
-    pipeline.check(tests=options.only in (None, "evaluation"))
+    pipeline.check()
     claim_run(plan)
     show(console, settings_table(plan.settings, preset, f"Settings of {plan.run}"))
     _introduce(pipeline, console)

@@ -58,16 +58,14 @@ class Corpus:
             )
         return clips
 
-    def check(self, *, tests: bool = True) -> None:
+    def check(self) -> None:
         """Raise `DataError` for what is wrong with the layout's files, device names, or impulse responses.
 
-        The test split's files count if the run `tests`. Raise `SettingError` for impulse responses that no clip would
-        take.
+        Raise `SettingError` for impulse responses that no clip would take.
         """
         self._check_devices()
         self._responses  # noqa: B018
-        if tests:
-            self.test  # noqa: B018
+        self.test  # noqa: B018
 
     def _check_devices(self) -> None:
         clips, clean, measures = self.training, self.recording.clean, (OVERALL, *GROUPS)

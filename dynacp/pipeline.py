@@ -57,11 +57,8 @@ class Pipeline:
     def classes(self) -> int:
         return len(self.corpus.training.classes)
 
-    def check(self, *, tests: bool = True) -> None:
-        """Raise `SettingError`, `CheckpointError` or `DataError` for what can be known to fail without decoding.
-
-        The files of the test split are checked if the run `tests`: it needs them at its end.
-        """
+    def check(self) -> None:
+        """Raise `SettingError`, `CheckpointError` or `DataError` for what can be known to fail without decoding."""
         front_end, wanted = self.settings.front_end, self.plan.architecture.input
         given = (front_end.mels, front_end.frames(front_end.sample_rate))
         if wanted != given:
@@ -75,7 +72,7 @@ class Pipeline:
             raise
         except ValueError as error:
             raise SettingError(str(error)) from None
-        self.corpus.check(tests=tests)
+        self.corpus.check()
 
     @cached_property
     def architecture(self) -> Architecture:

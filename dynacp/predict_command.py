@@ -33,16 +33,23 @@ def add_options(form: argparse.ArgumentParser) -> None:
     """Of the command line."""
     add = form.add_argument
     add("run", type=Path, metavar="RUN", help="a folder that `train` wrote")
-    add("wavs", type=Path, nargs="+", metavar="WAV", help="audio files, or folders of them")
+    add("wavs", type=_named, nargs="+", metavar="WAV", help="audio files, or folders of them")
     add("--device-id", metavar="ID", help="the recording device; its student predicts, the base for an unknown one")
-    add("--csv", type=Path, metavar="FILE", help="write all probabilities there in place of a table")
+    add("--csv", type=_named, metavar="FILE", help="write all probabilities there in place of a table")
+
+
+def _named(text: str) -> Path:
+    """A path; an empty name, as of a variable that is not set, would be the working folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty; name a file or a folder, such as . for this one")
+    return Path(text)
 
 
 def run(options: argparse.Namespace, console: Console) -> None:
     """Raises `AudioError` and `StageError`; `PartlyPredictedError` when all that can be done is done."""
     files = audio_files(options.wavs)
     if options.csv:
-        _check_csv(options.csv, files)
+        _check_csv(options.csv, files, options.run)
     predictor = Predictor(options.run)
     student = predictor.student(options.device_id)
     with _to_csv(options.csv, student.classes) if options.csv else _to_table(console) as write:
@@ -80,7 +87,7 @@ def _predict_each(files: list[Path], predict: Callable[[Path], None]) -> tuple[i
     return failed, None
 
 
-def _check_csv(file: Path, inputs: list[Path]) -> None:
+def _check_csv(file: Path, inputs: list[Path], run: Path) -> None:
     """Before the work is done."""
     if file.is_dir():
         raise AudioError(f"`--csv {file}` is a folder; give the name of a file, such as {file / 'predictions.csv'}.")
@@ -88,6 +95,8 @@ def _check_csv(file: Path, inputs: list[Path]) -> None:
         raise AudioError(f"`--csv {file}`: the folder {file.parent} does not exist.")
     if file.exists() and any(each.exists() and each.samefile(file) for each in inputs):
         raise AudioError(f"`--csv {file}` is one of the recordings; give another name.")
+    if file.is_file() and file.resolve().is_relative_to(run.resolve()):
+        raise AudioError(f"`--csv {file}` is a file of the run; give another name.")
 
 
 @contextmanager

@@ -236,6 +236,7 @@ def _figure(panels: int) -> tuple[Figure, list[Axes]]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 2 bad input."""
     form = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m nas.explore",
         description=__doc__,
         epilog=EXIT_STATUS,

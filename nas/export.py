@@ -122,6 +122,7 @@ def export(store: Store, candidate: Candidate, folder: Path) -> tuple[list[Path]
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 2 bad input."""
     form = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m nas.export",
         description=__doc__,
         epilog=EXIT_STATUS,

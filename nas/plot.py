@@ -199,6 +199,7 @@ def _importance(store: Store, axes: Axes) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 2 no such study."""
     form = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m nas.plot",
         description=__doc__,
         epilog=EXIT_STATUS,

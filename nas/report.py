@@ -179,6 +179,7 @@ def _row(entry: Rescored) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 2 no such study."""
     form = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m nas.report",
         description=__doc__,
         epilog=EXIT_STATUS,

@@ -62,7 +62,7 @@ class Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFo
 
 def parser() -> argparse.ArgumentParser:
     form = argparse.ArgumentParser(
-        prog="python -m nas.search", description=__doc__, epilog=EXIT_STATUS, formatter_class=Help
+        allow_abbrev=False, prog="python -m nas.search", description=__doc__, epilog=EXIT_STATUS, formatter_class=Help
     )
     _add_study(form.add_argument_group("the study"))
     _add_trial(form.add_argument_group("a trial and its limits"))

@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+import pwd
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import pytest
 from filelock import FileLock
 from servers import Postgres
+
+from budget.command import name_user
+
+name_user()  # as all commands do
 
 # A shell lets its background jobs ignore ^C, and so would all that the tests start and then interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -62,6 +67,10 @@ def postgres() -> Iterator[Postgres]:
     binaries = Postgres.binaries_here()
     if binaries is None:
         pytest.skip("needs a PostgreSQL server (on Debian: apt-get install postgresql)")
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        pytest.skip("PostgreSQL runs for users with an account alone, and this one has none")
     server = Postgres(binaries)
     yield server
     server.remove()

@@ -31,6 +31,7 @@ The files come from {RELEASE}"""
 
 def parser() -> argparse.ArgumentParser:
     form = argparse.ArgumentParser(
+        allow_abbrev=False,
         prog="python -m dynacp.efficientat",
         description=__doc__,
         epilog=EPILOG,

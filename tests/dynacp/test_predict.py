@@ -37,6 +37,35 @@ def test_predictions_for_standard_output_are_followed_by_no_path(
     assert others == []
 
 
+def test_no_file_of_the_run_is_overwritten_by_predictions(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny.write_tone(tmp_path / "clip.wav")
+    before = (run / "run.json").read_bytes()
+    assert (
+        main(["predict", str(run), str(tmp_path / "clip.wav"), "--csv", str(run / "students" / ".." / "run.json")]) == 2
+    )
+    assert "run.json` is a file of the run; give another name." in capsys.readouterr().err
+    assert (run / "run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("arguments", [("",), ("x.wav", "--csv", "")])
+def test_an_empty_name_is_not_the_working_folder(
+    run: Path, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["predict", str(run), *arguments])
+    assert "is empty; name a file or a folder" in capsys.readouterr().err
+
+
+def test_an_option_of_another_command_is_not_taken_for_one_that_begins_alike(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["predict", str(run), "x.wav", "--device", "cuda"])
+    assert "unrecognized arguments: --device" in capsys.readouterr().err
+
+
 def noise(seconds: float = 1, rate: int = RATE, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-0.1, 0.1, int(seconds * rate))
 
