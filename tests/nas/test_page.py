@@ -125,9 +125,9 @@ def test_the_command_that_reproduces_a_search_names_as_many_trials_as_there_are(
 
 @pytest.mark.usefixtures("handlers")
 def test_a_finished_search_its_page_and_its_export_are_told_in_ascii(
-    study: Store, monkeypatch: pytest.MonkeyPatch
+    study: Store, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finished = search_options(Path.cwd() / "data", "page", 6, rungs=2, samples=64)
+    finished = search_options(data, "page", 6, rungs=2, samples=64)
     commands = (
         partial(main, finished),
         partial(report_main, ["--study", "page"]),

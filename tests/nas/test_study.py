@@ -2,9 +2,9 @@
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
+import made_up
 import optuna
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -30,21 +30,7 @@ COMMANDS = {"plot": plot.main, "report": report.main, "export": export.main}
 
 def resumed(name: str = "small") -> Store:
     """As a search begins or goes on: in studies/NAME/study.db in the working folder, in a space of its own."""
-    space = {name: value for name, value in asdict(SPACE).items() if name != "frame"}
-    return Store.create_or_resume(
-        name,
-        connect(name, default_storage(name)),
-        {
-            "identity": {
-                "data": "made up", "device": "cpu", "seed": 0, "sampler": "random", "dtype": "float16",
-                "limits": asdict(Limits()), "rungs": [1], "teachers": {},
-                "score": {"recipe": {"batch": 2, "peak_rate": 0.1}},
-                "space": {**space, "classes": 10, "stem": (8, 32)},
-            },
-            "command": "python -m nas.search", "classes": ["a"] * 10, "clips": {"training": 1, "validation": 1},
-            "threads": 1, "versions": {},
-        },
-    )  # fmt: skip
+    return Store.create_or_resume(name, connect(name, default_storage(name)), made_up.settings(SPACE))
 
 
 def written(folder: Path, name: str = "small", trials: int = 4) -> Path:

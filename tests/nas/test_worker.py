@@ -10,6 +10,7 @@ from hashlib import blake2b
 from itertools import count
 from pathlib import Path
 
+import made_up
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
@@ -31,7 +32,6 @@ RULES = Rules(Space(min_blocks=1, max_blocks=2), Limits(), "float16")
 """Of few choices: a database keeps a row for each, and these tests are about the queue."""
 
 BASELINE = replace(TABLE1, blocks=TABLE1.blocks[:1])
-SETTINGS = {"identity": {"space": {"classes": 10, "max_blocks": 8}, "limits": {"max_macs": 30_000_000}}}
 
 
 def plan(trials: int, sampler: str = "random") -> Plan:
@@ -54,7 +54,7 @@ class MadeUp:
 
 def worker(url: str, plan: Plan) -> Worker:
     storage = connect("shared", url)
-    return Worker(plan, Store.create_or_resume("shared", storage, SETTINGS), storage)
+    return Worker(plan, Store.create_or_resume("shared", storage, made_up.settings(RULES.space)), storage)
 
 
 def work(worker: Worker, scoring: Callable[..., Score]) -> None:
@@ -229,7 +229,7 @@ def test_whom_a_worker_waits_for_is_said_once_and_a_clock_set_back_does_not_make
 
 def _reap(url: str) -> None:
     """As when the grace period is over."""
-    store = Store.open("shared", url)
-    for study in (store.study, store.again):
+    for name in ("shared", "shared: fresh seeds"):
+        study = optuna.load_study(study_name=name, storage=url)
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
             study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
