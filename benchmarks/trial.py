@@ -36,6 +36,7 @@ from dynacp.teachers import MEMBERS
 from dynacp.train import Augmentation, Features, one_hot, train
 from nas.score import TEACHERS, ScoreSettings
 
+RECIPE = ScoreSettings().recipe
 PLAIN_SAMPLES, SHORT_SAMPLES = 256, 1_024
 
 
@@ -98,9 +99,9 @@ def main() -> None:
             log_mels, (soft_of_batch[0], hard) = super().__call__(log_mels, (soft, *targets), generator)
             return log_mels, (hard,)
 
-    network, recipe = with_classes(TABLE1, classes), ScoreSettings().recipe
-    plain_recipe = replace(recipe, samples=PLAIN_SAMPLES, augmentation=Asking())
-    short_recipe = replace(recipe, samples=SHORT_SAMPLES, augmentation=Augmentation())
+    network = with_classes(TABLE1, classes)
+    plain_recipe = replace(RECIPE, samples=PLAIN_SAMPLES, augmentation=Asking())
+    short_recipe = replace(RECIPE, samples=SHORT_SAMPLES, augmentation=Augmentation())
     started = time.perf_counter()
     train(DynaCP(network), plain, (labels,), plain_loss, plain_recipe, seed=0)
     plain_rate = PLAIN_SAMPLES / (time.perf_counter() - started)
