@@ -62,6 +62,20 @@ class PlainFeatures(Features):
         return log_mels
 
 
+def show(plain_rate: float, short_rate: float, seconds: dict[str, float]) -> None:
+    """Print both rates in samples/s, and the plain recipe's seconds by part as shares of its whole time."""
+    view = Table(title=f"Table 1, batch 32, {torch.get_num_threads()} threads", title_justify="left")
+    for name in ("recipe", "samples/s", "ratio"):
+        view.add_column(name, justify="left" if name == "recipe" else "right")
+    view.add_row("plain: wavs, mel and teachers in the loop", f"{plain_rate:.1f}", "1")
+    view.add_row("short distillation from the caches", f"{short_rate:.1f}", f"{short_rate / plain_rate:.1f}")
+    console = Console(width=120)
+    console.print(view)
+    total = PLAIN_SAMPLES / plain_rate
+    parts = {**seconds, "student and augmentation": total - sum(seconds.values())}
+    console.print("plain recipe: " + ", ".join(f"{name} {seconds / total:.0%}" for name, seconds in parts.items()))
+
+
 def main() -> None:
     form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     form.add_argument("--data", type=Path, help="in TAU's layout (default: the built-in scenes)")
@@ -112,17 +126,7 @@ def main() -> None:
     train(DynaCP(network), cached, (soft, labels), distillation.loss, short_recipe, seed=0)
     short_rate = SHORT_SAMPLES / (time.perf_counter() - started)
 
-    view = Table(title=f"Table 1, batch 32, {torch.get_num_threads()} threads", title_justify="left")
-    for name in ("recipe", "samples/s", "ratio"):
-        view.add_column(name, justify="left" if name == "recipe" else "right")
-    view.add_row("plain: wavs, mel and teachers in the loop", f"{plain_rate:.1f}", "1")
-    view.add_row("short distillation from the caches", f"{short_rate:.1f}", f"{short_rate / plain_rate:.1f}")
-    console = Console(width=120)
-    console.print(view)
-    total = PLAIN_SAMPLES / plain_rate
-    parts = {**plain.seconds, "teachers": asking}
-    parts["student and augmentation"] = total - sum(parts.values())
-    console.print("plain recipe: " + ", ".join(f"{name} {seconds / total:.0%}" for name, seconds in parts.items()))
+    show(plain_rate, short_rate, {**plain.seconds, "teachers": asking})
 
 
 if __name__ == "__main__":
