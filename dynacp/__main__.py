@@ -43,7 +43,6 @@ from dynacp.overrides import changed, settings_table
 from dynacp.pipeline import Pipeline
 from dynacp.plan import PRESETS, TEACHERS, Plan, TrainingSettings, claim_run
 from dynacp.recording import AudioError
-from dynacp.report import Report
 from dynacp.run import GROUPS, make_in_turn, make_side_by_side, stages_of
 from dynacp.scenes import write_scenes
 from dynacp.settings import SettingError
@@ -163,6 +162,8 @@ def _train(options: argparse.Namespace, console: Console) -> None:
         else:
             make_side_by_side(plan, groups, missing, options.jobs, progressed)
     if "evaluation" in groups and all(pipeline.shelf.checksum(stage) for stage in stages_of(pipeline, "evaluation")):
+        from dynacp.report import Report  # seaborn takes half a second, and all commands import this module
+
         report = Report(pipeline)
         for path in report.write():
             console.print(str(path), soft_wrap=True)

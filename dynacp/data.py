@@ -16,7 +16,6 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
 
 META_COLUMNS = ("filename", "scene_label", "identifier", "source_label")
 SPLIT_COLUMNS = ("filename", "scene_label")
@@ -113,6 +112,8 @@ def split_validation(clips: Clips, *, seed: int) -> tuple[Clips, Clips]:
 
     Raises `DataError` for a class with a single group, and for a group with clips of two classes.
     """
+    from sklearn.model_selection import StratifiedGroupKFold  # takes a second, and all commands import this module
+
     rng = np.random.default_rng(seed)
     held_out = np.zeros(len(clips), dtype=bool)
     owner: dict[str, str] = {}
