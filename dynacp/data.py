@@ -10,6 +10,8 @@ can get wrong is reported here, before anything is trained; what the audio itsel
 `dynacp.cache` when it is decoded.
 """
 
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -197,6 +199,11 @@ def _clips(root: Path, split: str) -> Clips:
         f"{meta_file}: clips that share an identifier but have different city-locations in their file names",
         "one recording would come to lie in training and in validation: correct the identifier or the file name",
     )
+    _refuse(
+        rows["filename"][~rows["filename"].map(_can_be_opened)],
+        f"{split_file}: names that no file can have in this locale, whose encoding is {sys.getfilesystemencoding()}",
+        "set one of UTF-8, such as LC_ALL=C.UTF-8",
+    )
     files = tuple(root / name for name in rows["filename"])
     _refuse(
         pd.Series([str(file) for file in files if not file.is_file()], dtype=str),
@@ -262,6 +269,15 @@ def _split(names: pd.Series) -> pd.Series:
 def _or_2020(names: pd.Series) -> str:
     """A further remedy where no name has more than the five parts of <scene>-<city>-<location>-<segment>-<device>."""
     return f"; or {TAU_2020}" if (_split(names).map(len) == len(NAME_PARTS) - 1).all() else ""
+
+
+def _can_be_opened(name: str) -> bool:
+    """Whether the encoding of file names has all characters of this one."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _beside(rows: pd.DataFrame, column: str) -> pd.Series:

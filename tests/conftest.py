@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -50,6 +51,58 @@ def data(once: Once) -> Path:
     from tiny import write_tiny  # it imports torch, which not every process of a test run needs
 
     return once("tiny", lambda folder: write_tiny(folder / "data")) / "data"
+
+
+@pytest.fixture(scope="session")
+def finished_run(data: Path, once: Once) -> Path:
+    """A finished run that nothing disturbed; not to be changed."""
+
+    from tiny import train_options
+
+    from dynacp.__main__ import main
+
+    def make(run: Path) -> None:
+        assert main(train_options(data, run)) == 0
+
+    return once("finished_run", make)
+
+
+@pytest.fixture(scope="session")
+def lean_run(data: Path, finished_run: Path, once: Once) -> Path:
+    """A finished run, not to be changed, of a network that is exported in seconds, has no norm that stays behind a sum,
+    and whose base was trained until it recognises every test clip."""
+
+    from tiny import lean_options
+
+    from dynacp.__main__ import main
+
+    def make(run: Path) -> None:
+        shutil.copytree(finished_run / "teachers", run / "teachers")
+        assert main(lean_options(data, run)) == 0
+
+    return once("lean_run", make)
+
+
+@pytest.fixture
+def copy(finished_run: Path, tmp_path: Path) -> Path:
+    """The finished run, to be changed."""
+    return shutil.copytree(finished_run, tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def finished_search(data: Path, once: Once) -> Path:
+    """A folder `studies` with a study `finished` that nothing disturbed; not to be changed."""
+    from tiny import search_options
+
+    from nas.search import main
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            assert main(search_options(data, "finished", 5)) == 0
+
+    return once("finished_search", make) / "studies"
 
 
 @pytest.fixture(scope="session")

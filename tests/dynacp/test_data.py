@@ -1,8 +1,11 @@
 """What the data layout must hold, and that a validation split leaks nothing."""
 
 import csv
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,6 +79,22 @@ def test_only_the_test_split_holds_the_unseen_device_and_it_shares_no_location_w
     assert {test.device_names[device] for device in test.devices} == set(tiny.TEST_DEVICES)
     assert not set(training.groups) & set(test.groups)
     assert len(test) == tiny.TEST_CLIPS
+
+
+def test_names_that_the_locale_cannot_write_are_refused_with_the_remedy(root: Path) -> None:
+    for table in (root / "meta.csv", *(root / "split_setup").iterdir()):
+        table.write_text(table.read_text().replace("-lima-", "-límá-"), encoding="utf-8")
+    code = "import sys, pathlib; from dynacp.data import training_clips; training_clips(pathlib.Path(sys.argv[1]))"
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code, root], env=os.environ | locale, capture_output=True, check=False
+    )
+    message = ended.stderr.decode().splitlines()[-1]
+    assert re.search(
+        r"DataError: .*/split25\.csv: names that no file can have in this locale, whose encoding is ascii: 24, namely "
+        r"audio/crackle-l\\xedm\\xe1-.*; set one of UTF-8, such as LC_ALL=C\.UTF-8\.$",
+        message,
+    )
 
 
 def test_a_group_is_the_city_and_the_location_of_the_file_name(original: Path) -> None:

@@ -27,9 +27,9 @@ def export(run: Path, data: Path, *more: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def exported(calm: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(finished_run: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the run with two of its students exported, hearing samples, in float32."""
-    run = shutil.copytree(calm, tmp_path_factory.mktemp("exported") / "run")
+    run = shutil.copytree(finished_run, tmp_path_factory.mktemp("exported") / "run")
     for student in ("base", "a"):
         status = export(run, data, "--dtype", "float32", "--max-bytes", "256000", "--waveform", "--student", student)
         assert status == 0
@@ -84,16 +84,16 @@ def test_the_card_says_what_the_files_are_and_reach(exported: Path) -> None:
 
 
 def test_over_the_limits_is_an_error_that_names_what_fits(
-    calm: Path, data: Path, capsys: pytest.CaptureFixture[str]
+    finished_run: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert export(calm, data, "--dtype", "float32") == 2
+    assert export(finished_run, data, "--dtype", "float32") == 2
     complaint = capsys.readouterr().err
     assert "as onnx-float32, counted as folded" in complaint
     fitting = ("--to onnx --dtype float16", "--to onnx --dtype int8", "--to executorch --dtype int8", "--to dcase")
     assert re.search(rf"over by 112,204 bytes; .*it fits as {', .*'.join(f'`{each}`' for each in fitting)}", complaint)
-    assert export(calm, data, "--max-macs", "20000000") == 2
+    assert export(finished_run, data, "--max-macs", "20000000") == 2
     assert re.search(r"over by 9,355,552 MACs; .*no form of it fits", capsys.readouterr().err)
-    assert not (calm / "exports").exists()
+    assert not (finished_run / "exports").exists()
 
 
 def test_what_cannot_be_exported_is_refused(

@@ -1,5 +1,6 @@
 """Recording devices: their names, which of them is the clean one, and which are real."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -87,9 +88,9 @@ def test_models_know_which_clips_took_impulse_responses(data: Path, responses: P
 
 
 def test_the_report_names_the_devices_of_each_group_and_says_where_none_is_real(
-    data: Path, calm: Path, copy: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, finished_run: Path, copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "Groups of devices: real: a, b; seen: s1; unseen: s4.\n" in (calm / "report.md").read_text()
+    assert "Groups of devices: real: a, b; seen: s1; unseen: s4.\n" in (finished_run / "report.md").read_text()
 
     def columns(*names: str) -> set[str]:
         assert main(tiny.train_options(data, copy, short=(*tiny.SHORT, f"recording.real={','.join(names)}"))) == 0
@@ -150,7 +151,12 @@ def test_names_that_no_file_or_column_can_have_are_refused(name: str, complaint:
 
 
 @settings(deadline=None)
-@given(st.text(st.characters(codec="utf-8", exclude_categories=["C"], exclude_characters='<>:"/\\|?*,'), max_size=60))
+@given(
+    st.text(
+        st.characters(codec=sys.getfilesystemencoding(), exclude_categories=["C"], exclude_characters='<>:"/\\|?*,'),
+        max_size=60,
+    )
+)
 def test_a_name_that_is_taken_is_that_of_a_file_in_the_folder(name: str) -> None:
     try:
         check_names([name], files=(), columns=())

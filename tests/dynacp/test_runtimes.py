@@ -33,9 +33,9 @@ def export(run: Path, data: Path, *more: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def exported(lean: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(lean_run: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the run, moved to where it was not trained, with its base in three forms."""
-    run = shutil.copytree(lean, tmp_path_factory.mktemp("moved") / "elsewhere")
+    run = shutil.copytree(lean_run, tmp_path_factory.mktemp("moved") / "elsewhere")
     base = ("--student", "base")
     assert export(run, data, "--to", "int8", *base) == 0
     assert export(run, data, "--to", "executorch", "--dtype", "float32", *base) == 0
@@ -105,9 +105,9 @@ def test_each_file_says_of_real_wavs_what_the_student_says(exported: Path, data:
 
 
 def test_in_int8_a_graph_can_hear_samples_and_its_front_end_is_counted_apart(
-    lean: Path, data: Path, tmp_path: Path
+    lean_run: Path, data: Path, tmp_path: Path
 ) -> None:
-    run = shutil.copytree(lean, tmp_path / "run", ignore=shutil.ignore_patterns("teachers"))
+    run = shutil.copytree(lean_run, tmp_path / "run", ignore=shutil.ignore_patterns("teachers"))
     assert export(run, data, "--to", "int8", "--waveform", "--student", "base") == 0
     facts = facts_of(run, "onnx-int8-waveform")
     assert facts["bytes"] == 8_084
@@ -162,9 +162,9 @@ def test_the_card_of_each_form_tells_its_cost_its_accuracy_and_runs_as_it_says(e
 
 
 def test_the_json_of_another_program_in_an_export_s_folder_is_named(
-    lean: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    lean_run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = shutil.copytree(lean, tmp_path / "run", ignore=shutil.ignore_patterns("teachers"))
+    run = shutil.copytree(lean_run, tmp_path / "run", ignore=shutil.ignore_patterns("teachers"))
     (run / "exports/onnx-float32").mkdir(parents=True)
     (run / "exports/onnx-float32/notes.json").write_text('{"student": "b", "parity": {"clips": "all"}}')
     assert export(run, data, "--to", "onnx", "--dtype", "float32", "--student", "base") == 2
@@ -181,9 +181,9 @@ def without_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_where_int8_costs_too_much_the_student_is_fine_tuned_once(
-    lean: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    lean_run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = shutil.copytree(lean, tmp_path / "run")
+    run = shutil.copytree(lean_run, tmp_path / "run")
     monkeypatch.setattr("dynacp.export.files.TOLERATED", -1.0)
     assert export(run, data, "--to", "int8", "--student", "base") == 0
     told = capsys.readouterr().out
@@ -200,7 +200,7 @@ def test_where_int8_costs_too_much_the_student_is_fine_tuned_once(
         assert not torch.equal(base[name], trained_on[name]), name
         assert torch.allclose(base[name], trained_on[name], atol=0.2), "it goes on from the student"
 
-    made, kept = run / "students/base-int8.pt", read_artifact(lean / "students/base")["state"]
+    made, kept = run / "students/base-int8.pt", read_artifact(lean_run / "students/base")["state"]
     before = made.stat().st_mtime_ns
     again = trained(run, data).fine_tuned("base").network.state_dict()
     assert made.stat().st_mtime_ns == before
@@ -209,9 +209,9 @@ def test_where_int8_costs_too_much_the_student_is_fine_tuned_once(
 
 
 def test_without_its_teachers_a_run_is_not_fine_tuned_and_keeps_nothing_half(
-    lean: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    lean_run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = shutil.copytree(lean, tmp_path / "run")
+    run = shutil.copytree(lean_run, tmp_path / "run")
     shutil.rmtree(run / "teachers")
     monkeypatch.setattr("dynacp.export.files.TOLERATED", -1.0)
     without_rounding(monkeypatch)
@@ -222,25 +222,25 @@ def test_without_its_teachers_a_run_is_not_fine_tuned_and_keeps_nothing_half(
 
 
 def test_an_export_that_lacks_teachers_names_what_is_missing_and_no_other_command_s_option(
-    lean: Path, data: Path, tmp_path: Path
+    lean_run: Path, data: Path, tmp_path: Path
 ) -> None:
-    run = shutil.copytree(lean, tmp_path / "run", ignore=shutil.ignore_patterns("teachers"))
+    run = shutil.copytree(lean_run, tmp_path / "run", ignore=shutil.ignore_patterns("teachers"))
     with pytest.raises(StageError, match=r"needs .*teachers/general/mn-plain-still") as raised:
         trained(run, data).fine_tuned("base")
     assert "--only" not in str(raised.value)
 
 
-def test_a_student_without_test_clips_is_tested_on_all(lean: Path, data: Path, tmp_path: Path) -> None:
+def test_a_student_without_test_clips_is_tested_on_all(lean_run: Path, data: Path, tmp_path: Path) -> None:
     others = shutil.copytree(data, tmp_path / "data")
     file = others / "split_setup/test.csv"
     kept = [row for row in file.read_text().splitlines() if "-s1.wav" not in row]
     file.write_text("\n".join(kept) + "\n")
-    of_a, of_s1 = (trained(lean, others).tested(name, waveform=False) for name in ("a", "s1"))
+    of_a, of_s1 = (trained(lean_run, others).tested(name, waveform=False) for name in ("a", "s1"))
     assert [len(heard) for heard in (of_a, of_s1)] == [6, 18]
     assert [len(heard.read(slice(None))) for heard in (of_a, of_s1)] == [6, 18]
 
 
-def test_no_test_clip_decides_which_student_in_int8_is_kept(lean: Path, data: Path, tmp_path: Path) -> None:
+def test_no_test_clip_decides_which_student_in_int8_is_kept(lean_run: Path, data: Path, tmp_path: Path) -> None:
     """With a test split whose clips are all those of another class, the same student is kept, in the same file."""
     misled = shutil.copytree(data, tmp_path / "data")
     tests = [name for name in sorted((data / "split_setup/test.csv").read_text().split()) if name.endswith(".wav")]
@@ -249,7 +249,7 @@ def test_no_test_clip_decides_which_student_in_int8_is_kept(lean: Path, data: Pa
         shutil.copy(data / other, misled / name)
     chosen = {}
     for split in (data, misled):
-        run = shutil.copytree(lean, tmp_path / split.parent.name, ignore=shutil.ignore_patterns("teachers"))
+        run = shutil.copytree(lean_run, tmp_path / split.parent.name, ignore=shutil.ignore_patterns("teachers"))
         assert export(run, split, "--to", "int8", "--student", "a") == 0
         facts = json.loads((run / "exports/onnx-int8/a.json").read_text())
         chosen[split] = (facts["choice"], (run / "exports/onnx-int8/a.onnx").read_bytes())
@@ -258,10 +258,10 @@ def test_no_test_clip_decides_which_student_in_int8_is_kept(lean: Path, data: Pa
 
 
 def test_a_run_meant_for_int8_is_exported_in_int8_unless_it_is_told_otherwise(
-    lean: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    lean_run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    shutil.copytree(lean, run)
+    shutil.copytree(lean_run, run)
     capsys.readouterr()
     assert main(tiny.lean_options(data, run, "dtype=int8")) == 0
     assert re.search(r"fits, with \S+ MACs and 119,916 bytes to spare \(int8\)", capsys.readouterr().out)  # 8,084
@@ -299,27 +299,27 @@ def test_a_run_meant_for_int8_is_exported_in_int8_unless_it_is_told_otherwise(
     ],
 )
 def test_what_does_not_go_together_is_refused_before_anything_is_made(
-    lean: Path, data: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], complaint: str
+    lean_run: Path, data: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], complaint: str
 ) -> None:
-    assert export(lean, data, *more) == 2
+    assert export(lean_run, data, *more) == 2
     assert re.search(complaint, capsys.readouterr().err)
-    assert not (lean / "exports").exists()
+    assert not (lean_run / "exports").exists()
 
 
 @pytest.mark.parametrize("more", [("--to", "tflite"), ("--to", "onnx", "--dtype", "int4"), ()])
 def test_an_unknown_target_or_dtype_is_the_parser_s_error(
-    lean: Path, data: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
+    lean_run: Path, data: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
-        export(lean, data, *more)
+        export(lean_run, data, *more)
     assert re.search(r"argument --(to|dtype): invalid choice|required: --to", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("form", [("--to", "int8"), ("--to", "executorch", "--dtype", "float32")])
 def test_a_damaged_or_unfinished_run_is_refused_by_the_file_s_name(
-    lean: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: tuple[str, ...]
+    lean_run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: tuple[str, ...]
 ) -> None:
-    run = shutil.copytree(lean, tmp_path / "run", ignore=shutil.ignore_patterns("teachers"))
+    run = shutil.copytree(lean_run, tmp_path / "run", ignore=shutil.ignore_patterns("teachers"))
     (run / "students/a.pt").unlink()
     assert export(run, data, *form) == 2
     assert re.search(r"students/a\.pt is not there, not finished or damaged", capsys.readouterr().err)

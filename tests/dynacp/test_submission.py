@@ -62,10 +62,13 @@ def untrained(run: Path, data: Path, cache: Path, architecture: Architecture) ->
 
 
 @pytest.fixture(scope="module")
-def runs(calm: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def runs(finished_run: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A run that was trained, and one of another layout; their exports are kept in the first."""
     root = tmp_path_factory.mktemp("submitted")
-    return [shutil.copytree(calm, root / "calm"), untrained(root / "lean", data, data.parent / "cache", tiny.LEAN)]
+    return [
+        shutil.copytree(finished_run, root / "finished_run"),
+        untrained(root / "lean", data, data.parent / "cache", tiny.LEAN),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +197,7 @@ def test_systems_share_the_code_and_have_students_of_their_own_in_the_run_s_dtyp
 def test_the_package_has_a_card_for_each_system(installed: Path, runs: list[Path]) -> None:
     folder = runs[0] / "exports" / "dcase"
     readme = (folder / "README.md").read_text()
-    assert f"| `{PACKAGE}_2` | lean | [{PACKAGE}_2.md]({PACKAGE}_2.md) |" in readme
+    assert f"| `{PACKAGE}_2` | lean_run | [{PACKAGE}_2.md]({PACKAGE}_2.md) |" in readme
     assert f"--submission_name {PACKAGE} --submission_index 1" in readme
     card = (folder / f"{PACKAGE}_1.md").read_text()
     assert "library_name: pytorch" in card
@@ -293,28 +296,30 @@ def test_a_clip_that_is_no_second_of_audio_is_refused_and_another_rate_resampled
     ],
 )
 def test_what_cannot_be_packaged_is_refused(
-    calm: Path, data: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], complaint: str
+    finished_run: Path, data: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], complaint: str
 ) -> None:
-    assert export([calm], data, *more) == 2
+    assert export([finished_run], data, *more) == 2
     assert re.search(complaint, capsys.readouterr().err)
-    assert not (calm / "exports").exists()
+    assert not (finished_run / "exports").exists()
 
 
 def test_runs_that_do_not_make_one_package_are_refused(
-    calm: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished_run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def complaint(*runs: Path) -> str:
         assert export(list(runs), data, "--name", "Team") == 2
         return capsys.readouterr().err
 
-    assert "the challenge takes 4 systems of one team, but got 5 runs" in complaint(*[calm] * 5)
-    assert "is given twice, but each system is another run" in complaint(calm, calm.parent / "x" / ".." / calm.name)
+    assert "the challenge takes 4 systems of one team, but got 5 runs" in complaint(*[finished_run] * 5)
+    assert "is given twice, but each system is another run" in complaint(
+        finished_run, finished_run.parent / "x" / ".." / finished_run.name
+    )
     other = tiny.write_tiny(tmp_path / "other" / "data", seed=1)
     elsewhere = untrained(tmp_path / "elsewhere", other, tmp_path / "cache", tiny.LEAN)
-    assert re.search(r"elsewhere was not trained on .*data: give its `--data`", complaint(calm, elsewhere))
-    assert "is no run" in complaint(calm, tmp_path)
-    assert not (calm / "exports").exists()
-    arguments = ["export", str(calm), str(elsewhere), "--to", "onnx", "--data", str(data)]
+    assert re.search(r"elsewhere was not trained on .*data: give its `--data`", complaint(finished_run, elsewhere))
+    assert "is no run" in complaint(finished_run, tmp_path)
+    assert not (finished_run / "exports").exists()
+    arguments = ["export", str(finished_run), str(elsewhere), "--to", "onnx", "--data", str(data)]
     assert main(arguments) == 2
     assert "`--to onnx` exports one run, but got 2" in capsys.readouterr().err
 

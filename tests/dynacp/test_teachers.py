@@ -115,7 +115,7 @@ def test_an_interrupted_preparation_goes_on_with_the_next_teacher_and_ends_alike
     assert {file: file.stat().st_mtime_ns for file in finished} == finished, "finished teachers are not trained again"
     assert steps == sorted(steps)
     assert steps[-1] == 24
-    assert torch.equal(resumed.summed_logits, prepare(tmp_path / "calm").summed_logits)
+    assert torch.equal(resumed.summed_logits, prepare(tmp_path / "finished_run").summed_logits)
 
 
 def test_other_seeds_and_other_data_have_teachers_of_their_own(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_the_page_opens_without_errors_and_fits_the_window(
 
 
 def test_it_needs_no_network(study: Store) -> None:
-    text = (study.folder / "report.html").read_text()
+    text = (study.folder / "report.html").read_text(encoding="utf-8")
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?(?:https?:)?//", text)
 
 
@@ -98,7 +98,7 @@ def test_hovering_over_a_candidate_shows_its_layout(browser: webdriver.Chrome, s
 
 
 def test_it_says_what_the_study_holds(study: Store) -> None:
-    text = (study.folder / "report.html").read_text()
+    text = (study.folder / "report.html").read_text(encoding="utf-8")
     entries, results = rescored(study), study.results()
     assert verdict(entries).split(";")[0] in text
     for entry in entries:

@@ -29,18 +29,8 @@ def options(data: Path, study: str, /, trials: object = TRIALS, **more: object) 
 
 
 @pytest.fixture(scope="module")
-def calm(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder `studies` with one of that name that nothing disturbed; not to be changed."""
-    folder = tmp_path_factory.mktemp("calm")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        assert main(options(data, "calm")) == 0
-    return folder / "studies"
-
-
-@pytest.fixture(scope="module")
 def begun(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same with one trained candidate, named "fixed"."""
+    """A folder `studies` with a study `fixed` of one trained candidate; not to be changed."""
     folder = tmp_path_factory.mktemp("begun")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -106,9 +96,9 @@ def test_a_search_trains_what_fits_table_1_first_and_reports_fresh_scores(
 
 
 def test_the_same_seed_gives_the_same_candidates_and_scores_also_when_resumed(
-    data: Path, calm: Path, here: Path
+    data: Path, finished_search: Path, here: Path
 ) -> None:
-    once = results("calm", calm)
+    once = results("finished", finished_search)
     assert main(options(data, "twice", trials=2)) == 0
     assert main(options(data, "twice")) == 0
     pd.testing.assert_frame_equal(once[SCORES], results("twice")[SCORES])
@@ -117,10 +107,10 @@ def test_the_same_seed_gives_the_same_candidates_and_scores_also_when_resumed(
 
 
 def test_sigkill_sigint_and_sigterm_lose_no_finished_trial_and_change_no_result(
-    data: Path, calm: Path, here: Path
+    data: Path, finished_search: Path, here: Path
 ) -> None:
-    command = [sys.executable, "-m", "nas.search", *options(data, "stormy")]
-    stored = here / "studies/stormy/results.csv"
+    command = [sys.executable, "-m", "nas.search", *options(data, "killed")]
+    stored = here / "studies/killed/results.csv"
 
     def start_and_stop_after(trials: int, signal_number: int) -> tuple[int, str]:
         process = subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -140,9 +130,11 @@ def test_sigkill_sigint_and_sigterm_lose_no_finished_trial_and_change_no_result(
         assert "Finished trials are kept" in out
         assert "Traceback" not in out
     assert 3 <= len(pd.read_csv(stored)) <= TRIALS
-    assert main(options(data, "stormy")) == 0
-    pd.testing.assert_frame_equal(results("stormy")[SCORES], results("calm", calm)[SCORES])
-    pd.testing.assert_frame_equal(pd.read_csv("studies/stormy/rescored.csv"), pd.read_csv(calm / "calm/rescored.csv"))
+    assert main(options(data, "killed")) == 0
+    pd.testing.assert_frame_equal(results("killed")[SCORES], results("finished", finished_search)[SCORES])
+    pd.testing.assert_frame_equal(
+        pd.read_csv("studies/killed/rescored.csv"), pd.read_csv(finished_search / "finished/rescored.csv")
+    )
 
 
 @pytest.mark.parametrize(
@@ -249,15 +241,15 @@ def test_the_real_checkpoint_teaches_a_search(data: Path, here: Path, shared: Pa
 
 
 def test_what_is_exported_is_the_trial_that_was_trained(
-    calm: Path, here: Path, capsys: pytest.CaptureFixture[str]
+    finished_search: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from dynacp.architecture import Architecture
 
-    shutil.copytree(calm, here / "studies")
-    store = Store.open("calm")
+    shutil.copytree(finished_search, here / "studies")
+    store = Store.open("finished")
     for pick in ("best", "knee", "0", str(TRIALS - 1)):
         capsys.readouterr()
-        assert export_main(["--study", "calm", "--pick", pick, "--out", str(here / pick)]) == 0
+        assert export_main(["--study", "finished", "--pick", pick, "--out", str(here / pick)]) == 0
         out = capsys.readouterr().out
         (file,) = (here / pick).glob("*.json")
         exported = Architecture.read(file)
@@ -269,23 +261,23 @@ def test_what_is_exported_is_the_trial_that_was_trained(
         assert ledger["macs"].sum() == candidate.macs
         if pick in ("best", "knee"):
             assert candidate in store.front()
-    assert export_main(["--study", "calm", "--pick", "99"]) == 2
-    assert export_main(["--study", "calm", "--max-macs", "1"]) == 2
-    assert export_main(["--study", "calm", "--pick", "0", "--max-macs", "1e6"]) == 2
+    assert export_main(["--study", "finished", "--pick", "99"]) == 2
+    assert export_main(["--study", "finished", "--max-macs", "1"]) == 2
+    assert export_main(["--study", "finished", "--pick", "0", "--max-macs", "1e6"]) == 2
     assert export_main(["--study", "none"]) == 2
-    assert "no study 'none' in studies/ (there: calm)" in capsys.readouterr().err
+    assert "no study 'none' in studies/ (there: finished)" in capsys.readouterr().err
 
 
 def test_pictures_are_drawn_again_for_a_stored_study(
-    calm: Path, here: Path, capsys: pytest.CaptureFixture[str]
+    finished_search: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copytree(calm, here / "studies")
-    for path in (here / "studies/calm").glob("*.png"):
+    shutil.copytree(finished_search, here / "studies")
+    for path in (here / "studies/finished").glob("*.png"):
         path.unlink()
-    assert plot.main(["--study", "calm"]) == 0
+    assert plot.main(["--study", "finished"]) == 0
     out = capsys.readouterr().out
     for name in ("pareto.png", "pareto.svg", "hypervolume.png", "hypervolume.svg"):
-        assert (here / "studies/calm" / name).stat().st_size > 1_000
+        assert (here / "studies/finished" / name).stat().st_size > 1_000
     assert "importance: not drawn, 5 trained trials are too few" in out
     assert plot.main(["--study", "none"]) == 2
 
@@ -306,19 +298,23 @@ def test_a_study_of_another_program_is_refused_and_left_alone(
 
 
 def test_a_database_that_is_damaged_ends_in_a_line_that_says_so(
-    data: Path, calm: Path, here: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, finished_search: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copytree(calm, here / "studies")
-    file = here / "studies/calm/study.db"
+    shutil.copytree(finished_search, here / "studies")
+    file = here / "studies/finished/study.db"
     content = bytearray(file.read_bytes())
     content[4096:] = bytes(len(content) - 4096)  # the schema is there, its tables are not
     file.write_bytes(content)
-    for status in (main(options(data, "calm")), plot.main(["--study", "calm"]), export_main(["--study", "calm"])):
+    for status in (
+        main(options(data, "finished")),
+        plot.main(["--study", "finished"]),
+        export_main(["--study", "finished"]),
+    ):
         assert status == 2
     err = capsys.readouterr().err
     assert "Traceback" not in err
     assert err.count("error: ") == 3
-    assert "calm" in err
+    assert "finished" in err
 
 
 def test_a_study_in_a_storage_elsewhere_is_drawn_without_a_folder_here(

@@ -34,13 +34,13 @@ SCORES = ["candidate", "accuracy", "samples", "stopped", "macs", "parameters", "
 
 
 @pytest.fixture(scope="module")
-def calm(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.DataFrame]:
+def undisturbed_tables(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What an undisturbed search of one worker trains, and its fresh scores."""
-    folder = tmp_path_factory.mktemp("calm")
+    folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert main(search_options(data, "calm", TRIALS, **MORE)) == 0
-        return tables("calm")
+        assert main(search_options(data, "finished", TRIALS, **MORE)) == 0
+        return tables("finished")
 
 
 def tables(study: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -116,7 +116,7 @@ def scores(url: str) -> int:
 def test_workers_that_are_killed_again_and_again_train_what_an_undisturbed_search_does(
     database: str,
     data: Path,
-    calm: tuple[pd.DataFrame, pd.DataFrame],
+    undisturbed_tables: tuple[pd.DataFrame, pd.DataFrame],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
@@ -145,8 +145,8 @@ def test_workers_that_are_killed_again_and_again_train_what_an_undisturbed_searc
     logs = crew.logs()
     assert "Traceback" not in logs, logs
     assert main(options) == 0, "the study is complete, and this folder gets its tables"
-    pd.testing.assert_frame_equal(tables("soak")[0], calm[0])
-    pd.testing.assert_frame_equal(tables("soak")[1], calm[1])
+    pd.testing.assert_frame_equal(tables("soak")[0], undisturbed_tables[0])
+    pd.testing.assert_frame_equal(tables("soak")[1], undisturbed_tables[1])
     store = Store.open("soak", url)
     for study in (store.study, store.again):
         states = Counter(trial.state.name for trial in study.get_trials())
@@ -161,12 +161,12 @@ def test_workers_that_are_killed_again_and_again_train_what_an_undisturbed_searc
 
 
 def test_workers_of_one_command_train_what_one_would(
-    data: Path, calm: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, undisturbed_tables: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main([*search_options(data, "crew", TRIALS, **MORE), "--workers", "2"]) == 0
-    pd.testing.assert_frame_equal(tables("crew")[0], calm[0])
-    pd.testing.assert_frame_equal(tables("crew")[1], calm[1])
+    pd.testing.assert_frame_equal(tables("crew")[0], undisturbed_tables[0])
+    pd.testing.assert_frame_equal(tables("crew")[1], undisturbed_tables[1])
     by_worker = Counter(
         str(trial.user_attrs["worker"])
         for trial in Store.open("crew").study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))

@@ -94,16 +94,16 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], 
 
 
 def test_four_workers_train_what_one_would_each_candidate_and_rung_once(database: Callable[[str], str]) -> None:
-    calm, busy = database("calm"), database("busy")
-    work(worker(calm, plan(8)), alone := MadeUp())
+    undisturbed, busy = database("finished"), database("busy")
+    work(worker(undisturbed, plan(8)), alone := MadeUp())
     workers, together = [worker(busy, plan(8)) for _ in range(4)], MadeUp(0.1)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda each: work(each, together), workers))
-    assert outcome(busy) == outcome(calm)
+    assert outcome(busy) == outcome(undisturbed)
     assert len(outcome(busy)) == 8
     assert together.calls == alone.calls
     assert set(together.calls.values()) == {1}
-    assert any(len(scores) < 3 for _, _, scores, *_ in outcome(calm).values())  # type: ignore[arg-type]
+    assert any(len(scores) < 3 for _, _, scores, *_ in outcome(undisturbed).values())  # type: ignore[arg-type]
 
 
 def test_more_trials_later_go_on_where_the_study_ended_and_fewer_change_nothing(database: Callable[[str], str]) -> None:
@@ -122,11 +122,11 @@ class Killed(BaseException):
 def test_what_a_killed_worker_was_training_is_taken_up_as_it_was_from_its_rung(
     database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calm, stormy = database("calm"), database("stormy")
-    work(worker(calm, plan(6)), MadeUp())
+    undisturbed, killed = database("finished"), database("killed")
+    work(worker(undisturbed, plan(6)), MadeUp())
     scoring, kills = MadeUp(), 0
     while True:
-        victim = worker(stormy, plan(6))
+        victim = worker(killed, plan(6))
         victim._queue.worker = victim._again.worker = ["this machine", -1]
 
         def dying(architecture: Architecture, *, kills: int = kills, **more: int) -> Score:
@@ -141,19 +141,19 @@ def test_what_a_killed_worker_was_training_is_taken_up_as_it_was_from_its_rung(
             break
         except Killed:
             kills += 1
-            _reap(stormy)
+            _reap(killed)
     assert kills > 5
-    assert outcome(stormy) == outcome(calm)
+    assert outcome(killed) == outcome(undisturbed)
 
 
 def test_a_worker_that_dies_between_the_last_score_and_the_end_leaves_a_finished_candidate(
     database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calm, stormy = database("calm"), database("stormy")
-    work(worker(calm, plan(6)), MadeUp())
+    undisturbed, killed = database("finished"), database("killed")
+    work(worker(undisturbed, plan(6)), MadeUp())
     scoring, deaths = MadeUp(), 0
     while True:
-        victim = worker(stormy, plan(6))
+        victim = worker(killed, plan(6))
         queue, last = victim._queue, victim._queue.end
         queue.worker = ["this machine", -1]
         monkeypatch.setattr(queue, "give_up", lambda _: None)
@@ -169,9 +169,9 @@ def test_a_worker_that_dies_between_the_last_score_and_the_end_leaves_a_finished
             break
         except Killed:
             deaths += 1
-            _reap(stormy)
+            _reap(killed)
     assert deaths > 2
-    assert outcome(stormy) == outcome(calm)
+    assert outcome(killed) == outcome(undisturbed)
     assert set(scoring.calls.values()) == {1}
 
 
