@@ -22,7 +22,7 @@ from rich.table import Table
 
 from budget.ledger import totals
 from budget.limits import Limits
-from dynacp.architecture import Block, network_layers
+from dynacp.student.architecture import Block, network_layers
 from nas.census import Census
 from nas.feasible import Feasible
 from nas.space import BlockColumns, Space

@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from budget.limits import Limits
-from dynacp.architecture import TABLE1, Architecture
+from dynacp.student.architecture import TABLE1, Architecture
 from nas.candidate import Candidate
 from nas.counting import sample_fitting
 from nas.propose import Proposal, Rules

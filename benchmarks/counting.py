@@ -21,8 +21,8 @@ from torch import nn
 
 from budget.ledger import ledger, totals
 from budget.witness import InputShape, by_fvcore, by_thop, by_torch, by_torchinfo
-from dynacp.architecture import Architecture
-from dynacp.model import DynaCP
+from dynacp.student.architecture import Architecture
+from dynacp.student.model import DynaCP
 from nas.counting import count
 from nas.space import Space
 

@@ -39,15 +39,15 @@ from rich.console import Console
 from rich.table import Table
 
 from budget.memory import peak
-from dynacp.architecture import TABLE1
-from dynacp.dataflow import steps
+from dynacp.audio.features import FrontEnd, LogMel
+from dynacp.export.exported import Exported
 from dynacp.export.files import RUNTIMES
-from dynacp.export.network import Exported
 from dynacp.export.trained import DTYPES_OF
-from dynacp.features import FrontEnd, LogMel
-from dynacp.model import DynaCP
-from dynacp.predict import Student
-from dynacp.quantise import quantised
+from dynacp.pipeline.prediction import Student
+from dynacp.student.architecture import TABLE1
+from dynacp.student.dataflow import steps
+from dynacp.student.int8 import quantised
+from dynacp.student.model import DynaCP
 
 WARM_UP, CLIPS, ROUNDS = 20, 200, 3
 

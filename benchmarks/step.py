@@ -29,10 +29,10 @@ from rich.console import Console
 from rich.table import Table
 
 from budget.limits import Limits
-from dynacp.architecture import TABLE1, Architecture
-from dynacp.depthwise import fast_gradients
-from dynacp.memory import keep_freed_memory
-from dynacp.model import DynaCP
+from dynacp.student.architecture import TABLE1, Architecture
+from dynacp.student.depthwise import fast_gradients
+from dynacp.student.model import DynaCP
+from dynacp.training.malloc import keep_freed_memory
 from nas.feasible import Feasible
 from nas.space import Space
 

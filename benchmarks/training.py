@@ -33,14 +33,14 @@ from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 from torchaudio.transforms import MelSpectrogram, Resample
 
-from dynacp.architecture import TABLE1, with_classes
-from dynacp.cache import waves
-from dynacp.data import Clips, training_clips
-from dynacp.features import FrontEnd
-from dynacp.model import DynaCP
-from dynacp.scenes import write_scenes
-from dynacp.train import Augmentation, ClipSource, one_hot, train
-from dynacp.waves import WaveAugmentation, Waves
+from dynacp.audio.batches import WaveAugmentation, Waves
+from dynacp.audio.cache import waves
+from dynacp.audio.features import FrontEnd
+from dynacp.audio.scenes import write_scenes
+from dynacp.audio.tau import Clips, training_clips
+from dynacp.student.architecture import TABLE1, with_classes
+from dynacp.student.model import DynaCP
+from dynacp.training.loop import Augmentation, ClipSource, one_hot, train
 from nas.score import ScoreSettings
 
 T = TypeVar("T")

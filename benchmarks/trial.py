@@ -25,15 +25,15 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from dynacp.architecture import TABLE1, with_classes
-from dynacp.cache import log_mels, read_wave
-from dynacp.data import Clips, split_validation, training_clips
-from dynacp.distill import Distillation
-from dynacp.features import FrontEnd, LogMel
-from dynacp.model import DynaCP
-from dynacp.scenes import write_scenes
-from dynacp.teachers import MEMBERS
-from dynacp.train import Augmentation, Features, one_hot, train
+from dynacp.audio.cache import log_mels, read_wave
+from dynacp.audio.features import FrontEnd, LogMel
+from dynacp.audio.scenes import write_scenes
+from dynacp.audio.tau import Clips, split_validation, training_clips
+from dynacp.student.architecture import TABLE1, with_classes
+from dynacp.student.model import DynaCP
+from dynacp.teachers.ensemble import MEMBERS
+from dynacp.training.distillation import Distillation
+from dynacp.training.loop import Augmentation, Features, one_hot, train
 from nas.score import TEACHERS, ScoreSettings
 
 RECIPE = ScoreSettings().recipe

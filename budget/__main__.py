@@ -33,8 +33,8 @@ from budget.limits import Limits
 from budget.memory import peak
 from budget.report import activation_table, convention_table, headroom_table, ledger_table
 from budget.terminal import complain, console, show
-from dynacp.architecture import Architecture, resolve
-from dynacp.dataflow import steps
+from dynacp.student.architecture import Architecture, resolve
+from dynacp.student.dataflow import steps
 
 
 def parser() -> argparse.ArgumentParser:
@@ -96,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _witnesses(network: Architecture) -> dict[str, tuple[str, int]]:
     """Tool -> (convention, MACs counted on the built network)."""
     from budget.witness import MAC_WITNESSES
-    from dynacp.model import DynaCP
+    from dynacp.student.model import DynaCP
 
     module = DynaCP(network).eval()
     return {

@@ -32,22 +32,22 @@ from budget.conventions import UnknownLayerError
 from budget.ledger import ledger
 from budget.terminal import complain, console, show
 from dynacp import predict_command
-from dynacp.architecture import resolve
+from dynacp.audio.reading import AudioError
+from dynacp.audio.scenes import write_scenes
+from dynacp.audio.tau import DataError
 from dynacp.cache_option import add_cache_option, cache_errors
-from dynacp.data import DataError
 from dynacp.devices import training_device
 from dynacp.efficientat import CheckpointError
 from dynacp.export import command as export
 from dynacp.export.trained import ExportError
-from dynacp.overrides import changed, settings_table
-from dynacp.pipeline import Pipeline
-from dynacp.plan import PRESETS, TEACHERS, Plan, TrainingSettings, claim_run
-from dynacp.recording import AudioError
-from dynacp.run import GROUPS, make_in_turn, make_side_by_side, stages_of
-from dynacp.scenes import write_scenes
+from dynacp.pipeline.overrides import changed, settings_table
+from dynacp.pipeline.pipeline import Pipeline
+from dynacp.pipeline.plan import PRESETS, TEACHERS, Plan, TrainingSettings, claim_run
+from dynacp.pipeline.runner import GROUPS, make_in_turn, make_side_by_side, stages_of
+from dynacp.pipeline.stages import Stage, StageError, in_order
 from dynacp.settings import SettingError
-from dynacp.stages import Stage, StageError, in_order
-from dynacp.teachers import FAMILIES
+from dynacp.student.architecture import resolve
+from dynacp.teachers.ensemble import FAMILIES
 
 BUILT_IN = "built-in"
 ERRORS = (AudioError, CheckpointError, DataError, ExportError, SettingError, StageError, UnknownLayerError)
@@ -162,7 +162,7 @@ def _train(options: argparse.Namespace, console: Console) -> None:
         else:
             make_side_by_side(plan, groups, missing, options.jobs, progressed)
     if "evaluation" in groups and all(pipeline.shelf.checksum(stage) for stage in stages_of(pipeline, "evaluation")):
-        from dynacp.report import Report  # seaborn takes half a second, and all commands import this module
+        from dynacp.pipeline.report import Report  # seaborn takes half a second, and all commands import this module
 
         report = Report(pipeline)
         for path in report.write():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from dynacp.data import DataError
+from dynacp.audio.tau import DataError
 
 
 def add_cache_option(form: argparse.ArgumentParser | argparse._ArgumentGroup, holds: str) -> None:

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from budget.terminal import complain, show
+from dynacp.audio.reading import AudioError, UnusableAudioError
 from dynacp.files import is_output, written_whole
-from dynacp.predict import Prediction, Predictor, audio_files
-from dynacp.recording import AudioError, UnusableAudioError
+from dynacp.pipeline.prediction import Prediction, Predictor, audio_files
 
 EXIT_STATUS = (
     "Folders are searched for .wav, .flac and .ogg files. Exit status: 0 all files are predicted; 1 some could not be "

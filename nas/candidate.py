@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from dynacp.architecture import Architecture
+from dynacp.student.architecture import Architecture
 from nas.front import Point
 from nas.propose import Proposal, Rules
 from nas.space import Space

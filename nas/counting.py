@@ -11,7 +11,7 @@ from budget.conventions import Convention
 from budget.dtypes import DEFAULT_DTYPE
 from budget.ledger import totals
 from budget.limits import Limits
-from dynacp.architecture import Architecture, network_layers
+from dynacp.student.architecture import Architecture, network_layers
 from nas.space import BlockColumns, IntArray, Space, encodings
 
 BATCH = 20_000

@@ -32,10 +32,10 @@ from budget.command import EXIT_STATUS, run
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
 from budget.limits import Limits
 from budget.terminal import complain, console, show
-from dynacp.architecture import TABLE1, Architecture, resolve, with_classes
 from dynacp.cache_option import add_cache_option, cache_errors
 from dynacp.files import write_text, written_whole
 from dynacp.strict_json import read_json
+from dynacp.student.architecture import TABLE1, Architecture, resolve, with_classes
 from nas.counting import count
 from nas.feasible import Feasible
 from nas.plot import BASELINE, LIMIT

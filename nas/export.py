@@ -21,8 +21,8 @@ from budget.command import EXIT_STATUS, run
 from budget.ledger import Ledger, ledger
 from budget.limits import Limits
 from budget.terminal import complain
-from dynacp.architecture import Architecture
 from dynacp.files import write_text
+from dynacp.student.architecture import Architecture
 from nas.candidate import Candidate
 from nas.pareto import Rescored, rescored
 from nas.store import Store, StudyError, add_study_options, clear_errors

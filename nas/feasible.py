@@ -24,7 +24,7 @@ from budget.dtypes import DEFAULT_DTYPE
 from budget.layers import Layer
 from budget.ledger import totals
 from budget.limits import Limits
-from dynacp.architecture import PLAIN, Architecture, Block, block_layers, head_layers, shape_after, stem_layers
+from dynacp.student.architecture import PLAIN, Architecture, Block, block_layers, head_layers, shape_after, stem_layers
 from nas.space import FORMS, BlockColumns, IntArray, Option, Space
 
 NEVER = 1 << 60

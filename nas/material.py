@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dynacp.cache import log_mels
-from dynacp.data import class_by_device, split_validation, training_clips
-from dynacp.features import FrontEnd
-from dynacp.teachers import Ensemble, TeacherSettings, prepare_teachers
-from dynacp.train import Features
+from dynacp.audio.cache import log_mels
+from dynacp.audio.features import FrontEnd
+from dynacp.audio.tau import class_by_device, split_validation, training_clips
+from dynacp.teachers.ensemble import Ensemble, TeacherSettings, prepare_teachers
+from dynacp.training.loop import Features
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Material:
 def load_material(root: Path, *, seed: int, cache: Path, device: torch.device) -> Material:
     """Training split of the data set in `root`, decoded once, with a fifth of its locations kept for validation.
 
-    Raises `dynacp.data.DataError` for whatever is wrong with the data, before anything is trained.
+    Raises `dynacp.audio.tau.DataError` for whatever is wrong with the data, before anything is trained.
     """
     clips, front_end = training_clips(root), FrontEnd()
     training, validation = split_validation(clips, seed=seed)

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 
 from budget.ledger import totals
 from budget.limits import Limits
-from dynacp.architecture import Architecture
+from dynacp.student.architecture import Architecture
 from nas.counting import sample_fitting
 from nas.space import Space
 

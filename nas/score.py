@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from dynacp.architecture import Architecture
-from dynacp.distill import Distillation
-from dynacp.model import DynaCP
-from dynacp.teachers import MEMBERS, Ensemble, TeacherSettings
-from dynacp.train import Augmentation, Recipe, macro_accuracy, one_hot, predict, train
+from dynacp.student.architecture import Architecture
+from dynacp.student.model import DynaCP
+from dynacp.teachers.ensemble import MEMBERS, Ensemble, TeacherSettings
+from dynacp.training.distillation import Distillation
+from dynacp.training.loop import Augmentation, Recipe, macro_accuracy, one_hot, predict, train
 from nas.material import Material
 
 SAMPLES = 2_048

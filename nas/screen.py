@@ -15,7 +15,7 @@ from rich.table import Table
 
 from budget.limits import Limits
 from budget.terminal import complain, console, show
-from dynacp.teachers import FAMILIES, Ensemble, TeacherSettings
+from dynacp.teachers.ensemble import FAMILIES, Ensemble, TeacherSettings
 from nas.candidate import Candidate
 from nas.counting import share_that_fits
 from nas.database import without_password

@@ -26,12 +26,12 @@ import torch
 from budget.command import EXIT_STATUS, run
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
 from budget.limits import Limits
-from dynacp.architecture import TABLE1, with_classes
+from dynacp.audio.scenes import write_scenes
+from dynacp.audio.tau import DataError
 from dynacp.cache_option import add_cache_option, cache_errors
-from dynacp.data import DataError
 from dynacp.devices import training_device
-from dynacp.scenes import write_scenes
-from dynacp.teachers import Ensemble, chance_warning
+from dynacp.student.architecture import TABLE1, with_classes
+from dynacp.teachers.ensemble import Ensemble, chance_warning
 from nas.database import without_password
 from nas.helpers import helpers
 from nas.material import Material, load_material

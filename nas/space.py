@@ -17,7 +17,16 @@ import numpy.typing as npt
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from budget.layers import Count
-from dynacp.architecture import IDENTITY, MOST_WEIGHTS, PLAIN, POOLED, TABLE1, Architecture, ArchitectureError, Block
+from dynacp.student.architecture import (
+    IDENTITY,
+    MOST_WEIGHTS,
+    PLAIN,
+    POOLED,
+    TABLE1,
+    Architecture,
+    ArchitectureError,
+    Block,
+)
 
 IntArray = npt.NDArray[np.int64]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from dynacp.architecture import Architecture
+from dynacp.student.architecture import Architecture
 from nas import database
 from nas.candidate import Candidate
 from nas.propose import History, Proposal, Rules, Sampler, SpaceExhaustedError, derived_seed, propose

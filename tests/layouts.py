@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dynacp.architecture import Architecture
+from dynacp.student.architecture import Architecture
 from nas.space import Space
 
 

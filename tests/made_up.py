@@ -7,7 +7,7 @@ from typing import Any
 from optuna.trial import create_trial
 
 from budget.limits import Limits
-from dynacp.architecture import Architecture
+from dynacp.student.architecture import Architecture
 from nas.candidate import Candidate
 from nas.propose import History, Proposal, Rules, Sampler, propose
 from nas.space import Space

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from dynacp.architecture import Architecture
-from dynacp.features import FrontEnd, LogMel
-from dynacp.model import DynaCP
-from dynacp.predict import Student
+from dynacp.audio.features import FrontEnd, LogMel
+from dynacp.pipeline.prediction import Student
+from dynacp.student.architecture import Architecture
+from dynacp.student.model import DynaCP
 
 
 def clips(number: int, *, seed: int) -> Tensor:

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from budget.command import run
-from dynacp.plan import read_run
-from dynacp.stages import StageError
+from dynacp.pipeline.plan import read_run
+from dynacp.pipeline.stages import StageError
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("budget", "dynacp", "nas")

@@ -22,15 +22,15 @@ from mutations import VALUES, damaged_bytes, damaged_header, damaged_json, damag
 
 from budget.__main__ import main as budget
 from dynacp.__main__ import main as dynacp
-from dynacp.architecture import TABLE1
-from dynacp.augment import load_impulse_responses
-from dynacp.corpus import Corpus
-from dynacp.data import DataError, split_validation
+from dynacp.audio.augment import load_impulse_responses
+from dynacp.audio.dataset import Corpus
+from dynacp.audio.features import FrontEnd
+from dynacp.audio.recording_devices import RecordingDevices
+from dynacp.audio.tau import DataError, split_validation
 from dynacp.efficientat import mn
 from dynacp.efficientat.__main__ import main as efficientat
-from dynacp.features import FrontEnd
-from dynacp.recording_devices import RecordingDevices
 from dynacp.settings import SettingError
+from dynacp.student.architecture import TABLE1
 from nas.explore import main as explore
 from nas.export import main as export
 from nas.plot import main as plot

@@ -74,8 +74,8 @@ def test_imports_point_one_way(path: Path) -> None:
         ("nas/worker.py", "studies"),
         ("nas/worker.py", "benchmarks"),
         ("nas/worker.py", "tiny"),
-        ("dynacp/train.py", "studies"),
-        ("dynacp/train.py", "nas"),
+        ("dynacp/training/loop.py", "studies"),
+        ("dynacp/training/loop.py", "nas"),
         ("dynacp/__main__.py", "studies"),
         ("budget/ledger.py", "dynacp"),
         ("budget/__main__.py", "benchmarks"),
@@ -103,5 +103,5 @@ def test_what_is_imported_from_outside_is_a_declared_dependency(package: str) ->
 
 def test_the_budget_and_the_architecture_import_no_torch() -> None:
     modules = [f"budget.{path.stem}" for path in (ROOT / "budget").glob("[!_]*.py") if path.stem != "witness"]
-    code = f"import sys, dynacp.architecture, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
+    code = f"import sys, dynacp.student.architecture, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0

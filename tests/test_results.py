@@ -16,10 +16,10 @@ import pytest
 from settled import clips, student
 from tiny import LEAN
 
-from dynacp.export.executorch_form import Program
-from dynacp.export.network import Exported
-from dynacp.export.onnx_form import OnnxGraph
-from dynacp.quantise import quantised
+from dynacp.export.executorch_program import Program
+from dynacp.export.exported import Exported
+from dynacp.export.onnx_graph import OnnxGraph
+from dynacp.student.int8 import quantised
 
 VERSIONED = ("torch", "torchaudio", "numpy", "optuna", "onnx", "onnxscript", "onnxruntime", "executorch", "torchao")
 

@@ -7,11 +7,11 @@ import numpy as np
 import soundfile as sf
 import torch
 
-from dynacp.architecture import Architecture, Block, with_classes
-from dynacp.features import FrontEnd
-from dynacp.model import DynaCP
-from dynacp.plan import PRESETS, Plan, claim_run
-from dynacp.stages import Shelf, Stage
+from dynacp.audio.features import FrontEnd
+from dynacp.pipeline.plan import PRESETS, Plan, claim_run
+from dynacp.pipeline.stages import Shelf, Stage
+from dynacp.student.architecture import Architecture, Block, with_classes
+from dynacp.student.model import DynaCP
 
 RATE = 44_100
 CLASSES = ("crackle", "hum", "whistle")

@@ -9,7 +9,7 @@ from jinja2 import Environment, StrictUndefined
 
 from budget.ledger import ledger
 from dynacp.export.trained import CALIBRATION_CLIPS, TOLERATED, Form, Trained
-from dynacp.plan import computed_in
+from dynacp.pipeline.plan import computed_in
 
 TEMPLATE = Path(__file__).with_name("card.md")
 

@@ -14,19 +14,19 @@ from budget.graph import GraphCount
 from budget.ledger import Ledger, Row, ledger
 from budget.limits import Verdict
 from budget.memory import peak
-from dynacp.corpus import BASE
-from dynacp.dataflow import steps
+from dynacp.audio.dataset import BASE
 from dynacp.export.card import card
-from dynacp.export.executorch_form import Program
-from dynacp.export.network import Exported
-from dynacp.export.onnx_form import OnnxGraph
+from dynacp.export.executorch_program import Program
+from dynacp.export.exported import Exported
+from dynacp.export.onnx_graph import OnnxGraph
 from dynacp.export.parity import Accuracy, Choice, Parity
 from dynacp.export.trained import TOLERATED, ExportError, Form, Trained, ledger_hash
 from dynacp.files import write_text, written_whole
-from dynacp.predict import Student
-from dynacp.quantise import quantised
+from dynacp.pipeline.prediction import Student
 from dynacp.strict_json import JSONError, check_shape, read_json
-from dynacp.train import PREDICTED_AT_ONCE
+from dynacp.student.dataflow import steps
+from dynacp.student.int8 import quantised
+from dynacp.training.loop import PREDICTED_AT_ONCE
 
 
 class RuntimeFile(Protocol):

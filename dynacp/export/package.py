@@ -19,14 +19,14 @@ import torch
 
 from budget.ledger import Ledger, ledger
 from budget.witness import by_torchinfo
-from dynacp import submission
-from dynacp.corpus import BASE
+from dynacp.audio.dataset import BASE
+from dynacp.export import submission
 from dynacp.export.card import card
 from dynacp.export.parity import Parity
+from dynacp.export.submission import System, logits
 from dynacp.export.trained import DTYPES_OF, ExportError, Form, Trained
 from dynacp.export.vendor import vendored
 from dynacp.files import behind_links, write_text
-from dynacp.submission import System, logits
 
 MOST_SYSTEMS = 4
 """That the challenge takes of one team."""

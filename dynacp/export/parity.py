@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dynacp.train import macro_accuracy
+from dynacp.training.loop import macro_accuracy
 
 READ_AT_ONCE = 256
 """Clips."""

@@ -6,7 +6,7 @@ from typing import Any
 from budget.conventions import DCASE, UnknownLayerError
 from budget.graph import GraphCount
 from budget.ledger import Ledger, Row
-from dynacp import toolchain
+from dynacp import executorch_tools
 
 from executorch.exir._serialize._program import deserialize_pte_binary  # isort: skip
 
@@ -43,7 +43,7 @@ def count_program(content: bytes) -> GraphCount:
 def _graph(blob: bytes) -> dict[str, Any]:
     """The delegate's graph: behind a header, which says where."""
     start, size = (int.from_bytes(blob[at : at + 4], "little") for at in (10, 14))
-    return toolchain.decoded(blob[start : start + size], SCHEMA)
+    return executorch_tools.decoded(blob[start : start + size], SCHEMA)
 
 
 class _Graph:

@@ -14,17 +14,17 @@ from torch import Tensor
 from budget.conventions import DCASE, FOLDED, XNNPACK, Convention
 from budget.ledger import Ledger, ledger
 from budget.limits import Limits, Verdict
-from dynacp.architecture import Architecture
-from dynacp.cache import WAVE_SCALE, waves
-from dynacp.corpus import BASE, GENERAL, Corpus
-from dynacp.data import Clips
+from dynacp.audio.cache import WAVE_SCALE, waves
+from dynacp.audio.dataset import BASE, GENERAL, Corpus
+from dynacp.audio.features import FrontEnd
+from dynacp.audio.tau import Clips
 from dynacp.export.parity import Heard
-from dynacp.features import FrontEnd
-from dynacp.pipeline import Pipeline
-from dynacp.plan import COMPUTED_IN, TrainingSettings, read_plan
-from dynacp.predict import Student
-from dynacp.stages import StageError, plain, read_settings
-from dynacp.train import Features
+from dynacp.pipeline.pipeline import Pipeline
+from dynacp.pipeline.plan import COMPUTED_IN, TrainingSettings, read_plan
+from dynacp.pipeline.prediction import Student
+from dynacp.pipeline.stages import StageError, plain, read_settings
+from dynacp.student.architecture import Architecture
+from dynacp.training.loop import Features
 
 PARITY_CLIPS = 256
 """Of the test split, spread evenly over it, that an exported model is compared on."""

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from budget.limits import Limits
-from dynacp.architecture import TABLE1, Architecture, with_classes
+from dynacp.student.architecture import TABLE1, Architecture, with_classes
 from nas.counting import count, sample_fitting
 from nas.score import Scorer
 from nas.screen import Screen

@@ -19,13 +19,13 @@ import torch
 from matplotlib.figure import Figure
 from scipy.stats import kendalltau
 
-from dynacp.architecture import Architecture
-from dynacp.corpus import GENERAL
-from dynacp.pipeline import Pipeline
-from dynacp.plan import Plan
-from dynacp.run import make_in_turn, stages_of
-from dynacp.stages import in_order
-from dynacp.train import macro_accuracy, predict
+from dynacp.audio.dataset import GENERAL
+from dynacp.pipeline.pipeline import Pipeline
+from dynacp.pipeline.plan import Plan
+from dynacp.pipeline.runner import make_in_turn, stages_of
+from dynacp.pipeline.stages import in_order
+from dynacp.student.architecture import Architecture
+from dynacp.training.loop import macro_accuracy, predict
 from nas.counting import count
 from studies.pool.run import SCORES, read_pool
 from studies.sharing import Rows, form, share

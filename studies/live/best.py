@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dynacp.architecture import Architecture
+from dynacp.student.architecture import Architecture
 from nas.propose import derived_seed
 from nas.store import Store
 from studies.live.run import FRAME, RUNS, Search

@@ -18,7 +18,7 @@ import optuna
 import pandas as pd
 
 from budget.limits import Limits
-from dynacp.architecture import TABLE1, with_classes
+from dynacp.student.architecture import TABLE1, with_classes
 from nas.propose import Rules, derived_seed
 from nas.samplers import SAMPLERS
 from nas.score import SAMPLES, Scorer

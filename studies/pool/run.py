@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from budget.limits import Limits
-from dynacp.architecture import TABLE1, Architecture, resolve, with_classes
+from dynacp.student.architecture import TABLE1, Architecture, resolve, with_classes
 from nas.counting import count
 from nas.feasible import Feasible
 from nas.propose import derived_seed

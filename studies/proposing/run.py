@@ -20,7 +20,7 @@ from optuna.samplers import TPESampler
 from sklearn.ensemble import RandomForestRegressor
 
 from budget.limits import Limits
-from dynacp.architecture import TABLE1, Architecture
+from dynacp.student.architecture import TABLE1, Architecture
 from nas import samplers
 from nas.candidate import Candidate
 from nas.counting import count

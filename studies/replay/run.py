@@ -25,7 +25,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from budget.limits import Limits
-from dynacp.architecture import Architecture
+from dynacp.student.architecture import Architecture
 from nas.candidate import Candidate
 from nas.counting import count
 from nas.front import front, hypervolume

@@ -18,18 +18,18 @@ from platformdirs import user_cache_path
 from scipy.stats import t
 from torch import Tensor
 
-from dynacp.architecture import TABLE1, Architecture, resolve
-from dynacp.corpus import GENERAL
-from dynacp.evaluate import OVERALL, Bootstrap
-from dynacp.overrides import changed
-from dynacp.pipeline import Pipeline
-from dynacp.plan import PRESETS, Plan, Schedule, TrainingSettings
-from dynacp.report import Report
-from dynacp.run import GROUPS, make_in_turn, stages_of
-from dynacp.stages import Stage, in_order
-from dynacp.teachers import MEMBERS
-from dynacp.tested import SPECIFIC, tested_students
-from dynacp.train import predict
+from dynacp.audio.dataset import GENERAL
+from dynacp.pipeline.bootstrap import OVERALL, Bootstrap
+from dynacp.pipeline.evaluation import SPECIFIC, tested_students
+from dynacp.pipeline.overrides import changed
+from dynacp.pipeline.pipeline import Pipeline
+from dynacp.pipeline.plan import PRESETS, Plan, Schedule, TrainingSettings
+from dynacp.pipeline.report import Report
+from dynacp.pipeline.runner import GROUPS, make_in_turn, stages_of
+from dynacp.pipeline.stages import Stage, in_order
+from dynacp.student.architecture import TABLE1, Architecture, resolve
+from dynacp.teachers.ensemble import MEMBERS
+from dynacp.training.loop import predict
 
 SEEDS = (0, 1, 2)
 HERE, RUNS = Path(__file__).parent, Path("runs/training-study")

@@ -15,7 +15,7 @@ import pytest
 from budget import terminal
 from budget.__main__ import main
 from budget.conventions import CONVENTIONS
-from dynacp.architecture import TABLE1
+from dynacp.student.architecture import TABLE1
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

@@ -12,12 +12,12 @@ from torch import nn
 from budget.conventions import FOLDED, UnknownLayerError
 from budget.graph import count_graph
 from budget.ledger import ledger
-from dynacp.architecture import BASELINE, TABLE1, Architecture
-from dynacp.export.network import Exported
-from dynacp.export.onnx_form import onnx_graph
-from dynacp.features import FrontEnd, LogMel
-from dynacp.model import DynaCP
-from dynacp.predict import Student
+from dynacp.audio.features import FrontEnd, LogMel
+from dynacp.export.exported import Exported
+from dynacp.export.onnx_graph import onnx_graph
+from dynacp.pipeline.prediction import Student
+from dynacp.student.architecture import BASELINE, TABLE1, Architecture
+from dynacp.student.model import DynaCP
 
 
 def student(architecture: Architecture) -> Student:

@@ -12,7 +12,7 @@ from budget.conventions import CONVENTIONS, CONVOLUTIONS, DCASE, FOLDED, XNNPACK
 from budget.dtypes import DTYPES
 from budget.layers import BatchNorm2d, Conv2d
 from budget.ledger import ledger, totals
-from dynacp.architecture import BASELINE, TABLE1, Architecture
+from dynacp.student.architecture import BASELINE, TABLE1, Architecture
 
 
 def count(architecture: Architecture, convention: Any = DCASE) -> tuple[int, int]:

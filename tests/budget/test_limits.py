@@ -6,7 +6,7 @@ import pytest
 
 from budget.ledger import ledger
 from budget.limits import Limits
-from dynacp.architecture import BASELINE, TABLE1
+from dynacp.student.architecture import BASELINE, TABLE1
 
 ON_89_FRAMES = replace(BASELINE, input=(256, 89))
 

@@ -8,13 +8,13 @@ from layouts import random_layouts
 
 from budget.graph_memory import peak_activations
 from budget.memory import Step, peak
-from dynacp.architecture import BASELINE, TABLE1, Architecture, Block
-from dynacp.dataflow import steps
-from dynacp.export.network import Exported
-from dynacp.export.onnx_form import onnx_graph
-from dynacp.features import FrontEnd, LogMel
-from dynacp.model import DynaCP
-from dynacp.predict import Student
+from dynacp.audio.features import FrontEnd, LogMel
+from dynacp.export.exported import Exported
+from dynacp.export.onnx_graph import onnx_graph
+from dynacp.pipeline.prediction import Student
+from dynacp.student.architecture import BASELINE, TABLE1, Architecture, Block
+from dynacp.student.dataflow import steps
+from dynacp.student.model import DynaCP
 
 
 def names(held: tuple[Step, ...]) -> list[str]:

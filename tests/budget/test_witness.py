@@ -11,8 +11,8 @@ from budget.layers import BatchNorm2d, GlobalAveragePool, Pool2d
 from budget.ledger import ledger, totals
 from budget.limits import Limits
 from budget.witness import InputShape, by_fvcore, by_thop, by_torch, by_torchinfo
-from dynacp.architecture import BASELINE, TABLE1, Architecture
-from dynacp.model import DynaCP
+from dynacp.student.architecture import BASELINE, TABLE1, Architecture
+from dynacp.student.model import DynaCP
 
 WITNESSED = 1_000
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from layouts import random_layouts
 
 from budget.ledger import totals
-from dynacp.architecture import (
+from dynacp.student.architecture import (
     BASELINE,
     IDENTITY,
     NAMED,

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dynacp import augment
-from dynacp.augment import (
+from dynacp.audio import augment
+from dynacp.audio.augment import (
     freq_mixstyle,
     impulse_response,
     load_impulse_responses,
@@ -23,7 +23,7 @@ from dynacp.augment import (
     roll_frames,
     roll_samples,
 )
-from dynacp.features import MASK_VALUE
+from dynacp.audio.features import MASK_VALUE
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 DECAY = 0.5 ** torch.arange(20).float()

@@ -15,10 +15,10 @@ import soundfile as sf
 import tiny
 import torch
 
-from dynacp import cache
-from dynacp.cache import log_mels, read_wave, stored_array
-from dynacp.data import Clips, DataError, training_clips
-from dynacp.features import FrontEnd, LogMel
+from dynacp.audio import cache
+from dynacp.audio.cache import log_mels, read_wave, stored_array
+from dynacp.audio.features import FrontEnd, LogMel
+from dynacp.audio.tau import Clips, DataError, training_clips
 
 SETTINGS = FrontEnd()
 
@@ -46,11 +46,12 @@ def arrays(folder: Path) -> list[Path]:
 def child(script: str, *arguments: object) -> subprocess.Popen[str]:
     """A process that runs `script` with `training_clips`, `log_mels` and `cache` at hand."""
     imports = (
-        "import sys, time\nfrom pathlib import Path\nfrom dynacp import cache\nfrom dynacp.cache import log_mels\n"
-        "from dynacp.data import training_clips\nfrom dynacp.features import FrontEnd\n"
+        "import sys, time\nfrom pathlib import Path\nfrom dynacp.audio import cache\n"
+        "from dynacp.audio.cache import log_mels\n"
+        "from dynacp.audio.tau import training_clips\nfrom dynacp.audio.features import FrontEnd\n"
     )
     command = [sys.executable, "-c", imports + script, *map(str, arguments)]
-    return subprocess.Popen(command, text=True, cwd=Path(cache.__file__).parents[1])
+    return subprocess.Popen(command, text=True, cwd=Path(cache.__file__).parents[2])
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 60) -> None:

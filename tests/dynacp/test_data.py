@@ -16,8 +16,8 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynacp import data
-from dynacp.data import Clips, DataError, class_by_device, split_validation, training_clips
+from dynacp.audio import tau
+from dynacp.audio.tau import Clips, DataError, class_by_device, split_validation, training_clips
 
 Rows = list[list[str]]
 
@@ -68,13 +68,13 @@ def test_the_training_clips_are_those_of_the_split_file_in_its_order(original: P
 
 
 def test_classes_and_devices_are_those_of_meta_csv_sorted(original: Path) -> None:
-    for clips in (training_clips(original), data.test_clips(original)):
+    for clips in (training_clips(original), tau.test_clips(original)):
         assert clips.classes == tiny.CLASSES
         assert clips.device_names == ("a", "b", "s1", "s4")
 
 
 def test_only_the_test_split_holds_the_unseen_device_and_it_shares_no_location_with_training(original: Path) -> None:
-    training, test = training_clips(original), data.test_clips(original)
+    training, test = training_clips(original), tau.test_clips(original)
     assert {training.device_names[device] for device in training.devices} == set(tiny.TRAINING_DEVICES)
     assert {test.device_names[device] for device in test.devices} == set(tiny.TEST_DEVICES)
     assert not set(training.groups) & set(test.groups)
@@ -84,7 +84,7 @@ def test_only_the_test_split_holds_the_unseen_device_and_it_shares_no_location_w
 def test_names_that_the_locale_cannot_write_are_refused_with_the_remedy(root: Path) -> None:
     for table in (root / "meta.csv", *(root / "split_setup").iterdir()):
         table.write_text(table.read_text().replace("-lima-", "-límá-"), encoding="utf-8")
-    code = "import sys, pathlib; from dynacp.data import training_clips; training_clips(pathlib.Path(sys.argv[1]))"
+    code = "import sys, pathlib; from dynacp.audio.tau import training_clips; training_clips(pathlib.Path(sys.argv[1]))"
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     ended = subprocess.run(
         [sys.executable, "-c", code, root], env=os.environ | locale, capture_output=True, check=False
@@ -228,7 +228,7 @@ def test_a_clip_without_a_row_in_meta_is_refused(root: Path) -> None:
 def test_a_label_that_meta_does_not_know_is_refused(root: Path) -> None:
     edit(root / "split_setup/test.csv", lambda rows: [*rows[:-1], [rows[-1][0], "whistel"]])
     with pytest.raises(DataError, match=r"test.csv: clips whose scene_label is not.*s4.wav \(whistel\); correct"):
-        data.test_clips(root)
+        tau.test_clips(root)
     assert len(training_clips(root)) == 48  # the fault of one split is no concern of the other
 
 
@@ -257,10 +257,10 @@ def test_a_data_set_of_one_class_is_refused(root: Path) -> None:
         training_clips(root)
 
 
-@pytest.mark.parametrize("column", data.META_COLUMNS)
+@pytest.mark.parametrize("column", tau.META_COLUMNS)
 @pytest.mark.parametrize("blank", ["", "  "])
 def test_a_blank_cell_is_called_blank(root: Path, column: str, blank: str) -> None:
-    place = data.META_COLUMNS.index(column)
+    place = tau.META_COLUMNS.index(column)
     edit(
         root / "meta.csv",
         lambda rows: [*rows[:2], *([*row[:place], blank, *row[place + 1 :]] for row in rows[2:4])][:3],
@@ -347,7 +347,7 @@ def test_the_official_training_split_has_364_locations_and_shares_none_with_the_
     groups = {}
     for split in ("split25", "test"):
         rows = list(csv.DictReader((shared / "data" / "tau_splits" / f"{split}.csv").open(), delimiter="\t"))
-        parts = data._name_parts(pd.Series([row["filename"] for row in rows]), Path(split))
+        parts = tau._name_parts(pd.Series([row["filename"] for row in rows]), Path(split))
         groups[split] = set(parts["city"] + "-" + parts["location"])
     assert len(groups["split25"]) == 364
     assert not groups["split25"] & groups["test"]
@@ -355,7 +355,7 @@ def test_the_official_training_split_has_364_locations_and_shares_none_with_the_
 
 def test_the_official_training_split_is_dealt_to_a_fifth_in_every_class_and_on_every_device(shared: Path) -> None:
     rows = list(csv.DictReader((shared / "data" / "tau_splits" / "split25.csv").open(), delimiter="\t"))
-    parts = data._name_parts(pd.Series([row["filename"] for row in rows]), Path("split25.csv"))
+    parts = tau._name_parts(pd.Series([row["filename"] for row in rows]), Path("split25.csv"))
     classes, labels = np.unique([row["scene_label"] for row in rows], return_inverse=True)
     names, devices = np.unique(parts["device"].to_numpy(str), return_inverse=True)
     groups = (parts["city"] + "-" + parts["location"]).to_numpy(str)

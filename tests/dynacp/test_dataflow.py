@@ -7,9 +7,9 @@ import torch
 from layouts import random_layouts
 
 from budget.layers import BatchNorm2d
-from dynacp.architecture import BASELINE, TABLE1, Architecture
-from dynacp.dataflow import steps
-from dynacp.model import DynaCP
+from dynacp.student.architecture import BASELINE, TABLE1, Architecture
+from dynacp.student.dataflow import steps
+from dynacp.student.model import DynaCP
 
 NETWORKS = [TABLE1, BASELINE, replace(TABLE1, norm="depthwise"), *random_layouts(12, seed=10)]
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from dynacp.architecture import TABLE1
-from dynacp.depthwise import fast_gradients
-from dynacp.model import DynaCP
+from dynacp.student.architecture import TABLE1
+from dynacp.student.depthwise import fast_gradients
+from dynacp.student.model import DynaCP
 
 STRIDES = st.sampled_from([(1, 1), (2, 1), (1, 2), (2, 2)])
 
@@ -86,7 +86,7 @@ def test_memory_of_a_training_step_is_used_again_by_the_next_one() -> None:
     """A tensor of 8 MB has 2,000 pages of 4 KB: ten of them are 20,000 page faults where nothing is kept."""
     script = """if True:
         import resource, torch
-        from dynacp.memory import keep_freed_memory
+        from dynacp.training.malloc import keep_freed_memory
         keep_freed_memory()
 
         def faults_of_ten():

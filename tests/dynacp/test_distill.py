@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from dynacp.distill import Distillation
+from dynacp.training.distillation import Distillation
 
 TWO = Distillation(label_weight=0.25, temperature=2.0)
 

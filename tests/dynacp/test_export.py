@@ -16,10 +16,10 @@ import torch
 
 from budget.ledger import ledger
 from dynacp.__main__ import main
-from dynacp.architecture import TABLE1, Architecture
 from dynacp.export import files, package
 from dynacp.export.trained import ExportError
-from dynacp.predict import Student
+from dynacp.pipeline.prediction import Student
+from dynacp.student.architecture import TABLE1, Architecture
 
 
 def export(run: Path, data: Path, *more: str) -> int:

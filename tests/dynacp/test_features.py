@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dynacp.features import MASK_VALUE, FrontEnd, LogMel, mel_bank, normalise
+from dynacp.audio.features import MASK_VALUE, FrontEnd, LogMel, mel_bank, normalise
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -8,8 +8,8 @@ from layouts import random_layouts
 from torch import nn
 from torch.nn import functional
 
-from dynacp.architecture import BASELINE, POOLED, TABLE1, Architecture, Block
-from dynacp.model import DPCPBlock, DynaCP
+from dynacp.student.architecture import BASELINE, POOLED, TABLE1, Architecture, Block
+from dynacp.student.model import DPCPBlock, DynaCP
 
 
 def test_logits_come_out_one_for_each_class() -> None:

@@ -11,10 +11,10 @@ import soundfile as sf
 import tiny
 import torch
 
-from dynacp import recording
 from dynacp.__main__ import main
-from dynacp.predict import Prediction, Predictor, Student
-from dynacp.recording import opened
+from dynacp.audio import reading
+from dynacp.audio.reading import opened
+from dynacp.pipeline.prediction import Prediction, Predictor, Student
 
 RATE = tiny.RATE
 
@@ -211,7 +211,7 @@ def test_a_long_recording_is_read_in_blocks_to_the_same_prediction(
 
     at_once, samples = heard()
     assert samples == 5.5 * RATE
-    monkeypatch.setattr(recording, "BLOCK_SAMPLES", 100_000)  # two seconds
+    monkeypatch.setattr(reading, "BLOCK_SAMPLES", 100_000)  # two seconds
     np.testing.assert_allclose(heard()[0], at_once, rtol=0, atol=1e-5)
 
 

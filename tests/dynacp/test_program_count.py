@@ -9,11 +9,11 @@ from torch import nn
 
 from budget.conventions import FOLDED, XNNPACK, UnknownLayerError
 from budget.ledger import ledger, totals
-from dynacp.architecture import TABLE1, Architecture, Block
-from dynacp.export.executorch_form import Program
-from dynacp.export.network import Exported
-from dynacp.predict import Student
-from dynacp.quantise import quantised
+from dynacp.export.executorch_program import Program
+from dynacp.export.exported import Exported
+from dynacp.pipeline.prediction import Student
+from dynacp.student.architecture import TABLE1, Architecture, Block
+from dynacp.student.int8 import quantised
 
 SMALL = Architecture((Block(8, 8, stride=(2, 2)),), stem=(4, 8))
 

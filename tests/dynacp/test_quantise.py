@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from budget.conventions import FOLDED
 from budget.ledger import ledger
-from dynacp.architecture import TABLE1, Architecture, Block
-from dynacp.export.network import Exported
-from dynacp.export.onnx_form import OnnxGraph
-from dynacp.predict import Student
-from dynacp.quantise import PairwiseObserver, aware, quantised
+from dynacp.export.exported import Exported
+from dynacp.export.onnx_graph import OnnxGraph
+from dynacp.pipeline.prediction import Student
+from dynacp.student.architecture import TABLE1, Architecture, Block
+from dynacp.student.int8 import PairwiseObserver, aware, quantised
 
 SMALL = Architecture((Block(16, 16, dilation=2), Block(16, 16, residual=3, stride=(2, 2))), stem=(8, 16))
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchaudio.functional import resample
 
+from dynacp.audio.features import FrontEnd, LogMel
 from dynacp.efficientat import MN, load_checkpoint
-from dynacp.features import FrontEnd, LogMel
 
 REAL = Path("weights") / "mn04_as_mAP_432.pt"
 

@@ -16,13 +16,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torchaudio.functional import resample
 
-from dynacp import recording
-from dynacp.architecture import with_classes
-from dynacp.features import FrontEnd
-from dynacp.model import DynaCP
-from dynacp.recording import RATES, AudioError, opened, read_recording
-from dynacp.resampling import LARGEST_KERNEL, interpolated, kernel_weights
-from dynacp.submission import System, log_mels
+from dynacp.audio import reading
+from dynacp.audio.features import FrontEnd
+from dynacp.audio.reading import RATES, AudioError, opened, read_recording
+from dynacp.audio.resampling import LARGEST_KERNEL, interpolated, kernel_weights
+from dynacp.export.submission import System, log_mels
+from dynacp.student.architecture import with_classes
+from dynacp.student.model import DynaCP
 
 RATE = 44_100
 USUAL = (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 48_000, 64_000, 88_200, 96_000, 176_400, 192_000, 384_000)
@@ -85,7 +85,7 @@ def test_reading_in_blocks_gives_what_reading_at_once_gives(
 ) -> None:
     file = written(tmp_path / "a.wav", noise(int(3.4 * own_rate), channels), own_rate, subtype="FLOAT")
     at_once = read_recording(file, RATE).samples
-    monkeypatch.setattr(recording, "BLOCK_SAMPLES", 60_000)  # one second at these rates
+    monkeypatch.setattr(reading, "BLOCK_SAMPLES", 60_000)  # one second at these rates
     with opened(file) as audio:
         blocks = list(audio.blocks(RATE))
     assert [len(block) for block in blocks[:-1]] == [RATE] * 3
@@ -241,8 +241,8 @@ def test_the_challenge_s_package_hears_a_clip_of_44_101_hz(tmp_path: Path) -> No
 BOUNDED = """
 import resource, sys
 from pathlib import Path
-from dynacp.recording import AudioError, opened, read_recording
-from dynacp.resampling import resampled
+from dynacp.audio.reading import AudioError, opened, read_recording
+from dynacp.audio.resampling import resampled
 import numpy as np
 list(resampled([np.zeros(48_000, np.float32)], 48_000, 44_100))  # what torch makes once
 pages = int(Path("/proc/self/statm").read_text().split()[0])

@@ -15,15 +15,15 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from dynacp.__main__ import main
-from dynacp.architecture import TABLE1
-from dynacp.corpus import GENERAL
-from dynacp.data import DataError
-from dynacp.overrides import changed
-from dynacp.pipeline import Pipeline
-from dynacp.plan import Plan, TrainingSettings
-from dynacp.recording_devices import RecordingDevices, check_names
+from dynacp.audio.batches import WaveAugmentation
+from dynacp.audio.dataset import GENERAL
+from dynacp.audio.recording_devices import RecordingDevices, check_names
+from dynacp.audio.tau import DataError
+from dynacp.pipeline.overrides import changed
+from dynacp.pipeline.pipeline import Pipeline
+from dynacp.pipeline.plan import Plan, TrainingSettings
 from dynacp.settings import SettingError
-from dynacp.waves import WaveAugmentation
+from dynacp.student.architecture import TABLE1
 
 CAPITALS = {"a": "A", "b": "B", "s1": "S1", "s4": "S4"}
 

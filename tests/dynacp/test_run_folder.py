@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dynacp.architecture import TABLE1, Architecture
-from dynacp.overrides import SettingError
-from dynacp.plan import RUN_FILE, TEACHERS, Plan, TrainingSettings, claim_run, read_plan
-from dynacp.predict import Student
-from dynacp.stages import Shelf, Stage, StageError, plain
+from dynacp.pipeline.overrides import SettingError
+from dynacp.pipeline.plan import RUN_FILE, TEACHERS, Plan, TrainingSettings, claim_run, read_plan
+from dynacp.pipeline.prediction import Student
+from dynacp.pipeline.stages import Shelf, Stage, StageError, plain
+from dynacp.student.architecture import TABLE1, Architecture
 
 ANYTHING: st.SearchStrategy[object] = st.sampled_from(
     (None, True, -1, 10**30, 1e300, "", "x", "int8", "nan", "${oc.env:HOME}", "${a}", [], [1], [[[[]]]], {}, {"a": 1})

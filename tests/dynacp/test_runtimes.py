@@ -18,11 +18,11 @@ from budget.ledger import ledger
 from budget.limits import Limits
 from budget.memory import peak
 from dynacp.__main__ import main
-from dynacp.architecture import Architecture, with_classes
-from dynacp.dataflow import steps
 from dynacp.export.trained import Trained
-from dynacp.predict import Student
-from dynacp.stages import StageError, read_artifact
+from dynacp.pipeline.prediction import Student
+from dynacp.pipeline.stages import StageError, read_artifact
+from dynacp.student.architecture import Architecture, with_classes
+from dynacp.student.dataflow import steps
 
 ARCHITECTURE = with_classes(tiny.LEAN, len(tiny.CLASSES))
 CONVENTIONS = {"onnx": FOLDED, "executorch": XNNPACK}

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from dynacp import data, scenes
-from dynacp.data import DataError, class_by_device, split_validation, training_clips
-from dynacp.scenes import SCENES, TEST_DEVICES, TRAINING_DEVICES, write_scenes
+from dynacp.audio import scenes, tau
+from dynacp.audio.scenes import SCENES, TEST_DEVICES, TRAINING_DEVICES, write_scenes
+from dynacp.audio.tau import DataError, class_by_device, split_validation, training_clips
 
 TRAINING_CLIPS = len(SCENES) * scenes.TRAINING_LOCATIONS * scenes.TRAINING_SEGMENTS
 TEST_SEGMENTS = len(SCENES) * scenes.TEST_LOCATIONS * scenes.TEST_SEGMENTS
@@ -43,7 +43,7 @@ def digest(root: Path) -> str:
 
 
 def test_it_is_read_like_any_data_set_in_this_layout(root: Path) -> None:
-    training, test = training_clips(root), data.test_clips(root)
+    training, test = training_clips(root), tau.test_clips(root)
     assert len(training) == TRAINING_CLIPS
     assert len(test) == TEST_SEGMENTS * len(TEST_DEVICES) == 540  # 10 classes x 3 locations x 2 segments x 9 devices
     assert training.classes == test.classes == tuple(SCENES)
@@ -59,7 +59,7 @@ def test_names_are_one_word_and_sorted() -> None:
 def test_seven_of_ten_training_clips_are_device_a_and_the_test_split_hears_each_segment_on_every_device(
     root: Path,
 ) -> None:
-    training, test = training_clips(root), data.test_clips(root)
+    training, test = training_clips(root), tau.test_clips(root)
     counts = class_by_device(training).loc["total", :].to_numpy()[:-1]
     # Binomial with p = 0.7 and n = 2,400: sd 22.4; with p = 0.06: sd 11.6. Four sd either way.
     assert abs(counts[0] - 0.7 * TRAINING_CLIPS) < 4 * (TRAINING_CLIPS * 0.7 * 0.3) ** 0.5
@@ -71,7 +71,7 @@ def test_seven_of_ten_training_clips_are_device_a_and_the_test_split_hears_each_
 
 
 def test_every_wav_is_one_second_of_16_bit_mono_that_neither_clips_nor_falls_silent(root: Path) -> None:
-    for file in training_clips(root).files[::40] + data.test_clips(root).files[::25]:
+    for file in training_clips(root).files[::40] + tau.test_clips(root).files[::25]:
         about = sf.info(file)
         assert (about.frames, about.samplerate, about.channels, about.subtype) == (44_100, 44_100, 1, "PCM_16")
         wave, _ = sf.read(file)
@@ -127,7 +127,7 @@ def test_a_folder_with_something_else_or_another_seed_is_refused_and_left_alone(
 SMALL_SCRIPT = """
 import sys, time
 from pathlib import Path
-from dynacp import scenes
+from dynacp.audio import scenes
 scenes.TRAINING_LOCATIONS, scenes.TRAINING_SEGMENTS, scenes.TEST_LOCATIONS, scenes.TEST_SEGMENTS = 2, 2, 1, 1
 write = scenes._write
 def logged(root, seed):
@@ -143,7 +143,7 @@ scenes.write_scenes(root)
 
 
 def child(root: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", SMALL_SCRIPT, root], cwd=Path(scenes.__file__).parents[1])
+    return subprocess.Popen([sys.executable, "-c", SMALL_SCRIPT, root], cwd=Path(scenes.__file__).parents[2])
 
 
 @pytest.mark.usefixtures("small")

@@ -22,16 +22,16 @@ from sklearn.metrics import accuracy_score
 from tiny import CLASSES, RATE
 
 from dynacp.__main__ import main
-from dynacp.architecture import Architecture, with_classes
+from dynacp.audio.features import FrontEnd
+from dynacp.audio.reading import AudioError
 from dynacp.export.package import OF_MODULES
-from dynacp.features import FrontEnd
-from dynacp.model import DynaCP
-from dynacp.pipeline import Pipeline
-from dynacp.plan import Plan, TrainingSettings, claim_run
-from dynacp.predict import Student
-from dynacp.recording import AudioError
-from dynacp.stages import Shelf, Stage
-from dynacp.submission import System, log_mels, predict
+from dynacp.export.submission import System, log_mels, predict
+from dynacp.pipeline.pipeline import Pipeline
+from dynacp.pipeline.plan import Plan, TrainingSettings, claim_run
+from dynacp.pipeline.prediction import Student
+from dynacp.pipeline.stages import Shelf, Stage
+from dynacp.student.architecture import Architecture, with_classes
+from dynacp.student.model import DynaCP
 
 ORGANISERS = Path(__file__).with_name("organisers.py")
 PACKAGE = "Team_Lab_task1"

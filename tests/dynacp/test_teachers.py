@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from dynacp.efficientat import MN, CheckpointError, DyMN, mn
-from dynacp.overrides import changed
-from dynacp.plan import TrainingSettings
+from dynacp.pipeline.overrides import changed
+from dynacp.pipeline.plan import TrainingSettings
 from dynacp.settings import SettingError, named
-from dynacp.teachers import MEMBERS, Ensemble, Member, TeacherSettings, chance_warning, prepare_teachers
-from dynacp.train import Features, predict
+from dynacp.teachers.ensemble import MEMBERS, Ensemble, Member, TeacherSettings, chance_warning, prepare_teachers
+from dynacp.training.loop import Features, predict
 
 CLASSES = 3
 ONE_EPOCH = TeacherSettings(epochs=1, batch=8)

@@ -22,10 +22,10 @@ from tiny import train_options as train
 
 from budget.command import run
 from dynacp.__main__ import main
-from dynacp.architecture import with_classes
-from dynacp.plan import read_plan
-from dynacp.run import make_side_by_side
-from dynacp.stages import StageError, read_artifact
+from dynacp.pipeline.plan import read_plan
+from dynacp.pipeline.runner import make_side_by_side
+from dynacp.pipeline.stages import StageError, read_artifact
+from dynacp.student.architecture import with_classes
 
 STUDENTS = ("base", *tiny.TRAINING_DEVICES)
 KILLS = int(os.environ.get("DYNACP_KILLS", "4"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dynacp import submission
+from dynacp.export import submission
 from dynacp.export.trained import ExportError
 from dynacp.export.vendor import vendored
 
@@ -103,7 +103,12 @@ def test_what_cannot_be_copied_is_refused(project: Path, source: str, complaint:
 
 def test_a_submission_is_copied_whole_and_imports_nothing_of_ours() -> None:
     copies = vendored(submission.__name__, "pack.system", allowed={"numpy", "soundfile", "torch", "torchaudio"})
-    assert {"dynacp/__init__.py", "dynacp/model.py", "dynacp/features.py", "budget/layers.py"} < copies.keys()
+    assert {
+        "dynacp/__init__.py",
+        "dynacp/student/model.py",
+        "dynacp/audio/features.py",
+        "budget/layers.py",
+    } < copies.keys()
     for source in copies.values():
         compile(source, "a copy", "exec")
         assert not any(

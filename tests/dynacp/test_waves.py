@@ -7,10 +7,10 @@ import pytest
 import tiny
 import torch
 
-from dynacp.cache import log_mels, waves
-from dynacp.data import Clips, training_clips
-from dynacp.features import FrontEnd
-from dynacp.waves import WaveAugmentation, Waves
+from dynacp.audio.batches import WaveAugmentation, Waves
+from dynacp.audio.cache import log_mels, waves
+from dynacp.audio.features import FrontEnd
+from dynacp.audio.tau import Clips, training_clips
 
 OFF = WaveAugmentation(roll_samples=0, perturb_edges=False, impulse_probability=0.0)
 

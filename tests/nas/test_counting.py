@@ -10,7 +10,7 @@ from budget.conventions import CONVENTIONS, Convention
 from budget.dtypes import DTYPES
 from budget.ledger import ledger, totals
 from budget.limits import Limits
-from dynacp.architecture import BASELINE, TABLE1
+from dynacp.student.architecture import BASELINE, TABLE1
 from nas.counting import count, count_choices, sample_fitting, share_that_fits
 from nas.space import Space, encodings
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from budget.ledger import ledger
 from budget.limits import Limits
-from dynacp.architecture import TABLE1, Block
+from dynacp.student.architecture import TABLE1, Block
 from nas import explore
 from nas.counting import count
 from nas.feasible import Feasible

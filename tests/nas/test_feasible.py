@@ -16,7 +16,7 @@ from scipy.stats import chisquare
 from budget.dtypes import DEFAULT_DTYPE
 from budget.ledger import totals
 from budget.limits import Limits
-from dynacp.architecture import PLAIN, TABLE1, Architecture, Block
+from dynacp.student.architecture import PLAIN, TABLE1, Architecture, Block
 from nas import census
 from nas.census import Census
 from nas.counting import count, count_choices

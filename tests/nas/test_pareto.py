@@ -11,7 +11,7 @@ from scipy.stats import multivariate_t
 from scipy.stats import t as student_t
 
 from budget.limits import Limits
-from dynacp.architecture import TABLE1
+from dynacp.student.architecture import TABLE1
 from nas.candidate import Candidate
 from nas.export import _knee
 from nas.pareto import dunnett_quantile, hypervolume_history, rescored

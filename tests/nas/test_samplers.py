@@ -8,7 +8,7 @@ import pytest
 from made_up import history, search
 
 from budget.limits import Limits
-from dynacp.architecture import TABLE1
+from dynacp.student.architecture import TABLE1
 from nas.candidate import Candidate
 from nas.counting import count
 from nas.front import hypervolume

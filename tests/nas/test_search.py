@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from tiny import search_options, write_tiny
 
-from dynacp.architecture import TABLE1
+from dynacp.student.architecture import TABLE1
 from nas import plot
 from nas.export import main as export_main
 from nas.search import main
@@ -243,7 +243,7 @@ def test_the_real_checkpoint_teaches_a_search(data: Path, here: Path, shared: Pa
 def test_what_is_exported_is_the_trial_that_was_trained(
     finished_search: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from dynacp.architecture import Architecture
+    from dynacp.student.architecture import Architecture
 
     shutil.copytree(finished_search, here / "studies")
     store = Store.open("finished")

@@ -18,7 +18,7 @@ from optuna.distributions import (
 )
 from optuna.samplers import RandomSampler
 
-from dynacp.architecture import BASELINE, TABLE1, Block
+from dynacp.student.architecture import BASELINE, TABLE1, Block
 from nas.space import FORMS, Space, encodings, expanded_channels
 
 SPACE = Space()

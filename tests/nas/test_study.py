@@ -13,7 +13,7 @@ from made_up import history, made_up_score, scored
 from optuna.trial import create_trial
 
 from budget.limits import Limits
-from dynacp.architecture import TABLE1
+from dynacp.student.architecture import TABLE1
 from nas import export, plot, report
 from nas.candidate import Candidate
 from nas.plot import IMPORTANCE_TRIALS, importance_grid, well_read

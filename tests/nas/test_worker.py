@@ -18,7 +18,7 @@ from servers import Postgres
 from sqlalchemy import text
 
 from budget.limits import Limits
-from dynacp.architecture import TABLE1, Architecture
+from dynacp.student.architecture import TABLE1, Architecture
 from nas.candidate import Candidate
 from nas.propose import Rules, SpaceExhaustedError
 from nas.samplers import SAMPLERS

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynacp.augment import impulse_response, roll_samples
-from dynacp.cache import WAVE_SCALE
-from dynacp.features import FrontEnd, LogMel
+from dynacp.audio.augment import impulse_response, roll_samples
+from dynacp.audio.cache import WAVE_SCALE
+from dynacp.audio.features import FrontEnd, LogMel
 from dynacp.settings import require, sourced
 
 

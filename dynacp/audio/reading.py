@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
-from dynacp.resampling import resampled
+from dynacp.audio.resampling import resampled
 
 SUFFIXES = (".wav", ".flac", ".ogg")
 """Of the files that are taken from a folder, in upper or lower case."""

@@ -14,8 +14,8 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from dynacp.features import MASK_VALUE
-from dynacp.recording import UnusableAudioError, is_audio, read_recording
+from dynacp.audio.features import MASK_VALUE
+from dynacp.audio.reading import UnusableAudioError, is_audio, read_recording
 
 Targets = TypeVar("Targets", Tensor, tuple[Tensor, ...])
 

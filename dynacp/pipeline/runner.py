@@ -14,11 +14,11 @@ from multiprocessing.queues import Queue
 
 import torch
 
-from dynacp.corpus import GENERAL
-from dynacp.pipeline import Pipeline
-from dynacp.plan import Plan
-from dynacp.stages import Stage, StageError
-from dynacp.tested import tested_students, tested_teachers
+from dynacp.audio.dataset import GENERAL
+from dynacp.pipeline.evaluation import tested_students, tested_teachers
+from dynacp.pipeline.pipeline import Pipeline
+from dynacp.pipeline.plan import Plan
+from dynacp.pipeline.stages import Stage, StageError
 
 Progress = Callable[[str, int], None]
 """(stage, steps done since the last call)."""

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynacp.augment import load_impulse_responses
-from dynacp.cache import log_mels, waves
-from dynacp.data import Clips, DataError, test_clips, training_clips
-from dynacp.evaluate import OVERALL
-from dynacp.features import FrontEnd
-from dynacp.recording_devices import GROUPS, RecordingDevices, check_names
+from dynacp.audio.augment import load_impulse_responses
+from dynacp.audio.batches import WaveAugmentation, Waves
+from dynacp.audio.cache import log_mels, waves
+from dynacp.audio.features import FrontEnd
+from dynacp.audio.recording_devices import GROUPS, RecordingDevices, check_names
+from dynacp.audio.tau import Clips, DataError, test_clips, training_clips
+from dynacp.pipeline.bootstrap import OVERALL
 from dynacp.settings import SettingError
-from dynacp.train import Features
-from dynacp.waves import WaveAugmentation, Waves
+from dynacp.training.loop import Features
 
 GENERAL = "general"
 """In the place of a device: all clips, whatever the device."""

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dynacp.augment import freq_mixstyle, mask_frequency, mask_time, mixup, roll_frames
-from dynacp.depthwise import fast_gradients
-from dynacp.memory import keep_freed_memory
+from dynacp.audio.augment import freq_mixstyle, mask_frequency, mask_time, mixup, roll_frames
 from dynacp.settings import require, sourced
+from dynacp.student.depthwise import fast_gradients
+from dynacp.training.malloc import keep_freed_memory
 
 PREDICTED_AT_ONCE = 64
 """Clips of one batch of predictions."""

@@ -11,18 +11,18 @@ from filelock import FileLock
 
 from budget.dtypes import DEFAULT_DTYPE
 from budget.limits import Limits
-from dynacp.architecture import Architecture
-from dynacp.distill import Distillation
-from dynacp.features import FrontEnd
+from dynacp.audio.batches import WaveAugmentation
+from dynacp.audio.features import FrontEnd
+from dynacp.audio.recording_devices import RecordingDevices
 from dynacp.files import write_text
-from dynacp.overrides import restored
-from dynacp.recording_devices import RecordingDevices
+from dynacp.pipeline.overrides import restored
+from dynacp.pipeline.stages import StageError, plain
 from dynacp.settings import require, sourced
-from dynacp.stages import StageError, plain
 from dynacp.strict_json import read_json
-from dynacp.teachers import MASKING_AND_ROLL, TeacherSettings
-from dynacp.train import Augmentation, Recipe
-from dynacp.waves import WaveAugmentation
+from dynacp.student.architecture import Architecture
+from dynacp.teachers.ensemble import MASKING_AND_ROLL, TeacherSettings
+from dynacp.training.distillation import Distillation
+from dynacp.training.loop import Augmentation, Recipe
 
 RUN_FILE = "run.json"
 

@@ -167,7 +167,7 @@ class Architecture:
         _check_size("`classes`", weights + channels * self.classes, self.classes * frequency * time)
 
     def layers(self) -> Iterator[Layer]:
-        """The layers in order, named as the modules of `dynacp.model.DynaCP` are."""
+        """The layers in order, named as the modules of `dynacp.student.model.DynaCP` are."""
         return network_layers(self, self.blocks)
 
     @property

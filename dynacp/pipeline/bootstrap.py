@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from dynacp.data import Clips
-from dynacp.recording_devices import RecordingDevices
+from dynacp.audio.recording_devices import RecordingDevices
+from dynacp.audio.tau import Clips
 
 RESAMPLES, CONFIDENCE = 2_000, 0.95
 

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from dynacp.features import LogMel, grouped_bank
-from dynacp.plan import COMPUTED_IN
-from dynacp.predict import Student
+from dynacp.audio.features import LogMel, grouped_bank
+from dynacp.pipeline.plan import COMPUTED_IN
+from dynacp.pipeline.prediction import Student
 
 
 class Exported(nn.Module):

@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from dynacp.architecture import IDENTITY, POOLED, STEM_STRIDE, Architecture, Block
+from dynacp.student.architecture import IDENTITY, POOLED, STEM_STRIDE, Architecture, Block
 
 
 def _activation(name: str) -> nn.Module:

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dynacp.architecture import Architecture
-from dynacp.features import FrontEnd, LogMel
-from dynacp.model import DynaCP
-from dynacp.recording import AudioError, read_recording
+from dynacp.audio.features import FrontEnd, LogMel
+from dynacp.audio.reading import AudioError, read_recording
+from dynacp.student.architecture import Architecture
+from dynacp.student.model import DynaCP
 
 
 class Submodel(DynaCP):

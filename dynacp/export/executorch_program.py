@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from budget.graph import GraphCount
-from dynacp.export.network import Exported
+from dynacp.export.exported import Exported
 from dynacp.export.program_count import count_program
 
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner  # isort: skip

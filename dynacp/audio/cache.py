@@ -24,10 +24,10 @@ from numpy.typing import DTypeLike
 from rich.console import Console
 from rich.progress import track
 
-from dynacp.data import TAU_2020, Clips, DataError
-from dynacp.features import FrontEnd, LogMel
+from dynacp.audio.features import FrontEnd, LogMel
+from dynacp.audio.reading import AudioFile, UnusableAudioError, opened
+from dynacp.audio.tau import TAU_2020, Clips, DataError
 from dynacp.files import behind_links
-from dynacp.recording import AudioFile, UnusableAudioError, opened
 
 T = TypeVar("T")
 

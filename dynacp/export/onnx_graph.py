@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from budget.graph import GraphCount, count_graph
-from dynacp.export.network import Exported
+from dynacp.export.exported import Exported
 
 OUTPUT = "logits"
 

@@ -17,8 +17,8 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from dynacp import toolchain  # noqa: F401
-from dynacp.model import DynaCP
+from dynacp import executorch_tools  # noqa: F401
+from dynacp.student.model import DynaCP
 
 from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (  # isort: skip
     XNNPACKQuantizer,

@@ -11,14 +11,14 @@ from matplotlib.figure import Figure
 
 from budget.ledger import Ledger, ledger
 from budget.limits import Verdict
-from dynacp import paper
-from dynacp.corpus import GENERAL
-from dynacp.evaluate import OVERALL, RESAMPLES, Bootstrap, confusion, summary
+from dynacp.audio.dataset import GENERAL
+from dynacp.audio.recording_devices import REAL
 from dynacp.files import write_text, written_whole
-from dynacp.pipeline import Pipeline
-from dynacp.plan import computed_in
-from dynacp.recording_devices import REAL
-from dynacp.tested import SPECIFIC, SYSTEMS, tested_students, tested_teachers
+from dynacp.pipeline import published
+from dynacp.pipeline.bootstrap import OVERALL, RESAMPLES, Bootstrap, confusion, summary
+from dynacp.pipeline.evaluation import SPECIFIC, SYSTEMS, tested_students, tested_teachers
+from dynacp.pipeline.pipeline import Pipeline
+from dynacp.pipeline.plan import computed_in
 
 STUDENT = "student"
 ENSEMBLES = {"DyMN": ("dymn",), "MN": ("mn",), "DyMN + MN": ("dymn", "mn")}
@@ -33,8 +33,8 @@ def figures_of(draws: Mapping[tuple[str, str], pd.DataFrame], classes: tuple[str
         frame.insert(0, "system", system)
         frames.append(frame)
     figures = pd.concat(frames, ignore_index=True)
-    if classes == paper.TAU_CLASSES:
-        figures["report"] = [paper.figure(*key) for key in figures[["system", "model", "measure"]].to_numpy()]
+    if classes == published.TAU_CLASSES:
+        figures["report"] = [published.figure(*key) for key in figures[["system", "model", "measure"]].to_numpy()]
     return figures
 
 
@@ -137,7 +137,7 @@ class Report:
     def _markdown(self, table2: pd.DataFrame, table3: pd.DataFrame, budget: pd.DataFrame) -> str:
         clips, gain = self.clips, self.gain()
         places = len(np.unique(clips.groups))
-        beside = " In parentheses: the DynaCP report's figures." if clips.classes == paper.TAU_CLASSES else ""
+        beside = " In parentheses: the DynaCP report's figures." if clips.classes == published.TAU_CLASSES else ""
         return "\n\n".join(
             [
                 f"# {self.folder.name}",

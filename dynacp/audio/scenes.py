@@ -21,7 +21,7 @@ import numpy as np
 import soundfile as sf
 from filelock import FileLock
 
-from dynacp.data import META_COLUMNS, SPLIT_COLUMNS, DataError
+from dynacp.audio.tau import META_COLUMNS, SPLIT_COLUMNS, DataError
 from dynacp.files import behind_links
 
 FORMAT = 1

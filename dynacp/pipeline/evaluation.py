@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from dynacp.corpus import GENERAL
-from dynacp.pipeline import FORMAT, Pipeline, batches
-from dynacp.plan import COMPUTED_IN
-from dynacp.stages import OnStep, Stage
-from dynacp.train import predict
+from dynacp.audio.dataset import GENERAL
+from dynacp.pipeline.pipeline import FORMAT, Pipeline, batches
+from dynacp.pipeline.plan import COMPUTED_IN
+from dynacp.pipeline.stages import OnStep, Stage
+from dynacp.training.loop import predict
 
 SPECIFIC = "device-specific"
 SYSTEMS = (GENERAL, SPECIFIC)

@@ -23,15 +23,15 @@ from torch import Tensor, nn
 from budget.ledger import totals
 from budget.terminal import warn
 from budget.witness import by_torch
-from dynacp.architecture import Architecture, with_classes
-from dynacp.corpus import BASE, FINE_TUNED, GENERAL, Corpus
+from dynacp.audio.dataset import BASE, FINE_TUNED, GENERAL, Corpus
 from dynacp.efficientat import MN, CheckpointError, DyMN
-from dynacp.model import DynaCP
-from dynacp.plan import Plan
+from dynacp.pipeline.plan import Plan
+from dynacp.pipeline.stages import OnStep, Shelf, Stage, StageError
 from dynacp.settings import SettingError
-from dynacp.stages import OnStep, Shelf, Stage, StageError
-from dynacp.teachers import FAMILIES, MEMBERS, Member, chance_warning, fine_tune
-from dynacp.train import PREDICTED_AT_ONCE, Recipe, macro_accuracy, one_hot, predict, train
+from dynacp.student.architecture import Architecture, with_classes
+from dynacp.student.model import DynaCP
+from dynacp.teachers.ensemble import FAMILIES, MEMBERS, Member, chance_warning, fine_tune
+from dynacp.training.loop import PREDICTED_AT_ONCE, Recipe, macro_accuracy, one_hot, predict, train
 
 FORMAT = 1
 """Part of what every stage was made with: raise it when the same settings come to train or predict something else."""
@@ -187,7 +187,7 @@ class Pipeline:
         seed = derived_seed(settings.seed, name)
 
         def make(on_step: OnStep) -> dict[str, Any]:
-            from dynacp.quantise import aware  # its imports take five seconds
+            from dynacp.student.int8 import aware  # its imports take five seconds
 
             network = self.load_student(device)
             rounding = aware(network)

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 
 from budget.memory import Step
-from dynacp.architecture import PLAIN, POOLED, Architecture
+from dynacp.student.architecture import PLAIN, POOLED, Architecture
 
 INPUT = "input"
 """The name of the log-mel."""
 
 
 def steps(network: Architecture) -> Iterator[Step]:
-    """The steps of one clip in the order of `dynacp.model.DynaCP.forward`, named as layers and modules are.
+    """The steps of one clip in the order of `dynacp.student.model.DynaCP.forward`, named as layers and modules are.
 
     Two have no layer: `blocks.N.sum` adds the depthwise convolution and the parallel pool, `blocks.N.residual` the
     projection and the shortcut. Norms and activations happen in place and are left out.

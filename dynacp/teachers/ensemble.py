@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dynacp.cache import stored_array
+from dynacp.audio.cache import stored_array
 from dynacp.efficientat import MN, CheckpointError, DyMN, dymn, load_checkpoint, mn, mn_initialised_dymn
 from dynacp.files import written_whole
 from dynacp.settings import require, sourced
-from dynacp.train import Augmentation, ClipSource, Features, Recipe, macro_accuracy, one_hot, predict, train
+from dynacp.training.loop import Augmentation, ClipSource, Features, Recipe, macro_accuracy, one_hot, predict, train
 
 FAMILIES = ("mn", "dymn")
 

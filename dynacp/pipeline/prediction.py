@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynacp.architecture import Architecture
-from dynacp.corpus import BASE, FINE_TUNED
-from dynacp.features import FrontEnd, LogMel
-from dynacp.model import DynaCP
-from dynacp.plan import COMPUTED_IN, read_run
-from dynacp.recording import AudioError, AudioFile, UnusableAudioError, is_audio, opened
-from dynacp.stages import StageError, read_artifact
-from dynacp.train import PREDICTED_AT_ONCE
+from dynacp.audio.dataset import BASE, FINE_TUNED
+from dynacp.audio.features import FrontEnd, LogMel
+from dynacp.audio.reading import AudioError, AudioFile, UnusableAudioError, is_audio, opened
+from dynacp.pipeline.plan import COMPUTED_IN, read_run
+from dynacp.pipeline.stages import StageError, read_artifact
+from dynacp.student.architecture import Architecture
+from dynacp.student.model import DynaCP
+from dynacp.training.loop import PREDICTED_AT_ONCE
 
 NAMED_FILES = 3
 """Of each kind of note."""

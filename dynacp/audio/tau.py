@@ -7,7 +7,7 @@
 
 Classes and devices are those that meta.csv names, so any data set in this layout will do. Everything that these files
 can get wrong is reported here, before anything is trained; what the audio itself can get wrong is reported by
-`dynacp.cache` when it is decoded.
+`dynacp.audio.cache` when it is decoded.
 """
 
 import os

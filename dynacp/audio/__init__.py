@@ -1,0 +1,1 @@
+"""Audio: data sets in TAU's layout, reading and resampling, log-mels, augmentation, and training batches."""

@@ -1,0 +1,1 @@
+"""Training: one loop for teachers and students, and the distillation loss."""
