@@ -2,7 +2,7 @@
 
     python -m benchmarks.census
 
-The alternative is what a script would do: list all networks and count them, thousands at once (`nas.counting`'s
+The alternative is what a script would do: list all networks and count them, thousands at once (`nas.space.counting`'s
 formulas). Both get the default space cut to three blocks (dilations apart, which cost nothing), and must agree. Then
 the census of the whole default space, which no list can hold.
 
@@ -23,9 +23,9 @@ from rich.table import Table
 from budget.ledger import totals
 from budget.limits import Limits
 from dynacp.student.architecture import Block, network_layers
-from nas.census import Census
-from nas.feasible import Feasible
-from nas.space import BlockColumns, Space
+from nas.space.census import Census
+from nas.space.feasible import Feasible
+from nas.space.space import BlockColumns, Space
 
 BLOCKS = 3
 

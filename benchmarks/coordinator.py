@@ -32,14 +32,14 @@ from rich.table import Table
 
 from budget.limits import Limits
 from dynacp.student.architecture import TABLE1, Architecture
-from nas.candidate import Candidate
-from nas.counting import sample_fitting
-from nas.propose import Proposal, Rules
-from nas.samplers import SAMPLERS
-from nas.score import Score
-from nas.space import Space
-from nas.store import Store, connect
-from nas.worker import Plan, Worker
+from nas.scoring.score import Score
+from nas.space.counting import sample_fitting
+from nas.space.space import Space
+from nas.strategy.propose import Proposal, Rules
+from nas.strategy.samplers import SAMPLERS
+from nas.study.candidate import Candidate
+from nas.study.store import Store, connect
+from nas.study.worker import Plan, Worker
 
 STORED, CANDIDATES = (10, 100, 1_000, 10_000), 4
 MOST_FOR_GP = 100

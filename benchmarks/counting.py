@@ -4,7 +4,7 @@
 
 The same random layouts go to every counter, each layout once, so nothing can be answered from a cache. A counter of
 the built network is given the time to build it, since it cannot count without. "totals" counts all layouts at once
-(`nas.counting.count`); "totals, one by one" and "ledger" count each alone (`budget.ledger`).
+(`nas.space.counting.count`); "totals, one by one" and "ledger" count each alone (`budget.ledger`).
 
 Notes. One by one, most of the time goes into making the layer records that the formulas read. With arrays in the place
 of numbers the same records and formulas count thousands of networks at once, and the records cost next to nothing:
@@ -23,8 +23,8 @@ from budget.ledger import ledger, totals
 from budget.witness import InputShape, by_fvcore, by_thop, by_torch, by_torchinfo
 from dynacp.student.architecture import Architecture
 from dynacp.student.model import DynaCP
-from nas.counting import count
-from nas.space import Space
+from nas.space.counting import count
+from nas.space.space import Space
 
 LAYOUTS, BUILT = 4_000, 40
 """Layouts for the exact counter, and how many of them the slow counters get."""

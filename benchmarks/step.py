@@ -33,8 +33,8 @@ from dynacp.student.architecture import TABLE1, Architecture
 from dynacp.student.depthwise import fast_gradients
 from dynacp.student.model import DynaCP
 from dynacp.training.malloc import keep_freed_memory
-from nas.feasible import Feasible
-from nas.space import Space
+from nas.space.feasible import Feasible
+from nas.space.space import Space
 
 BATCH, STEPS, ROUNDS = 32, 4, 3
 CONDITIONS = {

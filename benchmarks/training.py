@@ -41,7 +41,7 @@ from dynacp.audio.tau import Clips, training_clips
 from dynacp.student.architecture import TABLE1, with_classes
 from dynacp.student.model import DynaCP
 from dynacp.training.loop import Augmentation, ClipSource, one_hot, train
-from nas.score import ScoreSettings
+from nas.scoring.score import ScoreSettings
 
 T = TypeVar("T")
 

@@ -34,7 +34,7 @@ from dynacp.student.model import DynaCP
 from dynacp.teachers.ensemble import MEMBERS
 from dynacp.training.distillation import Distillation
 from dynacp.training.loop import Augmentation, Features, one_hot, train
-from nas.score import TEACHERS, ScoreSettings
+from nas.scoring.score import TEACHERS, ScoreSettings
 
 RECIPE = ScoreSettings().recipe
 PLAIN_SAMPLES, SHORT_SAMPLES = 256, 1_024

@@ -23,9 +23,9 @@ from budget.limits import Limits
 from budget.terminal import complain
 from dynacp.files import write_text
 from dynacp.student.architecture import Architecture
-from nas.candidate import Candidate
-from nas.pareto import Rescored, rescored
-from nas.store import Store, StudyError, add_study_options, clear_errors
+from nas.study.candidate import Candidate
+from nas.study.rescoring import Rescored, rescored
+from nas.study.store import Store, StudyError, add_study_options, clear_errors
 
 
 def pick(store: Store, choice: str, max_macs: float) -> Candidate:

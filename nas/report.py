@@ -6,174 +6,14 @@ Writes studies/NAME/report.html, which needs no other file and no network.
 """
 
 import argparse
-import shlex
 import sys
-from pathlib import Path
-from typing import Any
 
 import optuna
-from jinja2 import Environment, StrictUndefined
 
 from budget.command import EXIT_STATUS, run
 from budget.terminal import complain
-from dynacp.files import write_text
-from nas import charts
-from nas.pareto import Rescored, hypervolume_history, rescored
-from nas.plot import BASELINE, FRONT, IMPORTANCE_TRIALS
-from nas.store import Store, StudyError, add_study_options, clear_errors
-
-
-def report(store: Store) -> Path:
-    """Write the page; returns its path."""
-    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
-        Path(__file__).with_name("report.html").read_text(encoding="utf-8")
-    )
-    path = store.folder / "report.html"
-    write_text(path, template.render(**_content(store)))
-    return path
-
-
-def _content(store: Store) -> dict[str, Any]:
-    identity, entries = store.settings["identity"], rescored(store)
-    return {
-        "name": store.folder.name,
-        "colours": {"front": FRONT, "baseline": BASELINE},
-        "identity": identity,
-        "limits": {
-            "macs": f"{identity['limits']['max_macs'] / 1e6:g} million MACs",
-            "bytes": f"{identity['limits']['max_bytes']:,} bytes",
-        },
-        "verdict": verdict(entries),
-        "facts": _facts(store),
-        "plots": {
-            "front": charts.front(store, entries),
-            "growth": charts.growth(store),
-            "importance": charts.importance(store) if len(store.candidates) >= IMPORTANCE_TRIALS else "",
-        },
-        "fresh": [_row(entry) for entry in entries],
-        "seeds": len(entries[0].accuracies) if entries else 0,
-        "rungs": _rungs(store),
-        "proposals": _proposals(store),
-        "readers": IMPORTANCE_TRIALS,
-        "command": command(store),
-        "settings": _settings(store),
-    }
-
-
-def verdict(entries: list[Rescored]) -> str:
-    """In a sentence, how the search ended."""
-    rivals = [entry for entry in entries if entry.verdict != "the baseline"]
-    if not rivals:
-        return "Nothing is decided yet: no layout was compared with Table 1 on fresh seeds."
-    better = [entry for entry in rivals if entry.verdict == "better"]
-    if better:
-        best = max(better, key=lambda entry: entry.mean)
-        return (
-            f"{len(better)} of {len(rivals)} layouts are better than Table 1 on fresh seeds; the best, "
-            f"{best.candidate.name}, by {best.difference * 100:.1f} points [{best.low * 100:+.1f}, "
-            f"{best.high * 100:+.1f}] at {best.candidate.macs / 1e6:.1f} million MACs."
-        )
-    equal = [entry for entry in rivals if entry.verdict == "not told apart"]
-    words = f"No layout is better than Table 1 on fresh seeds; {len(equal)} of {len(rivals)} are not told apart from it"
-    if not equal:
-        return words + "."
-    cheapest = min(equal, key=lambda entry: entry.candidate.macs).candidate
-    return f"{words}, the cheapest of them, {cheapest.name}, at {cheapest.macs / 1e6:.1f} million MACs."
-
-
-def _facts(store: Store) -> list[dict[str, str]]:
-    results = store.results()
-    samples = sum(sum(each.scores) for each in store.candidates)
-    facts = {
-        "candidates": f"{len(results):,}",
-        "stopped early": f"{results['stopped'].sum():,}",
-        "on the front": f"{results['front'].sum():,}",
-        "training samples": f"{samples:,}",
-        "hours of training": f"{results['seconds'].sum() / 3600:.2g}",
-        "hypervolume": f"{hypervolume_history(store)['hypervolume'].iloc[-1]:.3f}",
-    }
-    return [{"name": name, "value": value} for name, value in facts.items()]
-
-
-def _rungs(store: Store) -> list[dict[str, str]]:
-    rows = []
-    for samples in store.settings["identity"]["rungs"]:
-        there = [each for each in store.candidates if samples in each.scores]
-        stopped = sum(each.stopped and max(each.scores) == samples for each in there)
-        best = max((each.scores[samples] for each in there), default=float("nan"))
-        rows.append(
-            {"samples": f"{samples:,}", "came": str(len(there)), "stopped": str(stopped), "best": f"{best:.1%}"}
-        )
-    return rows
-
-
-def _proposals(store: Store) -> str:
-    results = store.results()
-    refused = {name: int(results[name].sum()) for name in ("rejected", "duplicates")}
-    proposals = len(results) + sum(refused.values())
-    return (
-        f"{proposals:,} proposals: {refused['rejected']:,} did not fit and were rejected by the exact count before "
-        f"anything was built, {refused['duplicates']:,} were known, {len(results):,} were trained. "
-        f"{1 - refused['rejected'] / proposals:.0%} of the proposals fit."
-    )
-
-
-def command(store: Store) -> str:
-    """That of the first worker, with the number of trials that the study has come to."""
-    try:
-        words = shlex.split(store.settings["command"])
-    except ValueError as error:
-        raise StudyError(f"the study's command cannot be read ({error}): it is damaged.") from None
-    asked = [place for place, word in enumerate(words) if word.split("=")[0] == "--trials"]
-    for place in reversed(asked):
-        del words[place : place + (1 if "=" in words[place] else 2)]
-    return shlex.join([*words, "--trials", str(len(store.candidates))])
-
-
-def _settings(store: Store) -> dict[str, str]:
-    settings, identity = store.settings, store.settings["identity"]
-    space, recipe = identity["space"], identity["score"]["recipe"]
-    clips = settings["clips"]
-    return {
-        "data": f"{identity['data']}: {clips['training']:,} training and {clips['validation']:,} validation clips, "
-        f"{len(settings['classes'])} classes",
-        "space": f"{space['min_blocks']} to {space['max_blocks']} blocks; dilations {_listed(space['dilations'])}; "
-        f"expansions {_listed(space['expansions'])}; widths {_listed(space['widths'])}",
-        "sampler, seed": f"{identity['sampler']}, {identity['seed']}",
-        "a trial": f"{_listed(identity['rungs'])} training samples in batches of {recipe['batch']}, "
-        f"peak rate {recipe['peak_rate']}",
-        "teachers": _flat(identity["teachers"]),
-        "their fingerprints": _listed(store.teachers()),
-        "fresh seeds": _listed(sorted({seed for scores in store.fresh.values() for seed in scores})),
-        "threads": str(settings["threads"]),
-        "versions": ", ".join(f"{name} {version}" for name, version in settings["versions"].items()),
-    }
-
-
-def _listed(values: Any) -> str:
-    return ", ".join(map(str, values)) or "none yet"
-
-
-def _flat(settings: dict[str, Any]) -> str:
-    """Nested settings in a line."""
-    inner = {name: f"({_flat(value)})" if isinstance(value, dict) else value for name, value in settings.items()}
-    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in inner.items())
-
-
-def _row(entry: Rescored) -> dict[str, Any]:
-    candidate, compared = entry.candidate, entry.verdict != "the baseline"
-    interval = f"{entry.difference * 100:+.1f} [{entry.low * 100:+.1f}, {entry.high * 100:+.1f}]"
-    return {
-        "baseline": not compared,
-        "name": candidate.name,
-        "mmacs": f"{candidate.macs / 1e6:.2f}",
-        "kilobytes": f"{candidate.bytes / 1e3:.1f}",
-        "score": f"{candidate.accuracy:.1%}",
-        "fresh": f"{entry.mean:.1%} ± {entry.deviation * 100:.1f}",
-        "difference": interval if compared else "",
-        "verdict": entry.verdict,
-        "layout": candidate["layout"],
-    }
+from nas.study.store import Store, StudyError, add_study_options, clear_errors
+from nas.views.page import write_page
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -190,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         with clear_errors(options.study):
-            print(report(Store.open(options.study, options.storage)))
+            print(write_page(Store.open(options.study, options.storage)))
     except (StudyError, OSError) as error:
         complain(error)
         return 2

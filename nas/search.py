@@ -32,19 +32,19 @@ from dynacp.cache_option import add_cache_option, cache_errors
 from dynacp.devices import training_device
 from dynacp.student.architecture import TABLE1, with_classes
 from dynacp.teachers.ensemble import Ensemble, chance_warning
-from nas.database import without_password
-from nas.helpers import helpers
-from nas.material import Material, load_material
-from nas.pareto import rescored
-from nas.plot import draw_pareto
-from nas.propose import Rules
-from nas.rungs import rungs
-from nas.samplers import SAMPLERS
-from nas.score import SAMPLES, TEACHERS, Scorer, ScoreSettings
-from nas.screen import Screen
-from nas.space import Space
-from nas.store import Store, StudyError, clear_errors, connect, default_storage, study_folder
-from nas.worker import Plan, Worker
+from nas.scoring.clips import Material, load_material
+from nas.scoring.score import SAMPLES, TEACHERS, Scorer, ScoreSettings
+from nas.space.space import Space
+from nas.strategy.propose import Rules
+from nas.strategy.rungs import rungs
+from nas.strategy.samplers import SAMPLERS
+from nas.study.database import without_password
+from nas.study.local_workers import helpers
+from nas.study.rescoring import rescored
+from nas.study.store import Store, StudyError, clear_errors, connect, default_storage, study_folder
+from nas.study.worker import Plan, Worker
+from nas.views.figures import draw_pareto
+from nas.views.terminal import Screen
 
 BUILT_IN = "built-in"
 REDRAW_EVERY = 4

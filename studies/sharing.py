@@ -12,8 +12,8 @@ import torch
 from filelock import FileLock
 from scipy.stats import t
 
-from nas.material import load_material
-from nas.score import TEACHERS, Scorer, ScoreSettings
+from nas.scoring.clips import load_material
+from nas.scoring.score import TEACHERS, Scorer, ScoreSettings
 
 
 def form(description: str | None) -> argparse.ArgumentParser:

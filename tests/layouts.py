@@ -3,7 +3,7 @@
 import numpy as np
 
 from dynacp.student.architecture import Architecture
-from nas.space import Space
+from nas.space.space import Space
 
 
 def random_layouts(number: int, *, seed: int, space: Space | None = None) -> list[Architecture]:

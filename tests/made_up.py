@@ -8,9 +8,9 @@ from optuna.trial import create_trial
 
 from budget.limits import Limits
 from dynacp.student.architecture import Architecture
-from nas.candidate import Candidate
-from nas.propose import History, Proposal, Rules, Sampler, propose
-from nas.space import Space
+from nas.space.space import Space
+from nas.strategy.propose import History, Proposal, Rules, Sampler, propose
+from nas.study.candidate import Candidate
 
 
 def settings(space: Space) -> dict[str, Any]:

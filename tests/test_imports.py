@@ -71,9 +71,9 @@ def test_imports_point_one_way(path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "name"),
     [
-        ("nas/worker.py", "studies"),
-        ("nas/worker.py", "benchmarks"),
-        ("nas/worker.py", "tiny"),
+        ("nas/study/worker.py", "studies"),
+        ("nas/study/worker.py", "benchmarks"),
+        ("nas/study/worker.py", "tiny"),
         ("dynacp/training/loop.py", "studies"),
         ("dynacp/training/loop.py", "nas"),
         ("dynacp/__main__.py", "studies"),

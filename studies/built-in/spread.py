@@ -16,11 +16,11 @@ import torch
 
 from budget.limits import Limits
 from dynacp.student.architecture import TABLE1, Architecture, with_classes
-from nas.counting import count, sample_fitting
-from nas.score import Scorer
-from nas.screen import Screen
+from nas.scoring.score import Scorer
 from nas.search import Search, parser
-from nas.space import Space
+from nas.space.counting import count, sample_fitting
+from nas.space.space import Space
+from nas.views.terminal import Screen
 
 LAYOUTS, SEEDS = 10, (0, 1, 2)
 

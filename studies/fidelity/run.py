@@ -26,7 +26,7 @@ from dynacp.pipeline.runner import make_in_turn, stages_of
 from dynacp.pipeline.stages import in_order
 from dynacp.student.architecture import Architecture
 from dynacp.training.loop import macro_accuracy, predict
-from nas.counting import count
+from nas.space.counting import count
 from studies.pool.run import SCORES, read_pool
 from studies.sharing import Rows, form, share
 from studies.training import run as training

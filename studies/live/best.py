@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from dynacp.student.architecture import Architecture
-from nas.propose import derived_seed
-from nas.store import Store
+from nas.strategy.propose import derived_seed
+from nas.study.store import Store
 from studies.live.run import FRAME, RUNS, Search
 from studies.replay.run import JUDGED
 from studies.sharing import Rows, form, reach, scorer, share

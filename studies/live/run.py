@@ -19,12 +19,12 @@ import pandas as pd
 
 from budget.limits import Limits
 from dynacp.student.architecture import TABLE1, with_classes
-from nas.propose import Rules, derived_seed
-from nas.samplers import SAMPLERS
-from nas.score import SAMPLES, Scorer
-from nas.space import Space
-from nas.store import Store, connect, default_storage, study_folder
-from nas.worker import Plan, Worker
+from nas.scoring.score import SAMPLES, Scorer
+from nas.space.space import Space
+from nas.strategy.propose import Rules, derived_seed
+from nas.strategy.samplers import SAMPLERS
+from nas.study.store import Store, connect, default_storage, study_folder
+from nas.study.worker import Plan, Worker
 from studies.replay.run import JUDGED, MEASURES, picked, share_of_box
 from studies.sharing import Rows, form, reach, scorer, share
 

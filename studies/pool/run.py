@@ -16,10 +16,10 @@ import numpy as np
 
 from budget.limits import Limits
 from dynacp.student.architecture import TABLE1, Architecture, resolve, with_classes
-from nas.counting import count
-from nas.feasible import Feasible
-from nas.propose import derived_seed
-from nas.space import Space
+from nas.space.counting import count
+from nas.space.feasible import Feasible
+from nas.space.space import Space
+from nas.strategy.propose import derived_seed
 from studies.sharing import Rows, form, scorer, share
 
 HERE = Path(__file__).parent

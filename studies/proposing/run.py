@@ -21,14 +21,14 @@ from sklearn.ensemble import RandomForestRegressor
 
 from budget.limits import Limits
 from dynacp.student.architecture import TABLE1, Architecture
-from nas import samplers
-from nas.candidate import Candidate
-from nas.counting import count
-from nas.feasible import Feasible
-from nas.propose import DIRECTIONS, Asked, History, Proposal, Rules, Sampler, propose
-from nas.samplers import SAMPLERS, STARTUP_TRIALS
-from nas.score import SAMPLES
-from nas.space import Space
+from nas.scoring.score import SAMPLES
+from nas.space.counting import count
+from nas.space.feasible import Feasible
+from nas.space.space import Space
+from nas.strategy import samplers
+from nas.strategy.propose import DIRECTIONS, Asked, History, Proposal, Rules, Sampler, propose
+from nas.strategy.samplers import SAMPLERS, STARTUP_TRIALS
+from nas.study.candidate import Candidate
 from studies.replay.run import Pool, describe
 from studies.sharing import reach
 

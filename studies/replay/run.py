@@ -26,13 +26,13 @@ from matplotlib.figure import Figure
 
 from budget.limits import Limits
 from dynacp.student.architecture import Architecture
-from nas.candidate import Candidate
-from nas.counting import count
-from nas.front import front, hypervolume
-from nas.propose import Asked, History, Proposal, Rules, by_chance, derived_seed
-from nas.rungs import Fate, fate
-from nas.samplers import SAMPLERS
-from nas.space import Space
+from nas.space.counting import count
+from nas.space.space import Space
+from nas.strategy.front import front, hypervolume
+from nas.strategy.propose import Asked, History, Proposal, Rules, by_chance, derived_seed
+from nas.strategy.rungs import Fate, fate
+from nas.strategy.samplers import SAMPLERS
+from nas.study.candidate import Candidate
 from studies.pool.run import SCORES, read_pool
 from studies.sharing import reach
 

@@ -12,9 +12,12 @@ from budget.ledger import ledger
 from budget.limits import Limits
 from dynacp.student.architecture import TABLE1, Block
 from nas import explore
-from nas.counting import count
-from nas.feasible import Feasible
-from nas.space import Space
+from nas.space import overview
+from nas.space.counting import count
+from nas.space.feasible import Feasible
+from nas.space.overview import margins, numbers_that_fit
+from nas.space.space import Space
+from nas.views import exploration
 
 AROUND_TABLE1 = Space(min_blocks=5, max_blocks=6, dilations=(1, 2), expansions=(2.1, 2.7), widths=(32, 56, 80, 104))
 
@@ -28,7 +31,7 @@ def test_single_changes_are_distinct_networks_of_the_space_and_cost_what_the_led
     networks = [change.architecture for change in changes]
     assert len({TABLE1, *networks}) == 1 + len(changes)
     assert all(space.decode(space.encode(network)) == network for network in networks)
-    table = explore.margins(TABLE1, Feasible(space, Limits(), dtype))
+    table = margins(TABLE1, Feasible(space, Limits(), dtype))
     for change, (_, row) in zip(changes, table.iterrows(), strict=True):
         account = ledger(change.architecture.layers(), dtype=dtype)
         assert (account.bytes, account.macs) == (row["bytes"], row["macs"])
@@ -37,7 +40,7 @@ def test_single_changes_are_distinct_networks_of_the_space_and_cost_what_the_led
 
 
 def test_every_choice_that_table_1_reads_is_changed_to_each_of_its_values() -> None:
-    table = explore.margins(TABLE1, Feasible(Space(), Limits()))
+    table = margins(TABLE1, Feasible(Space(), Limits()))
     of_choice = table.groupby("choice").size()
     assert of_choice["blocks"] == 4  # of 4 to 8
     assert of_choice["width_4"] == of_choice["width_6"] == 14  # of 15; the other blocks keep their channels
@@ -51,7 +54,7 @@ def test_numbers_by_macs_are_those_of_the_networks_and_are_kept(
 ) -> None:
     space = Space(min_blocks=1, max_blocks=2, dilations=(1, 2), expansions=(1.5, 2.7), widths=(16, 64, 112))
     limits = Limits(max_bytes=30_000, max_macs=22_000_000)
-    numbers = explore.numbers_that_fit(Feasible(space, limits), tmp_path, Console())
+    numbers = numbers_that_fit(Feasible(space, limits), tmp_path, Console())
     networks = {space.decode(choices) for choices in _every_encoding(space)}
     costs = pd.DataFrame(count(list(networks)), columns=["parameters", "macs", "bytes"])
     costs["blocks"] = [len(network.blocks) for network in networks]
@@ -60,8 +63,8 @@ def test_numbers_by_macs_are_those_of_the_networks_and_are_kept(
     bins = pd.cut(fitting["macs"], [0, *numbers.columns])
     assert list(numbers.columns) == [5_000_000, 10_000_000, 15_000_000, 20_000_000, 22_000_000]
     assert (pd.crosstab(fitting["blocks"], bins, dropna=False).to_numpy() == numbers.to_numpy()).all()
-    monkeypatch.setattr(explore, "_counted", lambda *_: pytest.fail("counted again"))
-    assert explore.numbers_that_fit(Feasible(space, limits), tmp_path, Console()).equals(numbers)
+    monkeypatch.setattr(overview, "_counted", lambda *_: pytest.fail("counted again"))
+    assert numbers_that_fit(Feasible(space, limits), tmp_path, Console()).equals(numbers)
 
 
 @pytest.mark.parametrize(
@@ -71,13 +74,13 @@ def test_kept_numbers_that_are_damaged_are_counted_again(
     kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     feasible = Feasible(replace(AROUND_TABLE1, widths=(32, 56)), Limits(max_macs=3_000_000))
-    monkeypatch.setattr(explore, "_counted", lambda *_: [[1], [2]])
-    explore.numbers_that_fit(feasible, tmp_path, Console())
+    monkeypatch.setattr(overview, "_counted", lambda *_: [[1], [2]])
+    numbers_that_fit(feasible, tmp_path, Console())
     (file,) = tmp_path.glob("census-*.json")
     file.write_text(kept)
-    monkeypatch.setattr(explore, "_counted", lambda *_: [[3], [4]])
+    monkeypatch.setattr(overview, "_counted", lambda *_: [[3], [4]])
     for _ in range(2):
-        assert explore.numbers_that_fit(feasible, tmp_path, Console()).to_numpy().tolist() == [[3], [4]]
+        assert numbers_that_fit(feasible, tmp_path, Console()).to_numpy().tolist() == [[3], [4]]
 
 
 def _every_encoding(space: Space) -> list[dict[str, object]]:
@@ -93,7 +96,7 @@ def test_the_command_prints_numbers_and_changes_and_draws_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(explore, "Space", lambda _: AROUND_TABLE1)
-    monkeypatch.setattr(explore, "SAMPLED", 20)
+    monkeypatch.setattr(exploration, "SAMPLED", 20)
     arguments = ["--out", str(tmp_path / "out"), "--cache", str(tmp_path)]
     assert explore.main(arguments) == 0
     said = capsys.readouterr().out

@@ -19,7 +19,7 @@ from dynacp.student.architecture import TABLE1
 from nas import plot
 from nas.export import main as export_main
 from nas.search import main
-from nas.store import Store
+from nas.study.store import Store
 
 TRIALS = 5
 

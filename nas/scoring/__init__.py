@@ -1,0 +1,1 @@
+"""How a candidate is scored: the clips that a search sees, and one short distillation."""

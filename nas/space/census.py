@@ -1,0 +1,242 @@
+"""How many layouts fit: the exact number, without listing them.
+
+What is left of both limits walks, instead of networks. Walks that leave the same in the same state go on alike, so
+they are one budget with a weight. Three rules keep the budgets few:
+
+- a budget that no way to go on keeps is dropped;
+- one whose MACs last for every way that its bytes allow is settled by the table of bytes;
+- where more budgets wait in a state than there are ways to go on, the ways are listed instead, and the pairs of a
+  budget and a way that keeps it are counted: both in order of MACs, with a Fenwick tree over the bytes.
+
+The number of networks is that of walks, times a choice of dilation for each block.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dynacp.compiled import compiled
+from nas.space.feasible import Feasible, Move, Price, State
+from nas.space.space import IntArray
+
+Progress = Callable[[int], None]
+"""Called with the number of blocks that have been walked."""
+
+LISTING = 4
+"""Listing a way to go on takes about as long as so many steps of a budget."""
+
+LISTED_AHEAD = 2
+"""Lists of ways of up to so many blocks are made before the threads that share them."""
+
+MARGIN_BITS = 10
+"""Left free beside a weight, for what one block multiplies it with."""
+
+
+@dataclass(frozen=True)
+class Packing:
+    """A weighted budget (or what a way to go on takes) in an integer: MACs, bytes, weight, from the top down.
+
+    So sorting sorts by MACs, and equal ones come to stand together.
+    """
+
+    byte_bits: int
+    weight_bits: int
+
+    def one(self, bytes: int, macs: int) -> IntArray:
+        return np.array([(macs << self.byte_bits | bytes) << self.weight_bits | 1])
+
+    def macs(self, packed: IntArray) -> IntArray:
+        return packed >> self.byte_bits + self.weight_bits
+
+    def bytes(self, packed: IntArray) -> IntArray:
+        return packed >> self.weight_bits & (1 << self.byte_bits) - 1
+
+    def merge(self, packed: IntArray) -> IntArray:
+        """In order, and equal ones as one with the sum of their weights. Sorts in place."""
+        packed.sort()
+        kind = packed >> self.weight_bits
+        first = np.flatnonzero(np.diff(kind, prepend=-1))
+        if not len(first):
+            return packed
+        weights = np.add.reduceat(packed & (1 << self.weight_bits) - 1, first)
+        if int(weights.max()) >> max(self.weight_bits - MARGIN_BITS, 0):
+            raise ValueError("more walks leave one budget than there is room to count beside it.")
+        return kind[first] << self.weight_bits | weights
+
+
+class Census:
+    """Counts what fits. What it finds out on the way serves the next count."""
+
+    def __init__(self, feasible: Feasible) -> None:
+        self.feasible = feasible
+        bytes, macs = feasible.budget
+        sizes = feasible.space.sizes if min(bytes, macs) >= 0 else ()
+        most = max((int(feasible.ahead(feasible.start, size).most[bytes]) for size in sizes), default=0)
+        self.macs = min(macs, most)  # more would be left over
+        byte_bits, macs_bits = (max(number, 1).bit_length() for number in (bytes, self.macs))
+        self.packing = Packing(byte_bits, 63 - byte_bits - macs_bits)
+        self._lists: dict[tuple[State, int], IntArray] = {}
+
+    def count(self, blocks: int, max_macs: int, progress: Progress = lambda _: None) -> int:
+        """How many networks of so many blocks fit, if the limit of MACs is lowered to `max_macs`.
+
+        Raises `ValueError` for a space of more walks than 2^64.
+        """
+        feasible = self.feasible
+        feasible.check_digits(blocks)
+        budget = Price(feasible.budget.bytes, min(feasible.macs_within(max_macs), self.macs))
+        if not feasible.allows(feasible.start, blocks, budget):
+            return 0
+        fitting, waiting = 0, {feasible.start: self.packing.one(*budget)}
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            for walked in range(1, blocks + 1):
+                arriving = self._arriving(waiting, blocks - walked)
+                walk = [threads.submit(self._walk, to, blocks - walked, come) for to, come in arriving.items()]
+                waiting = {}
+                for to, arrived in zip(arriving, walk, strict=True):
+                    settled, left = arrived.result()
+                    fitting += settled
+                    if len(left):
+                        waiting[to] = left
+                progress(walked)
+        walks_that_fit = fitting % (1 << 64) or 1 << 64  # some fit, so 0 can only be 2^64
+        return walks_that_fit * len(feasible.space.dilations) ** blocks
+
+    def _arriving(self, waiting: dict[State, IntArray], left: int) -> dict[State, list[tuple[IntArray, Move]]]:
+        """By state, what comes there by which moves; the states with most to do first, so that threads end together.
+
+        Makes the tables and lists that the threads share.
+        """
+        arriving = defaultdict(list)
+        for state, budgets in waiting.items():
+            for move in self.feasible.moves(state):
+                arriving[move.to].append((budgets, move))
+        for to in arriving:
+            self.feasible.ahead(to, left)
+            for move in self.feasible.moves(to) if 0 < left <= LISTED_AHEAD + 1 else ():
+                self._listed(move.to, left - 1)
+        return dict(sorted(arriving.items(), key=lambda each: -sum(len(budgets) for budgets, _ in each[1])))
+
+    def _walk(self, to: State, left: int, come: list[tuple[IntArray, Move]]) -> tuple[int, IntArray]:
+        """One block on, to one state: how many ways from there are settled, and the budgets that go on."""
+        ahead, packing, settled = self.feasible.ahead(to, left), self.packing, 0
+        budgets, size = np.empty(sum(len(each) for each, _ in come), dtype=np.int64), 0  # most of it is never touched
+        for each, move in come:
+            size, more = _pay(each, *_price(move), *_bits(packing), ahead.least, ahead.most, ahead.ways, budgets, size)
+            settled += int(more)
+        budgets = budgets[:size].copy()
+        if not size:
+            return settled, budgets
+        bytes, moves = int(packing.bytes(budgets).max()), len(self.feasible.moves(to)) if left else 1
+        if LISTING * int(ahead.ways[bytes]) > moves * size:
+            return settled, packing.merge(budgets)
+        budgets.sort()
+        ways = self._ways(to, left, bytes, int(packing.macs(budgets[-1])))
+        return settled + int(_pairs(budgets, ways, *_bits(packing), len(ahead.ways))), np.empty(0, dtype=np.int64)
+
+    def _listed(self, state: State, blocks: int) -> IntArray:
+        key = (state, blocks)
+        if key not in self._lists:
+            self._lists[key] = self._ways(state, blocks, self.feasible.budget.bytes, self.macs)
+        return self._lists[key]
+
+    def _ways(self, state: State, blocks: int, bytes: int, macs: int) -> IntArray:
+        """What the ways to go on from here take, of those that take at most so much."""
+        if blocks == 0:
+            end = self.packing.one(*self.feasible.end(state))
+            return end[(self.packing.bytes(end) <= bytes) & (self.packing.macs(end) <= macs)]
+        beyond = [(self._listed(move.to, blocks - 1), move) for move in self.feasible.moves(state)]
+        ways, size = np.empty(sum(len(each) for each, _ in beyond), dtype=np.int64), 0
+        for each, move in beyond:
+            size = _prepend(each, *_price(move), *_bits(self.packing), bytes, macs, ways, size)
+        return self.packing.merge(ways[:size])
+
+
+def _bits(packing: Packing) -> tuple[int, int]:
+    return packing.byte_bits, packing.weight_bits
+
+
+def _price(move: Move) -> tuple[int, int, int]:
+    """Bytes, MACs, ways."""
+    return move.bytes, move.macs, len(move.options)
+
+
+@compiled(nogil=True)
+def _pay(
+    budgets: IntArray,
+    bytes: int,
+    macs: int,
+    ways: int,
+    byte_bits: int,
+    weight_bits: int,
+    least: IntArray,
+    most: IntArray,
+    table: npt.NDArray[np.uint64],
+    left: IntArray,
+    size: int,
+) -> tuple[int, np.uint64]:
+    """Take a move's price from budgets: the ways that are settled, and in `left`, from `size` on, what goes on."""
+    settled = np.uint64(0)
+    for budget in budgets:
+        m = (budget >> byte_bits + weight_bits) - macs
+        b = (budget >> weight_bits & (1 << byte_bits) - 1) - bytes
+        if b < 0 or m < least[b]:
+            continue
+        weight = (budget & (1 << weight_bits) - 1) * ways
+        if m >= most[b]:
+            settled += np.uint64(weight) * table[b]
+        else:
+            left[size] = (m << byte_bits | b) << weight_bits | weight
+            size += 1
+    return size, settled
+
+
+@compiled(nogil=True)
+def _prepend(
+    beyond: IntArray,
+    bytes: int,
+    macs: int,
+    ways: int,
+    byte_bits: int,
+    weight_bits: int,
+    max_bytes: int,
+    max_macs: int,
+    longer: IntArray,
+    size: int,
+) -> int:
+    """A move and then each of the ways beyond it, in order of MACs, as far as they keep the maxima."""
+    for way in beyond:
+        m = (way >> byte_bits + weight_bits) + macs
+        if m > max_macs:
+            break
+        b = (way >> weight_bits & (1 << byte_bits) - 1) + bytes
+        if b <= max_bytes:
+            longer[size] = (m << byte_bits | b) << weight_bits | (way & (1 << weight_bits) - 1) * ways
+            size += 1
+    return size
+
+
+@compiled(nogil=True)
+def _pairs(budgets: IntArray, ways: IntArray, byte_bits: int, weight_bits: int, size: int) -> np.uint64:
+    """Pairs of a budget and a way that keeps it, by weight; both in order of MACs, bytes below `size`."""
+    tree = np.zeros(size + 1, np.uint64)  # tree[i]: ways so far with bytes in [i - (i & -i), i)
+    pairs, listed = np.uint64(0), 0
+    for budget in budgets:
+        macs = budget >> byte_bits + weight_bits
+        while listed < len(ways) and ways[listed] >> byte_bits + weight_bits <= macs:
+            at = (ways[listed] >> weight_bits & (1 << byte_bits) - 1) + 1
+            while at <= size:
+                tree[at] += np.uint64(ways[listed] & (1 << weight_bits) - 1)
+                at += at & -at
+            listed += 1
+        at, within = (budget >> weight_bits & (1 << byte_bits) - 1) + 1, np.uint64(0)
+        while at > 0:
+            within += tree[at]
+            at -= at & -at
+        pairs += within * np.uint64(budget & (1 << weight_bits) - 1)
+    return pairs

@@ -1,0 +1,75 @@
+"""What fits: exact counts of many networks at once, from the formulas that count one."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from budget.conventions import Convention
+from budget.dtypes import DEFAULT_DTYPE
+from budget.ledger import totals
+from budget.limits import Limits
+from dynacp.student.architecture import Architecture, network_layers
+from nas.space.space import BlockColumns, IntArray, Space, encodings
+
+BATCH = 20_000
+"""Networks counted at once: enough to make numpy's overhead vanish, few enough to stay in a few megabytes."""
+
+
+def count(
+    architectures: Sequence[Architecture], *, convention: Convention | None = None, dtype: str = DEFAULT_DTYPE
+) -> IntArray:
+    """Parameters, MACs and bytes (`budget.ledger.Totals`), [networks, 3], in the order given."""
+    alike: dict[Any, list[int]] = defaultdict(list)
+    for index, network in enumerate(architectures):
+        frame = (network.input, network.classes, network.stem, network.family, network.pool, network.norm)
+        alike[(len(network.blocks), frame)].append(index)
+    counts = np.empty((len(architectures), 3), dtype=np.int64)
+    for indices in alike.values():
+        blocks = zip(*(architectures[index].blocks for index in indices), strict=True)
+        layers = network_layers(architectures[indices[0]], map(BlockColumns.of, blocks))
+        cost = totals(layers, convention=convention, dtype=dtype)
+        counts[indices, 0], counts[indices, 1], counts[indices, 2] = cost
+    return counts
+
+
+def count_choices(space: Space, choices: Mapping[str, npt.NDArray[Any]], *, dtype: str = DEFAULT_DTYPE) -> IntArray:
+    """The same, [encodings, 3], of encodings as `Space.sample` gives them, without decoding them."""
+    counts = np.empty((len(choices["blocks"]), 3), dtype=np.int64)
+    for blocks in space.sizes:
+        chosen = choices["blocks"] == blocks
+        alike = {name: column[chosen] for name, column in choices.items()}
+        cost = totals(network_layers(space.frame, space.columns(alike, blocks)), dtype=dtype)
+        counts[chosen, 0], counts[chosen, 1], counts[chosen, 2] = cost
+    return counts
+
+
+def sample_fitting(
+    space: Space, limits: Limits, dtype: str, *, proposals: int, rng: np.random.Generator
+) -> dict[int, dict[str, Any]]:
+    """The encodings among `proposals` uniform ones whose networks fit, each with its place among them."""
+    choices = space.sample(proposals, rng)
+    (places,) = np.nonzero(_fits(space, limits, dtype, choices))
+    fitting = encodings({name: column[places] for name, column in choices.items()})
+    return dict(zip(places.tolist(), fitting, strict=True))
+
+
+def _fits(space: Space, limits: Limits, dtype: str, choices: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
+    _, macs, bytes = count_choices(space, choices, dtype=dtype).T
+    return limits.allow(bytes=bytes, macs=macs)
+
+
+def share_that_fits(
+    space: Space, limits: Limits, dtype: str, *, proposals: int, rng: np.random.Generator
+) -> dict[int, tuple[int, int]]:
+    """By number of blocks: how many of `proposals` uniform encodings fit, and how many were drawn."""
+    tally = {blocks: np.zeros(2, dtype=np.int64) for blocks in space.sizes}
+    for start in range(0, proposals, BATCH):
+        choices = space.sample(min(BATCH, proposals - start), rng)
+        fits = _fits(space, limits, dtype, choices)
+        for blocks, pair in tally.items():
+            chosen = choices["blocks"] == blocks
+            pair += (int(np.sum(fits & chosen)), int(np.sum(chosen)))
+    return {blocks: (int(fit), int(drawn)) for blocks, (fit, drawn) in tally.items()}

@@ -1,0 +1,79 @@
+"""How many networks of a space fit, exactly, and what every single change of a network costs."""
+
+import json
+from dataclasses import asdict
+from hashlib import blake2b
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from dynacp.files import write_text
+from dynacp.strict_json import read_json
+from dynacp.student.architecture import Architecture
+from nas.space.counting import count
+from nas.space.feasible import Feasible
+
+BIN, MOST_BINS = 5_000_000, 12
+"""MACs; wider where there would be more bins."""
+
+FORMAT = 2
+"""Part of what numbers are kept under: raise it when the same limits come to hold something else."""
+
+
+def numbers_that_fit(feasible: Feasible, cache: Path, console: Console) -> pd.DataFrame:
+    """Exact numbers of networks that fit: a row per number of blocks, a column per upper end of a bin of MACs."""
+    space, limits = feasible.space, feasible.limits
+    width = BIN * -(-limits.max_macs // (BIN * MOST_BINS))
+    ends = [*range(width, limits.max_macs, width), limits.max_macs]
+    asked = {"format": FORMAT, "space": asdict(space), "limits": asdict(limits), "dtype": feasible.dtype, "ends": ends}
+    kept = cache / f"census-{blake2b(json.dumps(asked).encode(), digest_size=8).hexdigest()}.json"
+    cache.mkdir(parents=True, exist_ok=True)
+    counted = _kept(kept, len(space.sizes), len(ends))
+    if counted is None:
+        counted = _counted(feasible, ends, console)
+        write_text(kept, json.dumps({**asked, "counted": counted}))
+    within = pd.DataFrame(counted, space.sizes, ends, dtype=object)
+    return within.diff(axis="columns").fillna(within)
+
+
+def _kept(file: Path, sizes: int, bins: int) -> list[list[int]] | None:
+    """Numbers that were counted before; None where there are none, or damaged ones."""
+    try:
+        rows = read_json(file)["counted"]
+        whole = len(rows) == sizes and all(len(row) == bins and {*map(type, row)} == {int} for row in rows)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return rows if whole else None
+
+
+def _counted(feasible: Feasible, ends: list[int], console: Console) -> list[list[int]]:
+    from nas.space.census import Census  # its import compiles
+
+    console.print("Counting exactly; the numbers are kept for the next time ...")
+    census, counted = Census(feasible), list[list[int]]()
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=len(ends) * sum(feasible.space.sizes))
+        for blocks in feasible.space.sizes:
+            counted.append([])
+            for end in ends:
+                progress.update(task, description=f"counting networks of {blocks} blocks within {end / 1e6:g} MMACs")
+                counted[-1].append(census.count(blocks, end, lambda _: progress.advance(task)))
+    return counted
+
+
+def margins(layout: Architecture, feasible: Feasible) -> pd.DataFrame:
+    """Every single change of a layout, a row each: choice, value now and then, cost, what that adds, whether it fits.
+
+    Raises `ValueError` for a layout outside the space.
+    """
+    changes = feasible.space.single_changes(layout)
+    networks = [layout, *(change.architecture for change in changes)]
+    _, macs, bytes = count(networks, dtype=feasible.dtype).T
+    table = pd.DataFrame([change[:3] for change in changes], columns=["choice", "now", "value"], dtype=object)
+    table["bytes"], table["macs"] = bytes[1:], macs[1:]
+    table["more_bytes"], table["more_macs"] = bytes[1:] - bytes[0], macs[1:] - macs[0]
+    table["fits"] = feasible.limits.allow(bytes=bytes[1:], macs=macs[1:])
+    return table

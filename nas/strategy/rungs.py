@@ -1,0 +1,60 @@
+"""Rungs of a growing training budget, and who climbs: the front first, then what comes closest behind it.
+
+Successive halving for two objectives. Whether candidate k climbs is decided among candidates 0 to k alone, as soon as
+those have come to its rung or stopped below it. So no worker waits for a round to be full, and what climbs does not
+depend on which worker is quicker, or dies.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from math import ceil
+from typing import Protocol
+
+from nas.strategy.front import Point, ranking
+
+KEPT = 2
+"""Of so many candidates one climbs to the next rung, which trains with so many times the samples."""
+
+
+class Climber(Protocol):
+    """A candidate, as far as climbing goes. Number 0, the baseline, always climbs."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def macs(self) -> int: ...
+    @property
+    def scores(self) -> Mapping[int, float]:
+        """Training samples of each rung that it came to -> validation macro accuracy."""
+
+    @property
+    def stopped(self) -> bool: ...
+
+
+class Fate(Enum):
+    CLIMBS = "climbs"
+    STOPS = "stops"
+    OPEN = "depends on an earlier candidate that has not come so far"
+
+
+def rungs(samples: int, number: int, *, least: int) -> tuple[int, ...]:
+    """Training samples of each rung, the last with `samples`; raises `ValueError` where the first has too few."""
+    steps = tuple(samples // KEPT**below for below in reversed(range(number)))
+    if steps[0] < least:
+        raise ValueError(
+            f"{number} rungs up to {samples:,} samples begin with {steps[0]}, less than a batch of {least}; "
+            "take fewer rungs, or more samples."
+        )
+    return steps
+
+
+def fate(climber: Climber, earlier: Sequence[Climber], *, reference: Point) -> Fate:
+    """What becomes of a candidate, given the living ones before it; without a score it goes to the first rung."""
+    if climber.number == 0 or not climber.scores:
+        return Fate.CLIMBS
+    rung = max(climber.scores)
+    there = [other for other in [*earlier, climber] if rung in other.scores]
+    if len(earlier) < climber.number or any(rung not in other.scores and not other.stopped for other in earlier):
+        return Fate.OPEN
+    ranked = ranking([(other.scores[rung], other.macs) for other in there], reference=reference)
+    return Fate.CLIMBS if ranked.index(len(there) - 1) < ceil(len(there) / KEPT) else Fate.STOPS

@@ -1,0 +1,182 @@
+"""A candidate of a search, as a trial in its study."""
+
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from dynacp.student.architecture import Architecture
+from nas.space.space import Space
+from nas.strategy.front import Point
+from nas.strategy.propose import Proposal, Rules
+
+_AT = "at "
+"""Begins the names of the user attributes that note a training at so many samples."""
+
+_NUMBER = (int, float)
+_TRAINING = ("accuracy", "seed", "loss", "seconds")
+"""What such a note holds."""
+
+_NOTES: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("candidate", "parameters", "macs", "bytes", "rejected", "duplicates"), int),
+    **dict.fromkeys(("architecture", "layout"), str),
+    "proposing_seconds": _NUMBER,
+    "told": list,
+}
+"""What is noted of a proposal, by name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A layout of a search: what it costs, and what it scored at each rung that it came to."""
+
+    trial: FrozenTrial
+
+    @staticmethod
+    def waiting(number: int, rules: Rules, proposal: Proposal) -> FrozenTrial:
+        """A proposal as a trial that is to be trained."""
+        violations = rules.violations(proposal.architecture)
+        return create_trial(
+            state=TrialState.WAITING,
+            params=proposal.choices,
+            distributions=rules.space.distributions(),
+            # As a list, Optuna's first form of constraints: the one that its dashboard reads as well.
+            system_attrs={
+                **proposal.system_attrs,
+                "constraints": list(violations.values()),
+            },
+            user_attrs={
+                "candidate": number,
+                "architecture": proposal.architecture.to_json(),
+                "layout": str(proposal.architecture),
+                **rules.cost(proposal.architecture),
+                "rejected": proposal.rejected,
+                "duplicates": proposal.duplicates,
+                "proposing_seconds": round(proposal.seconds, 3),
+                "told": proposal.told,
+            },
+        )
+
+    def check(self) -> None:
+        """Raise `ValueError` unless the trial holds what a search keeps of a candidate."""
+        notes, named = self.trial.user_attrs, f"trial {self.trial.number}"
+        for name, kind in _NOTES.items():
+            if not isinstance(notes.get(name), kind):
+                raise ValueError(f"{named} has no {name!r} as a search notes it")
+        try:
+            known = self.architecture, self.fits, self.trainings
+            if unknown := Space.read(self.trial.params) - self.trial.params.keys():
+                raise LookupError(f"no {min(unknown)!r} among its parameters")
+            whole = all(isinstance(each.get(name), _NUMBER) for each in known[2].values() for name in _TRAINING)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"{named} is not as a search keeps it ({error})") from None
+        if not whole:
+            raise ValueError(f"{named} notes a training without its {', '.join(_TRAINING)}")
+
+    def waiting_again(self) -> FrozenTrial:
+        """The same, with the rungs that it came to, after its worker was lost."""
+        return create_trial(
+            state=TrialState.WAITING,
+            user_attrs={name: value for name, value in self.trial.user_attrs.items() if name != "worker"},
+            intermediate_values=dict(self.scores),
+            **self._shared(),
+        )
+
+    def again(self, seed: int) -> FrozenTrial:
+        """A training of this layout with a fresh seed, to be done."""
+        attributes = {"training": f"{self.number}, seed {seed}", "candidate": self.number, "seed": seed}
+        layout = {name: self.trial.user_attrs[name] for name in ("architecture", "layout", "macs")}
+        return create_trial(state=TrialState.WAITING, user_attrs=attributes | layout, **self._shared())
+
+    @cached_property
+    def as_scored(self) -> FrozenTrial:
+        """As samplers see what has a score: COMPLETE, with the score of its highest rung."""
+        return _unchanging(create_trial(values=self.point, **self._shared()))
+
+    @cached_property
+    def as_pending(self) -> FrozenTrial:
+        """As samplers see what has none yet: RUNNING."""
+        return _unchanging(create_trial(state=TrialState.RUNNING, **self._shared()))
+
+    def _shared(self) -> dict[str, Any]:
+        trial = self.trial
+        return {"params": trial.params, "distributions": trial.distributions, "system_attrs": trial.system_attrs}
+
+    @property
+    def number(self) -> int:
+        """In the order of proposing; 0 is Table 1."""
+        return self.trial.user_attrs["candidate"]
+
+    @property
+    def name(self) -> str:
+        return f"#{self.number}" if self.number else "Table 1"
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        return Architecture.from_json(self.trial.user_attrs["architecture"])
+
+    @property
+    def macs(self) -> int:
+        return self.trial.user_attrs["macs"]
+
+    @property
+    def bytes(self) -> int:
+        return self.trial.user_attrs["bytes"]
+
+    @cached_property
+    def trainings(self) -> Mapping[int, Mapping[str, float]]:
+        """Training samples of each rung -> accuracy, seed, loss and seconds, from the first rung on."""
+        noted = {
+            int(name.removeprefix(_AT)): note for name, note in self.trial.user_attrs.items() if name.startswith(_AT)
+        }
+        return dict(sorted(noted.items()))
+
+    @cached_property
+    def scores(self) -> Mapping[int, float]:
+        """Training samples of each rung -> validation macro accuracy."""
+        return {samples: training["accuracy"] for samples, training in self.trainings.items()}
+
+    @property
+    def accuracy(self) -> float:
+        """At the highest rung."""
+        return self.scores[max(self.scores)]
+
+    @property
+    def point(self) -> Point:
+        return self.accuracy, self.macs
+
+    @property
+    def stopped(self) -> bool:
+        """Early, below the last rung."""
+        return self.trial.state == TrialState.PRUNED
+
+    @property
+    def finished(self) -> bool:
+        return self.trial.state == TrialState.COMPLETE
+
+    @property
+    def ended(self) -> bool:
+        return self.finished or self.stopped
+
+    @property
+    def fits(self) -> bool:
+        return all(value <= 0 for value in self.trial.constraints.values())
+
+    def __getitem__(self, attribute: str) -> Any:
+        """What was noted when it was proposed: parameters, rejected, duplicates, proposing_seconds, told."""
+        return self.trial.user_attrs[attribute]
+
+
+class _Unchanging(FrozenTrial):
+    """Optuna copies deeply whatever it is handed or hands out; of what nobody changes a shallow copy does."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTrial:
+        return copy(self)
+
+
+def _unchanging(trial: FrozenTrial) -> FrozenTrial:
+    trial.__class__ = _Unchanging
+    return trial

@@ -1,0 +1,233 @@
+"""Trials that many processes on many machines work off together: each is finished once, whatever dies on the way.
+
+The storage is the only thing that they share, and its transactions decide. A trial is offered WAITING, with everything
+that is needed to train it; whoever turns it RUNNING (the storage lets one only) works on it and records heartbeats; it
+ends COMPLETE or PRUNED, or waits again. A trial whose worker is gone is given up (FAIL) and can be offered anew.
+Optuna records and judges heartbeats inside `Study.optimize` alone, and compares the clocks of two machines, which may
+differ or be set. Here `Queue.working` records them, and `Queue.refresh` compares what they say with what they said: a
+heartbeat is a value that must change while this process watches it, whatever time it names.
+"""
+
+import os
+import platform
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from time import monotonic
+from typing import Any, NamedTuple
+
+import optuna
+import psutil
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import text
+
+from nas.study import database
+from nas.study.database import patiently, server, server_is_away
+
+
+class TrialLostError(RuntimeError):
+    """The trial was given up meanwhile: this process showed no sign of life for too long."""
+
+
+class Trials(NamedTuple):
+    """What a queue holds, each by number: trials that are waiting, being trained or ended, and those given up."""
+
+    living: list[FrozenTrial]
+    given_up: list[FrozenTrial]
+
+
+class Beat(NamedTuple):
+    """A heartbeat as the storage holds it, and since when this process knows that it does."""
+
+    value: Any
+    since: float
+
+
+_HEARTBEATS = text(
+    "SELECT number, heartbeat FROM trials LEFT JOIN trial_heartbeats USING (trial_id) "
+    "WHERE study_id = :study AND state = 'RUNNING'"
+)
+
+
+class Queue:
+    """A study as a queue. Of the trials that agree in one of the user attributes `unique`, the first alone lives."""
+
+    def __init__(self, study: optuna.Study, storage: RDBStorage, unique: Sequence[str]) -> None:
+        self.study, self._storage, self._unique = study, storage, unique
+        self._study_id = storage.get_study_id_from_name(study.study_name)
+        self._ids, self._beats = dict[int, int](), dict[int, Beat]()
+        self.worker = [this_machine(), os.getpid()]
+
+    def refresh(self) -> Trials:
+        """Give up what repeats an earlier trial and what lost its worker; return what there is."""
+        while True:
+            trials, settled = self._sifted()
+            if settled:
+                return trials
+
+    @patiently
+    def _sifted(self) -> tuple[Trials, bool]:
+        """What there is, and whether nothing had to be given up: if something was, more may have happened meanwhile."""
+        settled = True
+        trials, taken = Trials([], []), {name: set[Any]() for name in self._unique}
+        every = self.study.get_trials(deepcopy=False)
+        self._watch()  # after the look at the trials: one that runs had its heartbeat before
+        for trial in every:
+            if trial.state == TrialState.FAIL:
+                trials.given_up.append(trial)
+                continue
+            marks = {name: trial.user_attrs[name] for name in self._unique}
+            if self._repeats(trial, marks, taken) or self._lost(trial):
+                self._give_up_unless_changed(trial)
+                settled = False
+            else:
+                trials.living.append(trial)
+                for name, mark in marks.items():
+                    taken[name].add(mark)
+        return trials, settled
+
+    def _repeats(self, trial: FrozenTrial, marks: dict[str, Any], taken: dict[str, set[Any]]) -> bool:
+        """Numbers are given one after the other, so whoever sees a trial sees all before it, and all judge alike."""
+        return trial.state == TrialState.WAITING and any(mark in taken[name] for name, mark in marks.items())
+
+    def _lost(self, trial: FrozenTrial) -> bool:
+        if trial.state != TrialState.RUNNING:
+            return False
+        return self._worker_is_gone(trial) or self._silence(trial) > database.GRACE_SECONDS
+
+    def _worker_is_gone(self, trial: FrozenTrial) -> bool:
+        """Whether it was a process of this machine that is no more: known without waiting for heartbeats."""
+        machine, pid = trial.user_attrs.get("worker") or (None, None)
+        if machine != self.worker[0]:
+            return False
+        try:
+            return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    def _watch(self) -> None:
+        """Note of each trial that runs since when its heartbeat says what it says, by this process's own clock."""
+        with self._storage.engine.begin() as connection:
+            beats = connection.execute(_HEARTBEATS, {"study": self._study_id}).all()
+        now, known = monotonic(), self._beats
+        self._beats = {
+            number: known[number] if number in known and known[number].value == value else Beat(value, now)
+            for number, value in beats
+        }
+
+    def _silence(self, trial: FrozenTrial) -> float:
+        """Seconds without a sign of life of a trial that runs, as far as this process has watched it."""
+        beat = self._beats.get(trial.number)
+        return monotonic() - max(beat.since, server.last_away) if beat else 0.0
+
+    @patiently
+    def offer(self, trial: FrozenTrial) -> None:
+        """Add a WAITING trial."""
+        self.study.add_trial(trial)
+
+    @patiently
+    def claim(self, trial: FrozenTrial) -> FrozenTrial | None:
+        """Turn WAITING into RUNNING; returns the trial as it is then, None where another worker was quicker."""
+        trial_id = self._id(trial)
+        self._storage.record_heartbeat(trial_id)  # first: Optuna never gives up a trial that has none
+        with suppress(UpdateFinishedTrialError):
+            if self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+                self._storage.set_trial_user_attr(trial_id, "worker", self.worker)
+                return self._storage.get_trial(trial_id)
+        return None
+
+    @contextmanager
+    def working(self, trial: FrozenTrial) -> Iterator[None]:
+        """Keeps a claimed trial alive while the block runs, and gives it up where the block fails."""
+        trial_id, ended = self._id(trial), threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(database.HEARTBEAT_SECONDS):
+                try:
+                    self._storage.record_heartbeat(trial_id)
+                except StorageInternalError as error:
+                    if server_is_away(error):
+                        server.was_away()
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        except BaseException:
+            self.give_up(trial)
+            raise
+        finally:
+            ended.set()
+            thread.join()
+
+    @patiently
+    def record(self, trial: FrozenTrial, step: int, value: float, note: dict[str, Any]) -> None:
+        """Keep a note as user attribute `at <step>`, and a value for Optuna's dashboard. Raises `TrialLostError`.
+
+        Readers go by the note: a server may show them one of the two without the other.
+        """
+        trial_id = self._id(trial)
+        with self._unless_lost(trial):
+            self._storage.set_trial_user_attr(trial_id, f"at {step}", note)
+            self._storage.set_trial_intermediate_value(trial_id, step, value)
+
+    @patiently
+    def end(self, trial: FrozenTrial, state: TrialState, values: Sequence[float]) -> None:
+        """COMPLETE or PRUNED. Raises `TrialLostError`."""
+        with self._unless_lost(trial):
+            self._storage.set_trial_state_values(self._id(trial), state, values)
+
+    @patiently
+    def put_back(self, trial: FrozenTrial) -> None:
+        """Let a trial that this worker claimed wait for its next rung. Raises `TrialLostError`."""
+        trial_id = self._id(trial)
+        with self._unless_lost(trial):
+            now = self._storage.get_trial(trial_id)
+            if not now.state.is_finished() and now.user_attrs.get("worker") not in (self.worker, None):
+                return  # done already, the answer was lost, and another worker has claimed it
+            # Without a mark, or the next worker could be taken for this one, which may be gone by then.
+            self._storage.set_trial_user_attr(trial_id, "worker", None)
+            self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+
+    @contextmanager
+    def _unless_lost(self, trial: FrozenTrial) -> Iterator[None]:
+        try:
+            yield
+        except UpdateFinishedTrialError:
+            if self._storage.get_trial(self._id(trial)).state == TrialState.FAIL:
+                raise TrialLostError(f"trial {trial.number} was given up meanwhile") from None
+
+    @patiently
+    def give_up(self, trial: FrozenTrial) -> None:
+        """FAIL, unless it has ended."""
+        with suppress(UpdateFinishedTrialError):
+            self._storage.set_trial_state_values(self._id(trial), TrialState.FAIL)
+
+    def _give_up_unless_changed(self, trial: FrozenTrial) -> None:
+        now = self._storage.get_trial(self._id(trial))
+        if (now.state, now.user_attrs) == (trial.state, trial.user_attrs):
+            self.give_up(trial)
+
+    def _id(self, trial: FrozenTrial) -> int:
+        number = trial.number
+        if number not in self._ids:
+            self._ids[number] = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+        return self._ids[number]
+
+
+def worker_of(trial: FrozenTrial) -> str:
+    """Who works on a trial that runs, as `process 4711 on HOST`."""
+    machine, pid = trial.user_attrs.get("worker") or ("?", "?")
+    return f"process {pid} on {machine.partition(' ')[0]}"
+
+
+@cache
+def this_machine() -> str:
+    """Names where process numbers mean the same: a host, since it was started, and within it a container's."""
+    boot, processes = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")  # Linux alone has them
+    parts = [boot.read_text().strip() if boot.exists() else "", str(processes.readlink()) if processes.exists() else ""]
+    return " ".join([platform.node(), *filter(None, parts)])

@@ -1,0 +1,273 @@
+"""Where a search is kept: an Optuna study with the candidates, one with the fresh seeds, and tables written from them.
+
+Whatever is finished is stored at once, so a search that is stopped at any moment resumes where it was.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+from filelock import FileLock
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from dynacp.files import write_text
+from dynacp.strict_json import JSONError, check_shape
+from nas.strategy.front import front
+from nas.strategy.propose import DIRECTIONS
+from nas.study.candidate import Candidate
+from nas.study.database import cause, check_database, open_storage, patiently, without_password
+from nas.study.settings import SETTINGS
+
+STUDIES = Path("studies")
+
+
+class StudyError(ValueError):
+    """A study that cannot be read, or not be resumed with these settings."""
+
+
+@contextmanager
+def clear_errors(name: str) -> Iterator[None]:
+    """Raises `StudyError` for what Optuna and SQLAlchemy raise of a storage that is damaged, or goes away."""
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise StudyError(f"the storage of study {name!r} failed: {cause(error)}. Trials in it are kept.") from None
+
+
+def study_folder(name: str) -> Path:
+    """`studies/<name>`; raises `StudyError` for a name that is no plain folder name."""
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise StudyError(f"`--study` must be a folder name of letters, digits, '.', '_' and '-', but got {name!r}.")
+    return STUDIES / name
+
+
+def default_storage(name: str) -> str:
+    return f"sqlite:///{study_folder(name) / 'study.db'}"
+
+
+def add_study_options(form: argparse.ArgumentParser) -> None:
+    """Which stored search a command is about, for `Store.open`."""
+    form.add_argument("--study", default="search", metavar="NAME", help="under studies/ (default: %(default)s)")
+    form.add_argument("--storage", metavar="URL", help="where it is kept, if not in SQLite in studies/NAME")
+
+
+class Store:
+    """A search as it is stored: its settings, its candidates by number, and their fresh scores."""
+
+    def __init__(self, study: optuna.Study, again: optuna.Study, folder: Path) -> None:
+        self.study, self.again, self.folder = study, again, folder
+        self.settings: dict[str, Any] = study.user_attrs["settings"]
+        self._ended = dict[int, Candidate]()
+        self.read()
+
+    @classmethod
+    def open(cls, name: str, storage: str | None = None) -> "Store":
+        """A study with a trained candidate, to be looked at. Raises `StudyError` for none, and for a damaged one."""
+        folder = study_folder(name)
+        if storage is None and not (folder / "study.db").exists():
+            known = sorted(path.parent.name for path in STUDIES.glob("*/study.db"))
+            raise StudyError(
+                f"no study {name!r} in {STUDIES}/ (there: {', '.join(known) or 'none'}); "
+                f"`python -m nas.search --study {name}` makes one."
+            )
+        url = storage or default_storage(name)
+        with _usable(name, storage):
+            check_database(url, may_be_new=False)
+            study = _loaded(name, url)
+            _refuse_foreign(study)
+            _refuse_damaged(study)
+            store = cls(study, _loaded(_again(name), url), folder)
+        if not store.candidates:
+            raise StudyError(f"study {name!r} has no trained candidate yet; let the search train one first.")
+        folder.mkdir(parents=True, exist_ok=True)
+        return store
+
+    @classmethod
+    def create_or_resume(cls, name: str, storage: RDBStorage, settings: dict[str, Any]) -> "Store":
+        """A new study, or one made with the same settings. Raises `StudyError` that names what differs."""
+        folder = study_folder(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        with _usable(name, None if storage.url == default_storage(name) else storage.url):
+            study = _made(name, storage)
+            if study.user_attrs or study.trials or tuple(study.directions) != DIRECTIONS:
+                _refuse_foreign(study)
+                _refuse_other(name, study.user_attrs["settings"], json.loads(json.dumps(settings)))
+            else:
+                study.set_user_attr("settings", settings)
+                study.set_metric_names(["validation macro accuracy", "MACs"])
+            return cls(study, _made(_again(name), storage), folder)
+
+    @patiently
+    def read(self) -> None:
+        """What has been scored so far, as `candidates`, by number; and every fresh score."""
+        again = self.again.get_trials(deepcopy=False, states=_LIVING)  # first: then each is of a candidate known below
+        living = [self.candidate(trial) for trial in self.study.get_trials(deepcopy=False, states=_LIVING)]
+        self.candidates = sorted((each for each in living if each.scores), key=lambda each: each.number)
+        self.fresh, known = dict[int, dict[int, float]](), {each.number for each in self.candidates}
+        for trial in again:
+            number, seed = (trial.user_attrs.get(name) for name in ("candidate", "seed"))
+            whole = {"training", "architecture"} <= trial.user_attrs.keys()
+            if number not in known or not isinstance(seed, int) or not whole:
+                raise StudyError(
+                    f"study {self.again.study_name!r} is damaged: trial {trial.number} is of no candidate."
+                )
+            if trial.state == TrialState.COMPLETE:
+                self.fresh.setdefault(number, {})[seed] = trial.values[0]
+
+    def candidate(self, trial: FrozenTrial) -> Candidate:
+        """The same object for a trial that has ended, which saves parsing it again."""
+        if trial.number in self._ended:
+            return self._ended[trial.number]
+        candidate = Candidate(trial)
+        try:
+            candidate.check()
+        except ValueError as error:
+            raise StudyError(f"study {self.study.study_name!r} is damaged: {error}.") from None
+        if trial.state.is_finished():
+            self._ended[trial.number] = candidate
+        return candidate
+
+    @patiently
+    def note_teachers(self, fingerprint: str) -> list[str]:
+        """Keep it; returns those of other teachers that taught in this study."""
+        self.study.set_user_attr(f"{_TEACHERS}{fingerprint}", True)
+        return [other for other in self.teachers() if other != fingerprint]
+
+    def teachers(self) -> list[str]:
+        """Fingerprints of the teachers of all workers: one, unless they were fine-tuned apart."""
+        return sorted(name.removeprefix(_TEACHERS) for name in self.study.user_attrs if name.startswith(_TEACHERS))
+
+    @property
+    def baseline(self) -> Candidate | None:
+        """Table 1, once it has a score; with several workers others may be quicker."""
+        return next((each for each in self.candidates[:1] if each.number == 0), None)
+
+    def front(self) -> list[Candidate]:
+        """Candidates that fit, came to the last rung, and that no other beats in both accuracy and MACs, by MACs."""
+        finished = [each for each in self.candidates if each.finished and each.fits]
+        return [finished[index] for index in front([each.point for each in finished])]
+
+    def results(self) -> pd.DataFrame:
+        """A row per candidate: its cost, score, layout, and the proposals that it took."""
+        on_front = {each.number for each in self.front()}
+        rows = []
+        for each in self.candidates:
+            trainings = list(each.trainings.values())
+            rows.append(
+                {
+                    "candidate": each.number,
+                    "accuracy": each.accuracy,
+                    "samples": max(each.scores),
+                    "stopped": each.stopped,
+                    "macs": each.macs,
+                    "parameters": each["parameters"],
+                    "bytes": each.bytes,
+                    "front": each.number in on_front,
+                    "layout": str(each.architecture),
+                    **{name: trainings[-1][name] for name in ("seed", "loss")},
+                    "seconds": round(sum(training["seconds"] for training in trainings), 3),
+                    **{name: each[name] for name in ("rejected", "duplicates", "proposing_seconds")},
+                    "key": each.architecture.key,
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def fresh_scores(self) -> pd.DataFrame:
+        """A row per training with a fresh seed: candidate, seed, validation macro accuracy."""
+        rows = [(number, *pair) for number, scores in sorted(self.fresh.items()) for pair in sorted(scores.items())]
+        return pd.DataFrame(rows, columns=["candidate", "seed", "accuracy"])
+
+    def write_tables(self) -> None:
+        """results.csv, rescored.csv and settings.json in the study's folder, from the study."""
+        with self.publishing():
+            write_text(self.folder / "results.csv", self.results().to_csv(index=False))
+            write_text(self.folder / "rescored.csv", self.fresh_scores().to_csv(index=False))
+            write_text(self.folder / "settings.json", json.dumps(self.settings, indent=2) + "\n")
+
+    def publishing(self) -> FileLock:
+        """Workers that share the folder write to it one at a time."""
+        return FileLock(self.folder / "publishing.lock")
+
+
+_TEACHERS = "teachers "
+_LIVING = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def _again(name: str) -> str:
+    """The study of a search's fresh seeds."""
+    return f"{name}: fresh seeds"
+
+
+def connect(name: str, url: str) -> RDBStorage:
+    """The storage for workers. Raises `StudyError`."""
+    with _usable(name, url):
+        check_database(url, may_be_new=True)
+        return open_storage(url)
+
+
+@contextmanager
+def _usable(name: str, storage: str | None) -> Iterator[None]:
+    try:
+        yield
+    except StudyError:
+        raise
+    except Exception as error:  # a damaged database can fail in any way that its readers know
+        where = f"the storage {without_password(storage)}" if storage else f"its storage in {study_folder(name)}"
+        raise StudyError(f"study {name!r}: {where} cannot be used ({cause(error)})") from None
+
+
+def _made(name: str, storage: RDBStorage) -> optuna.Study:
+    return optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=True)
+
+
+def _loaded(name: str, url: str) -> optuna.Study:
+    try:
+        return optuna.load_study(study_name=name, storage=url)
+    except KeyError:
+        raise StudyError(f"the storage {without_password(url)} holds no study {name!r}.") from None
+
+
+def _refuse_foreign(study: optuna.Study) -> None:
+    settings = study.user_attrs.get("settings")
+    identity = settings.get("identity") if isinstance(settings, dict) else None
+    if not isinstance(identity, dict) or tuple(study.directions) != DIRECTIONS:
+        raise StudyError(
+            f"study {study.study_name!r} was not made by `python -m nas.search`; take another --study or --storage."
+        )
+
+
+def _refuse_damaged(study: optuna.Study) -> None:
+    try:
+        check_shape(study.user_attrs["settings"], SETTINGS, "settings")
+    except JSONError as error:
+        raise StudyError(f"study {study.study_name!r} is damaged, or another version's: {error}.") from None
+
+
+def _refuse_other(name: str, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Compare all but the versions, which are only recorded."""
+    differences = [
+        f"{path}: {old!r} in the study, {new!r} now"
+        for path, old, new in _differences(stored["identity"], wanted["identity"])
+    ]
+    if differences:
+        raise StudyError(
+            f"study {name!r} was made with other settings and would mix what cannot be compared:\n  "
+            + "\n  ".join(differences)
+            + "\nTake the study's settings, or another --study name."
+        )
+
+
+def _differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = sorted(set(old) | set(new))
+        return [d for name in names for d in _differences(old.get(name), new.get(name), f"{path}.{name}".lstrip("."))]
+    return [] if old == new else [(path, old, new)]

@@ -1,0 +1,241 @@
+"""One worker of a search: it proposes, trains and scores until nothing is left, beside any number of others.
+
+All that workers share is the study, through a `Queue`. Candidates are numbered; the lowest number that no living trial
+holds is proposed next, with a seed of its own. A candidate whose worker was lost is taken up again as it was proposed,
+from the rung that it came to.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from dynacp.student.architecture import Architecture
+from nas.scoring.score import Score
+from nas.strategy.propose import History, Proposal, Rules, Sampler, SpaceExhaustedError, derived_seed, propose
+from nas.strategy.rungs import Fate, fate
+from nas.study import database
+from nas.study.candidate import Candidate
+from nas.study.queue import Queue, TrialLostError, worker_of
+from nas.study.store import Store
+
+POLL_SECONDS = 1.0
+"""Between two looks at what other workers still train, when nothing else is left."""
+
+_AGAIN = 1_000_000
+"""Marks the seeds of fresh trainings, so that none of them was used in the search."""
+
+
+Scoring = Callable[..., Score]
+"""A `nas.scoring.score.Scorer`, or what is called as one."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a search trains: `trials` candidates, and at the end the front anew with `fresh_seeds` seeds."""
+
+    rules: Rules
+    baseline: Architecture
+    sampler: Sampler
+    rungs: Sequence[int]
+    trials: int
+    fresh_seeds: int
+    seed: int
+
+
+class Worker:
+    """A worker on a stored search."""
+
+    def __init__(
+        self, plan: Plan, store: Store, storage: RDBStorage, tell: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """`tell` is told, in a line, whom this worker waits for."""
+        self.plan, self.store, self._tell = plan, store, tell
+        self._awaited = set[tuple[str, int]]()
+        self.exhausted: SpaceExhaustedError | None = None
+        self._queue = Queue(store.study, storage, unique=("candidate", "architecture"))
+        self._again = Queue(store.again, storage, unique=("training",))
+        space = plan.rules.space
+        self._reference = 1 / space.frame.classes, float(plan.rules.limits.max_macs)
+
+    @property
+    def has_work(self) -> bool:
+        return sum(candidate.ended for candidate in self.store.candidates) < self.plan.trials or bool(self.missing())
+
+    def search(self, scoring: Scoring) -> Iterator[None]:
+        """Train candidates until all are finished or stopped; yields whenever there is more in the store, read anew."""
+        more = self._news()
+        while self._went_on(scoring):
+            self.store.read()
+            if self.store.candidates and more():
+                yield
+
+    def _news(self) -> Callable[[], bool]:
+        """Tells whether more was scored or has ended since it was last asked."""
+        known = set[tuple[int, int, bool]]()
+
+        def more() -> bool:
+            before = len(known)
+            known.update((each.number, len(each.scores), each.ended) for each in self.store.candidates)
+            return len(known) > before
+
+        return more
+
+    def _went_on(self, scoring: Scoring) -> bool:
+        """Do the next thing that is to be done, or wait a moment for other workers; false if nothing is left."""
+        living, given_up = self._queue.refresh()
+        candidates = [self.store.candidate(trial) for trial in living]
+        candidates = sorted((c for c in candidates if c.number < self.plan.trials), key=lambda c: c.number)
+        try:
+            if self._stop_early(candidates):
+                return True
+            if claimed := self._claim(candidates):
+                self._train(claimed, scoring)
+                return True
+        except TrialLostError:
+            return True  # another worker has taken it up
+        if self._offer(candidates, given_up):
+            return True
+        running = [candidate.trial for candidate in candidates if candidate.trial.state == TrialState.RUNNING]
+        if running:
+            self._wait_for(self._queue, running)
+        return bool(running)
+
+    def _wait_for(self, queue: Queue, running: Sequence[FrozenTrial]) -> None:
+        """A moment; says which candidates others train, once for each."""
+        awaited = {(queue.study.study_name, trial.number) for trial in running}
+        if awaited - self._awaited:
+            self._awaited |= awaited
+            self._tell(
+                f"Waiting for candidates {_listed(trial.user_attrs['candidate'] for trial in running)}, which other "
+                f"workers train ({_listed(map(worker_of, running))}). One that shows no life for "
+                f"{database.GRACE_SECONDS} s is given up, and its candidate taken up again."
+            )
+        time.sleep(POLL_SECONDS)
+
+    def _stop_early(self, candidates: Sequence[Candidate]) -> bool:
+        hopeless = list(self._waiting(candidates, Fate.STOPS))
+        for candidate in hopeless:
+            self._queue.end(candidate.trial, TrialState.PRUNED, candidate.point)
+        return bool(hopeless)
+
+    def _claim(self, candidates: Sequence[Candidate]) -> Candidate | None:
+        for candidate in self._waiting(candidates, Fate.CLIMBS):
+            if trial := self._queue.claim(candidate.trial):
+                claimed = Candidate(trial)
+                if claimed.scores == candidate.scores:
+                    return claimed
+                self._queue.put_back(trial)  # another worker has brought it farther meanwhile
+        return None
+
+    def _waiting(self, candidates: Sequence[Candidate], wanted: Fate) -> Iterator[Candidate]:
+        for place, candidate in enumerate(candidates):
+            if candidate.trial.state != TrialState.WAITING:
+                continue
+            if self._fate(candidate, candidates[:place]) == wanted:
+                yield candidate
+
+    def _fate(self, candidate: Candidate, earlier: Sequence[Candidate]) -> Fate:
+        if self.plan.rungs[-1] in candidate.scores:
+            return Fate.CLIMBS  # its worker was lost between its last score and its end
+        return fate(candidate, earlier, reference=self._reference)
+
+    def _train(self, candidate: Candidate, scoring: Scoring) -> None:
+        """To the next rung; after the last one it is complete. Raises `TrialLostError`."""
+        trial, missing = candidate.trial, [samples for samples in self.plan.rungs if samples not in candidate.scores]
+        with self._queue.working(trial):
+            accuracy = self._score(candidate, missing[0], scoring) if missing else candidate.accuracy
+            if len(missing) > 1:
+                self._queue.put_back(trial)
+            else:
+                self._queue.end(trial, TrialState.COMPLETE, (accuracy, candidate.macs))
+
+    def _score(self, candidate: Candidate, samples: int, scoring: Scoring) -> float:
+        seed = derived_seed(self.plan.seed, candidate.number, samples)
+        score = scoring(candidate.architecture, samples=samples, seed=seed)
+        note = {"accuracy": score.accuracy, "seed": seed, "loss": score.loss, "seconds": round(score.seconds, 3)}
+        self._queue.record(candidate.trial, samples, score.accuracy, note)
+        return score.accuracy
+
+    def _offer(self, candidates: Sequence[Candidate], given_up: Sequence[FrozenTrial]) -> bool:
+        """Put the next candidate into the queue; false if there are enough, or no more."""
+        held = {candidate.number for candidate in candidates}
+        number = next((number for number in range(self.plan.trials) if number not in held), None)
+        if number is None:
+            return False
+        lost = self._lost(number, candidates, given_up)
+        if self.exhausted and lost is None:
+            return False
+        try:
+            self._queue.offer(lost or self._new(number, candidates))
+        except SpaceExhaustedError as error:
+            self.exhausted = error
+            return False
+        return True
+
+    def _lost(
+        self, number: int, candidates: Sequence[Candidate], given_up: Sequence[FrozenTrial]
+    ) -> FrozenTrial | None:
+        """The candidate of that number whose worker was lost, the one that came farthest."""
+        known = {candidate.architecture for candidate in candidates}
+        lost = [Candidate(trial) for trial in given_up if trial.user_attrs.get("candidate") == number]
+        lost = [candidate for candidate in lost if candidate.architecture not in known]
+        return max(lost, key=lambda candidate: len(candidate.scores)).waiting_again() if lost else None
+
+    def _new(self, number: int, candidates: Sequence[Candidate]) -> FrozenTrial:
+        rules, plan = self.plan.rules, self.plan
+        if number == 0:
+            proposal = Proposal(plan.baseline, rules.space.encode(plan.baseline))
+        else:
+            history = History(
+                number,
+                scored=[candidate.as_scored for candidate in candidates if candidate.scores],
+                pending=[candidate.as_pending for candidate in candidates if not candidate.scores],
+                told=[choices for candidate in candidates for choices in candidate["told"]],
+                seen={candidate.architecture for candidate in candidates},
+            )
+            proposal = propose(plan.sampler, rules, history, seed=plan.seed)
+        return Candidate.waiting(number, rules, proposal)
+
+    def missing(self) -> list[tuple[Candidate, int]]:
+        """The front and Table 1 with each fresh seed, less what is done."""
+        plan, store = self.plan, self.store
+        seeds = [derived_seed(plan.seed, _AGAIN, index) for index in range(plan.fresh_seeds)]
+        chosen = {each.number: each for each in (store.baseline, *store.front()) if each}.values()
+        return [(each, seed) for seed in seeds for each in chosen if seed not in store.fresh.get(each.number, {})]
+
+    def train_again(self, scoring: Scoring) -> Iterator[tuple[Candidate, float]]:
+        """Train what is missing; yields a candidate and its fresh score after each training of this worker,
+        the store read anew."""
+        while missing := self.missing():
+            living = {trial.user_attrs["training"]: trial for trial in self._again.refresh().living}
+            wanted = [each.again(seed) for each, seed in missing]
+            new = [trial for trial in wanted if trial.user_attrs["training"] not in living]
+            for trial in new:
+                self._again.offer(trial)
+            waiting = (trial for trial in living.values() if trial.state == TrialState.WAITING)
+            claimed = next(filter(None, map(self._again.claim, waiting)), None)
+            accuracy = self._train_again(claimed, scoring) if claimed else None
+            if not claimed and not new:
+                self._wait_for(self._again, [trial for trial in living.values() if trial.state == TrialState.RUNNING])
+            self.store.read()
+            if claimed and accuracy is not None:
+                yield Candidate(claimed), accuracy
+
+    def _train_again(self, trial: FrozenTrial, scoring: Scoring) -> float | None:
+        """None where another worker has taken it up meanwhile."""
+        candidate = Candidate(trial)
+        try:
+            with self._again.working(trial):
+                score = scoring(candidate.architecture, seed=trial.user_attrs["seed"])
+                self._again.end(trial, TrialState.COMPLETE, (score.accuracy, candidate.macs))
+        except TrialLostError:
+            return None
+        return score.accuracy
+
+
+def _listed(things: Iterable[object]) -> str:
+    """Each once, in order."""
+    return ", ".join(dict.fromkeys(map(str, things)))

@@ -1,0 +1,137 @@
+"""The interactive pictures of a search's page."""
+
+from typing import Any
+
+import plotly.graph_objects as go
+from markupsafe import Markup
+
+from nas.study.candidate import Candidate
+from nas.study.rescoring import Rescored, hypervolume_history
+from nas.study.store import Store
+from nas.views.figures import BASELINE, FRONT, LIMIT, importance_grid, well_read
+
+_LAYOUT = {
+    "template": "plotly_white",
+    "margin": {"l": 55, "r": 10, "t": 10, "b": 45},
+    "legend": {"orientation": "h", "y": -0.22},
+    "hoverlabel": {"align": "left", "font": {"family": "monospace", "size": 12}},
+    "font": {"family": "system-ui, sans-serif", "size": 13},
+}
+
+
+def _hover(candidate: Candidate) -> str:
+    scores = "<br>".join(
+        f"{score:.1%} after {samples:,} samples" for samples, score in sorted(candidate.scores.items())
+    )
+    blocks = candidate["layout"].replace(" | ", "<br>")
+    return (
+        f"<b>{candidate.name}</b>{' (stopped early)' if candidate.stopped else ''}<br>{scores}<br>"
+        f"{candidate.macs:,} MACs, {candidate.bytes:,} bytes<br>{blocks}"
+    )
+
+
+def _dots(candidates: list[Candidate], name: str, **marker: Any) -> go.Scatter:
+    return go.Scatter(
+        x=[each.macs / 1e6 for each in candidates],
+        y=[each.accuracy * 100 for each in candidates],
+        text=[_hover(each) for each in candidates],
+        hovertemplate="%{text}<extra></extra>",
+        mode="markers",
+        name=name,
+        marker=marker,
+    )
+
+
+def front(store: Store, entries: list[Rescored]) -> Markup:
+    """Accuracy against MACs; hovering shows the layout. Brings plotly's script along for the others."""
+    limits, figure = store.settings["identity"]["limits"], go.Figure()
+    stopped = [each for each in store.candidates if each.stopped]
+    trained = [each for each in store.candidates if not each.stopped and each.number]
+    if stopped:
+        figure.add_trace(_dots(stopped, "stopped early", color="#b8c0ca", size=6, symbol="x-thin-open"))
+    shade = {
+        "color": [each.bytes / 1e3 for each in trained],
+        "colorscale": "Viridis_r",
+        "cmin": 0,
+        "cmax": limits["max_bytes"] / 1e3,
+        "colorbar": {"title": {"text": "kB"}, "thickness": 10, "len": 0.8},
+    }
+    figure.add_trace(_dots(trained, "candidate, one short training", size=8, **shade))
+    best = store.front()
+    figure.add_trace(
+        go.Scatter(
+            x=[each.macs / 1e6 for each in best],
+            y=[each.accuracy * 100 for each in best],
+            mode="lines",
+            line={"color": FRONT, "width": 1.5, "shape": "hv"},
+            name="front of these scores",
+            hoverinfo="skip",
+        )
+    )
+    rivals = [entry for entry in entries if entry.candidate.number]
+    if rivals:
+        figure.add_trace(_means(rivals, "fresh mean ± sd", color=FRONT, symbol="diamond", size=10))
+    baseline = [entry for entry in entries if not entry.candidate.number]
+    if baseline:
+        figure.add_trace(_means(baseline, "Table 1, fresh mean ± sd", color=BASELINE, symbol="star", size=16))
+    elif store.baseline:
+        figure.add_trace(_dots([store.baseline], "Table 1", color=BASELINE, symbol="star", size=16))
+    figure.add_vline(x=limits["max_macs"] / 1e6, line={"color": LIMIT, "dash": "dash", "width": 1})
+    most = max(limits["max_macs"], *(each.macs for each in store.candidates)) / 1e6
+    figure.update_xaxes(title="million MACs for one second of audio", range=[0, 1.05 * most])
+    figure.update_yaxes(title="validation macro accuracy, %")
+    return _html(figure, height=460, script=True)
+
+
+def _means(entries: list[Rescored], name: str, **marker: Any) -> go.Scatter:
+    trace = _dots([entry.candidate for entry in entries], name, **marker, line={"color": "white", "width": 1})
+    trace.y = [entry.mean * 100 for entry in entries]
+    trace.error_y = {"array": [entry.deviation * 100 for entry in entries], "thickness": 1.2, "color": marker["color"]}
+    trace.text = [f"fresh seeds: {entry.mean:.1%}<br>{_hover(entry.candidate)}" for entry in entries]
+    return trace
+
+
+def growth(store: Store) -> Markup:
+    """Hypervolume against training samples."""
+    history = hypervolume_history(store)
+    figure = go.Figure(
+        go.Scatter(
+            x=history["samples"],
+            y=history["hypervolume"],
+            text=history.index,
+            mode="lines",
+            line={"color": FRONT, "width": 2, "shape": "hv"},
+            hovertemplate="%{text} candidates, %{x:,} samples: %{y:.3f}<extra></extra>",
+        )
+    )
+    figure.update_xaxes(title="training samples", rangemode="tozero")
+    figure.update_yaxes(title="hypervolume", rangemode="tozero")
+    return _html(figure, height=320)
+
+
+def importance(store: Store) -> Markup:
+    """Share of each choice."""
+    grid = importance_grid(store, well_read(store)) * 100
+    figure = go.Figure(
+        go.Heatmap(
+            z=grid.to_numpy(),
+            x=list(grid.columns),
+            y=[name.replace("\n", " ") for name in grid.index],
+            colorscale="OrRd",
+            texttemplate="%{z:.0f}",
+            hovertemplate="%{y}, %{x}: %{z:.1f} %<extra></extra>",
+            colorbar={"title": {"text": "%"}, "thickness": 10},
+        )
+    )
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    return _html(figure, height=280)
+
+
+def _html(figure: go.Figure, *, height: int, script: bool = False) -> Markup:
+    figure.update_layout({**_LAYOUT, "height": height})
+    text = figure.to_html(
+        full_html=False,
+        include_plotlyjs="inline" if script else False,
+        config={"responsive": True, "displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]},
+    )
+    return Markup(f'<div class="plot">{text}</div>')  # nothing in it is a user's but numbers and layouts

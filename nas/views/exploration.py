@@ -1,0 +1,147 @@
+"""A space under limits, and the single changes of a network, as tables and pictures."""
+
+from collections.abc import Hashable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from dynacp.files import written_whole
+from dynacp.student.architecture import Architecture
+from nas.space.counting import count
+from nas.space.feasible import Feasible
+from nas.views.figures import BASELINE, LIMIT
+
+_VIOLINS = {"color": "#9ecae1", "inner": "quart", "cut": 0, "linewidth": 1}
+
+SHOWN = 1.3
+"""Single changes are drawn up to so many times a limit."""
+
+SAMPLED, TRIES = 2_000, 20_000
+"""Networks of each number of blocks whose MACs and bytes are drawn (fewer where few tries fit), and tries for them."""
+
+
+def numbers_table(numbers: pd.DataFrame, feasible: Feasible) -> Table:
+    """How many networks there are, how many fit, and what share of those lies in which bin of MACs."""
+    limits, dilations = feasible.limits, len(feasible.space.dilations)
+    title = (
+        f"Networks within {limits.max_macs / 1e6:g} MMACs and {limits.max_bytes:,} bytes in {feasible.dtype}, by MACs"
+    )
+    view = Table(title=title, title_justify="left")
+    ends = [int(end) for end in numbers.columns]
+    bins = [f"{start / 1e6:g}-{end / 1e6:g} MMACs" for start, end in pairwise([0, *ends])]
+    for name in ("blocks", "networks", "fit", "share", *bins):
+        view.add_column(name, justify="right")
+    rows = [
+        (str(blocks), feasible.walks(blocks) * dilations**blocks, list(numbers.loc[blocks])) for blocks in numbers.index
+    ]
+    every = ("all", sum(networks for _, networks, _ in rows), list(numbers.sum(axis="index")))
+    for name, networks, by_bin in (*rows, every):
+        fit = sum(by_bin)
+        shares = (_share(number, fit) for number in by_bin)
+        view.add_row(
+            name, f"{networks:.3g}", f"{fit:,}", _share(fit, networks), *shares, end_section=name == rows[-1][0]
+        )
+    return view
+
+
+def _share(part: int, whole: int) -> str:
+    percent = 100 * part / max(whole, 1)
+    return f"{percent:.2g}%" if 0 < percent < 0.1 else f"{percent:.2f}%"
+
+
+def margins_table(changes: pd.DataFrame, name: str) -> Table:
+    """A row for each choice of a layout."""
+    title = f"Single changes of {name}: {changes['fits'].sum()} of {len(changes)} fit"
+    view = Table(title=title, title_justify="left")
+    for column in ("choice", "now", "cheapest", "dearest", "values that fit", "values that do not"):
+        view.add_column(column)
+    choices = list(changes.groupby("choice", sort=False))
+    blocks = [str(choice).rpartition("_")[2] for choice, _ in choices]
+    for (choice, values), block, following in zip(choices, blocks, [*blocks[1:], ""], strict=True):
+        ends = values.sort_values(["macs", "bytes"]).iloc[[0, -1]]
+        free = (ends[["more_macs", "more_bytes"]] == 0).all(axis=None)
+        view.add_row(
+            str(choice).replace("_", " of block "),
+            str(values["now"].iloc[0]),
+            *(["free"] * 2 if free else map(_price, ends.to_dict("records"))),
+            *(", ".join(map(str, values["value"][values["fits"] == fits])) for fits in (True, False)),
+            end_section=block != following,
+        )
+    return view
+
+
+def _price(change: dict[Hashable, Any]) -> str:
+    return f"{change['value']}: {change['more_macs'] / 1e6:+.2f} MMACs {change['more_bytes'] / 1e3:+.1f} kB"
+
+
+def draw_space(feasible: Feasible, layout: Architecture, name: str, path: Path) -> None:
+    """MACs and bytes of networks that fit, sampled uniformly for each number of blocks, and where the layout stands."""
+    space, limits, rng = feasible.space, feasible.limits, np.random.default_rng(0)
+    sampled = pd.concat(
+        _costs(feasible.sample(blocks, SAMPLED, rng, tries=TRIES), feasible.dtype).assign(blocks=blocks)
+        for blocks in space.sizes
+        if feasible.allows(feasible.start, blocks, feasible.budget)
+    )
+    here = _costs([layout], feasible.dtype).iloc[0]
+    figure, panels = _figure(2)
+    ends = {"MMACs": limits.max_macs / 1e6, "kB": limits.max_bytes / 1e3}
+    for axes, (unit, limit) in zip(panels, ends.items(), strict=True):
+        at = here[unit]
+        sns.violinplot(sampled, x="blocks", y=unit, order=space.sizes, ax=axes, **_VIOLINS)
+        axes.axhline(limit, color=LIMIT, ls="--", lw=1)
+        axes.plot(
+            len(layout.blocks) - space.min_blocks, at, "*", ms=15, color=BASELINE, mec="white", label=name, zorder=5
+        )
+        axes.set(ylim=(0, 1.05 * max(limit, at)), ylabel=f"{unit}" + (f" in {feasible.dtype}" if unit == "kB" else ""))
+    panels[0].legend(frameon=False, loc="lower right")
+    panels[0].set_title(
+        f"What fits: up to {SAMPLED:,} uniform samples for each number of blocks", loc="left", weight="bold"
+    )
+    with written_whole(path) as partial:
+        figure.savefig(partial, dpi=160, format="png")
+
+
+def draw_margins(changes: pd.DataFrame, feasible: Feasible, layout: Architecture, name: str, path: Path) -> None:
+    """Every single change of a layout between the limits."""
+    figure, (axes,) = _figure(1)
+    limits, here = feasible.limits, _costs([layout], feasible.dtype).iloc[0]
+    width = SHOWN * max(limits.max_macs / 1e6, here["MMACs"])
+    height = SHOWN * max(limits.max_bytes / 1e3, here["kB"])
+    kinds = changes["choice"].str.partition("_")[0]
+    drawn = pd.DataFrame({"MMACs": changes["macs"] / 1e6, "kB": changes["bytes"] / 1e3, "choice of": kinds})
+    drawn = drawn[kinds != "dilation"]
+    sns.scatterplot(drawn, x="MMACs", y="kB", hue="choice of", s=45, alpha=0.8, ax=axes, palette="deep")
+    axes.plot(here["MMACs"], here["kB"], "*", ms=17, color=BASELINE, mec="white")
+    axes.axvline(limits.max_macs / 1e6, color=LIMIT, ls="--", lw=1)
+    axes.axhline(limits.max_bytes / 1e3, color=LIMIT, ls="--", lw=1)
+    beyond = int(((drawn["MMACs"] > width) | (drawn["kB"] > height)).sum())
+    axes.set(xlim=(0, width), ylim=(0, height), ylabel=f"kB in {feasible.dtype}")
+    axes.set_title(f"One choice of {name} changed", loc="left", weight="bold")
+    note = f"dilations cost nothing; {beyond} changes lie beyond the axes"
+    axes.annotate(note, (0.99, 0.02), xycoords="axes fraction", ha="right", fontsize=8.5, color=LIMIT)
+    axes.legend(title="choice of", frameon=False, loc="lower left")
+    with written_whole(path) as partial:
+        figure.savefig(partial, dpi=160, format="png")
+
+
+def _costs(networks: Sequence[Architecture], dtype: str) -> pd.DataFrame:
+    """MMACs and kB, a row per network."""
+    _, macs, bytes = count(networks, dtype=dtype).T
+    return pd.DataFrame({"MMACs": macs / 1e6, "kB": bytes / 1e3})
+
+
+def _figure(panels: int) -> tuple[Figure, list[Axes]]:
+    sns.set_theme(context="notebook", style="ticks", rc={"font.size": 10, "axes.titlesize": 11})
+    figure = Figure(figsize=(6 * panels, 5), layout="constrained")
+    axes = list(figure.subplots(1, panels, squeeze=False)[0])
+    for each in axes:
+        sns.despine(ax=each)
+        each.grid(alpha=0.25)
+    return figure, axes

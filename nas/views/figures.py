@@ -1,0 +1,187 @@
+"""The pictures of a study, as PNG and SVG in its folder."""
+
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dynacp.files import written_whole
+from nas.space.space import Space
+from nas.strategy.propose import DIRECTIONS
+from nas.study.rescoring import Rescored, hypervolume_history, rescored
+from nas.study.store import Store
+
+FRONT, BASELINE, LIMIT = "#c1272d", "#1f3a93", "#555555"
+IMPORTANCE_TRIALS = 30
+"""Trained layouts that read a choice, below which its importance would be noise."""
+
+Drawing = Callable[[Store, Axes], None]
+
+
+def draw_pareto(store: Store) -> list[Path]:
+    """pareto.png and pareto.svg in the study's folder."""
+    return _draw(store, "pareto", (8.6, 6.0), _pareto)
+
+
+def draw_hypervolume(store: Store) -> list[Path]:
+    """hypervolume.png and .svg: how the front grew."""
+    return _draw(store, "hypervolume", (7.2, 4.0), _hypervolume)
+
+
+def draw_importance(store: Store) -> list[Path]:
+    """importance.png and .svg: how much of the accuracy's variance each choice explains; none with few trials."""
+    if len(store.candidates) < IMPORTANCE_TRIALS:
+        return []
+    return _draw(store, "importance", (7.2, 3.6), _importance)
+
+
+def _draw(store: Store, name: str, size: tuple[float, float], drawing: Drawing) -> list[Path]:
+    """Figures are made without pyplot: no window system, no state shared between drawings."""
+    sns.set_theme(context="notebook", style="ticks", rc={"font.size": 10, "axes.titlesize": 11, "svg.hashsalt": name})
+    figure = Figure(figsize=size, layout="constrained")
+    drawing(store, figure.subplots())
+    paths = [store.folder / f"{name}.{kind}" for kind in ("png", "svg")]
+    with store.publishing():
+        for path in paths:
+            kind, metadata = path.suffix[1:], {"Date": None} if path.suffix == ".svg" else None
+            with written_whole(path) as partial:
+                figure.savefig(partial, dpi=160, format=kind, metadata=metadata)
+    return paths
+
+
+def _pareto(store: Store, axes: Axes) -> None:
+    results = store.results()
+    results["MMACs"], results["percent"] = results["macs"] / 1e6, results["accuracy"] * 100
+    limits = store.settings["identity"]["limits"]
+    others = results[results["candidate"] != 0]
+    dots = axes.scatter(
+        others["MMACs"], others["percent"], c=others["bytes"] / 1e3, cmap="viridis_r", vmin=0,
+        vmax=limits["max_bytes"] / 1e3, s=26, alpha=0.75, linewidths=0, label="candidate, one short training",
+    )  # fmt: skip
+    front = results[results["front"]].sort_values("macs")
+    axes.step(
+        front["MMACs"], front["percent"], where="post", color=FRONT, lw=1.2, alpha=0.6, label="front of these scores"
+    )
+    axes.axvline(limits["max_macs"] / 1e6, color=LIMIT, ls="--", lw=1)
+    axes.annotate(
+        f"limit {limits['max_macs'] / 1e6:g} MMACs",
+        (limits["max_macs"] / 1e6, 0.98),
+        xycoords=("data", "axes fraction"),
+        xytext=(3, 0),
+        textcoords="offset points",
+        rotation=90,
+        ha="left",
+        va="top",
+        fontsize=9,
+        color=LIMIT,
+    )
+    entries = rescored(store)
+    if (results["candidate"] == 0).any():
+        _baseline(results.iloc[0], entries, axes)
+    _fresh([entry for entry in entries if entry.candidate.number != 0], axes)
+    axes.figure.colorbar(dots, ax=axes, label=f"parameters, kB in {store.settings['identity']['dtype']}", pad=0.01)
+    axes.set(xlabel="MACs for one second of audio, millions", ylabel="validation macro accuracy, %")
+    axes.set_title(f"{store.folder.name}: {len(results)} trained layouts", loc="left", weight="bold")
+    axes.set_xlim(0, 1.06 * max(limits["max_macs"] / 1e6, results["MMACs"].max()))
+    axes.grid(alpha=0.25)
+    axes.figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False)
+    sns.despine(ax=axes)
+
+
+def _baseline(row: pd.Series, entries: list[Rescored], axes: Axes) -> None:
+    """Table 1's search score, or its fresh mean once there is one."""
+    fresh = next((entry for entry in entries if entry.candidate.number == 0), None)
+    height = row["percent"] if fresh is None else fresh.mean * 100
+    axes.errorbar(
+        row["MMACs"], height, yerr=None if fresh is None else fresh.deviation * 100, fmt="*", ms=15, color=BASELINE,
+        mec="white", capsize=3, zorder=5,
+        label="Table 1 (DynaCP report)" + ("" if fresh is None else ", fresh mean ± sd"),
+    )  # fmt: skip
+
+
+def _fresh(entries: list[Rescored], axes: Axes) -> None:
+    if entries:
+        axes.errorbar(
+            [entry.candidate.macs / 1e6 for entry in entries], [entry.mean * 100 for entry in entries],
+            yerr=[entry.deviation * 100 for entry in entries], fmt="D", ms=5.5, color=FRONT, mec="white", capsize=3,
+            zorder=4, label=f"trained again, mean ± sd of {len(entries[0].accuracies)} fresh seeds",
+        )  # fmt: skip
+        for place, entry in enumerate(entries):
+            side = 1 if place % 2 else -1  # neighbours on the front are close: label them on either side
+            axes.annotate(
+                f"#{entry.candidate.number}", (entry.candidate.macs / 1e6, entry.mean * 100), xytext=(7 * side, 4),
+                textcoords="offset points", ha="left" if side > 0 else "right", fontsize=8.5, color=FRONT,
+            )  # fmt: skip
+
+
+def _hypervolume(store: Store, axes: Axes) -> None:
+    history = hypervolume_history(store)
+    thousands = history["samples"] / 1e3
+    axes.step(thousands, history["hypervolume"], where="post", color=FRONT, lw=1.6)
+    axes.set(xlabel="training samples, thousands", ylabel="hypervolume, share of the box", xlim=(0, thousands.iloc[-1]))
+    axes.set_title(f"{store.folder.name}: growth of the front", loc="left", weight="bold")
+    axes.annotate(
+        "box: from chance and the MAC limit to 100 % and 0 MACs; search scores", (0.99, 0.03), ha="right",
+        xycoords="axes fraction", fontsize=8.5, color=LIMIT,
+    )  # fmt: skip
+    axes.grid(alpha=0.25)
+    sns.despine(ax=axes)
+
+
+def importances(store: Store) -> dict[str, float]:
+    """How much each choice matters for reaching the best tenth of the search scores, as Optuna's default has it.
+
+    Optuna ranks for low values, hence the minus, and it warns of that each time.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        study = optuna.create_study(directions=DIRECTIONS)
+        study.add_trials([candidate.as_scored for candidate in store.candidates])
+        return optuna.importance.get_param_importances(study, target=lambda trial: -trial.values[0])
+
+
+def importance_grid(store: Store, shares: dict[str, float]) -> pd.DataFrame:
+    """Shares, as `well_read` gives them, choices by blocks; NaN where it gives none."""
+    numbers = range(1, store.settings["identity"]["space"]["max_blocks"] + 1)
+    return pd.DataFrame(
+        {f"block {number}": [shares.get(f"{choice}_{number}", np.nan) for choice in _CHOICES] for number in numbers},
+        index=list(_CHOICES.values()),
+    )
+
+
+_CHOICES = {
+    "form": "residual type\nand stride",
+    "width": "width",
+    "expansion": "expansion",
+    "dilation": "dilation",
+}
+
+
+def well_read(store: Store) -> dict[str, float]:
+    """Importance of the choices that enough layouts read for it to be more than noise."""
+    readers = Counter(name for candidate in store.candidates for name in Space.read(candidate.trial.params))
+    return {name: share for name, share in importances(store).items() if readers[name] >= IMPORTANCE_TRIALS}
+
+
+def _importance(store: Store, axes: Axes) -> None:
+    """What few layouts read is left blank: whatever share it has is noise, and says how much noise there is."""
+    shares = well_read(store)
+    grid = importance_grid(store, shares)
+    sns.heatmap(
+        grid * 100, ax=axes, cmap="rocket_r", annot=True, fmt=".0f", linewidths=0.5, annot_kws={"fontsize": 8.5},
+        cbar_kws={"label": "importance for accuracy, %"},
+    )  # fmt: skip
+    axes.tick_params(axis="both", rotation=0, labelsize=9)
+    axes.set_title(
+        f"number of blocks: {shares.get('blocks', 0):.0%}; choices that few layouts read, so noise: "
+        f"{1 - sum(shares.values()):.0%}",
+        loc="left",
+        weight="bold",
+    )

@@ -1,0 +1,200 @@
+"""What a search shows: at a terminal a live front and progress with time left, elsewhere a line per trial."""
+
+import argparse
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from budget.limits import Limits
+from budget.terminal import complain, console, show
+from dynacp.teachers.ensemble import FAMILIES, Ensemble, TeacherSettings
+from nas.scoring.clips import Material
+from nas.space.counting import share_that_fits
+from nas.space.space import Space
+from nas.study.candidate import Candidate
+from nas.study.database import without_password
+from nas.study.rescoring import Rescored
+from nas.study.store import Store
+
+SHARE_PROPOSALS = 20_000
+"""Random encodings from which the share that fits is estimated at the start."""
+
+
+class Screen:
+    """Writes to standard output, errors to standard error."""
+
+    def __init__(self) -> None:
+        self.console = console()
+
+    def note(self, text: str) -> None:
+        self.console.print(text, soft_wrap=not self.console.is_terminal)
+
+    def error(self, error: object) -> None:
+        complain(error)
+
+    def introduce(
+        self, options: argparse.Namespace, space: Space, limits: Limits, material: Material, teachers: TeacherSettings
+    ) -> None:
+        """The question, the data and the space, before anything is trained."""
+        for name, table in material.tables.items():
+            self._clips(name, table)
+        fits = share_that_fits(space, limits, options.dtype, proposals=SHARE_PROPOSALS, rng=np.random.default_rng(0))
+        share = sum(fit for fit, _ in fits.values()) / SHARE_PROPOSALS
+        self.note(
+            f"Space: {space.size():.2g} networks of {space.min_blocks} to {space.max_blocks} blocks; about {share:.0%} "
+            f"of random choices fit {limits.max_macs / 1e6:g} MMACs and {limits.max_bytes:,} bytes in {options.dtype} "
+            f"({', '.join(f'{blocks} blocks {fit / max(drawn, 1):.0%}' for blocks, (fit, drawn) in fits.items())})."
+        )
+        for family in FAMILIES:
+            self.note(f"Teachers {family}: four, {teachers.start(family)}.")
+
+    def _clips(self, name: str, table: pd.DataFrame) -> None:
+        view = Table(title=f"{name} clips", title_justify="left", box=None)
+        view.add_column("class")
+        for device in table.columns:
+            view.add_column(str(device), justify="right")
+        for label, row in table.iterrows():
+            view.add_row(str(label), *(str(count) for count in row))
+        show(self.console, view)
+
+    @contextmanager
+    def teaching(self) -> Iterator[Callable[[str, int, int], None]]:
+        with self._progress("batches") as progress:
+            task = progress.add_task("teachers", total=None)
+            begun = set[str]()
+
+            def stepped(name: str, step: int, steps: int) -> None:
+                progress.update(task, description=f"teacher {name}", completed=step, total=steps)
+                if name not in begun and not self.console.is_terminal:  # a log has no bar to read this from
+                    self.note(f"teacher {name}: batch {step} of {steps} in all")
+                begun.add(name)
+
+            yield stepped
+
+    def teachers(self, ensemble: Ensemble) -> None:
+        """How well each teacher does on the validation split."""
+        each = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in ensemble.accuracies.items())
+        self.note(f"Teachers on validation: {each}; all eight {ensemble.accuracy:.1%}.")
+
+    @contextmanager
+    def searching(self, store: Store, total: int) -> Iterator[Callable[[], None]]:
+        """Shows the front while the block runs; the function that it gets reports what was scored meanwhile."""
+        progress = self._progress("candidates")
+        task = progress.add_task("searching", total=total, completed=_ended(store))
+        known = {(each.number, samples) for each in store.candidates for samples in each.scores}
+        with Live(console=self.console, get_renderable=lambda: Group(_front(store), progress), transient=True):
+
+            def progressed() -> None:
+                refused = {name: sum(each[name] for each in store.candidates) for name in ("rejected", "duplicates")}
+                progress.update(
+                    task,
+                    completed=_ended(store),
+                    description=", ".join(f"{name} {number:,}" for name, number in refused.items()),
+                )
+                for each in store.candidates:
+                    for samples, accuracy in sorted(each.scores.items()):
+                        if (each.number, samples) in known:
+                            continue
+                        known.add((each.number, samples))
+                        self.note(
+                            f"{each.name:>8}  {accuracy:6.1%} {_cost(each)} {samples:6,} samples  {each['layout']}"
+                        )
+
+            yield progressed
+
+    @contextmanager
+    def rescoring(self, missing: Callable[[], Sequence[object]]) -> Iterator[Callable[[Candidate, float], None]]:
+        """Shows how many trainings are missing, by all workers."""
+        with self._progress("trainings") as progress:
+            total = len(missing())
+            task = progress.add_task("front and Table 1 with fresh seeds", total=total)
+
+            def progressed(candidate: Candidate, accuracy: float) -> None:
+                progress.update(task, completed=total - len(missing()))
+                self.note(f"{candidate.name:>8}  {accuracy:6.1%} with a fresh seed")
+
+            yield progressed
+
+    def conclude(
+        self, store: Store, entries: Sequence[Rescored], pictures: Sequence[Path], storage: str | None
+    ) -> None:
+        """The front with its fresh scores, and where everything is."""
+        view = Table(title="Layouts trained again with fresh seeds", title_justify="left")
+        for name in ("layout", "MMACs", "kB", "search score", "fresh mean ± sd", "against Table 1 (95 %)", "verdict"):
+            view.add_column(name, justify="left" if name in ("layout", "verdict") else "right")
+        for entry in entries:
+            interval = (
+                ""
+                if np.isnan(entry.low)
+                else f"{_points(entry.difference)} [{_points(entry.low)}, {_points(entry.high)}]"
+            )
+            view.add_row(
+                entry.candidate.name,
+                f"{entry.candidate.macs / 1e6:.2f}",
+                f"{entry.candidate.bytes / 1e3:.1f}",
+                f"{entry.candidate.accuracy:.1%}",
+                f"{entry.mean:.1%} ± {entry.deviation * 100:.1f} ({len(entry.accuracies)})",
+                interval,
+                entry.verdict,
+            )
+        show(self.console, view)
+        self.note(
+            "The search score is the best of many noisy ones and flatters; a fresh mean does not, though the best of "
+            "them does a little. The interval compares seed by seed and covers the noise between training seeds, for "
+            "all layouts at once, not the choice of validation clips."
+        )
+        results = store.results()
+        self.note(
+            f"Trained {len(results)} in {results['seconds'].sum() / 60:.1f} min, of which {results['stopped'].sum()} "
+            f"stopped early; rejected {results['rejected'].sum():,} and {results['duplicates'].sum():,} duplicates in "
+            f"{results['proposing_seconds'].sum():.1f} s of proposing."
+        )
+        self.note(f"Results: {store.folder / 'results.csv'}, {', '.join(map(str, pictures))}")
+        which = ["--study", store.folder.name, *(["--storage", without_password(storage)] if storage else [])]
+        commands = (shlex.join(["python", "-m", f"nas.{name}", *which]) for name in ("report", "export"))
+        self.note(f"Next: {'; '.join(commands)}")
+
+    def _progress(self, unit: str) -> Progress:
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+
+
+def _ended(store: Store) -> int:
+    return sum(each.ended for each in store.candidates)
+
+
+def _front(store: Store) -> Table:
+    """The present front beside Table 1, by MACs."""
+    view = Table(title="Front so far (validation, one seed each: noisy)", title_justify="left")
+    for name in ("candidate", "MMACs", "accuracy", "layout"):
+        view.add_column(name, justify="left" if name == "layout" else "right", no_wrap=name != "layout")
+    shown = {each.number: each for each in (store.baseline, *store.front()) if each}.values()
+    for each in sorted(shown, key=lambda each: each.macs):
+        style = None if each.number else "bold"
+        view.add_row(each.name, f"{each.macs / 1e6:.2f}", f"{each.accuracy:.1%}", each["layout"], style=style)
+    return view
+
+
+def _cost(candidate: Candidate) -> str:
+    return f"{candidate.macs / 1e6:6.2f} MMACs {candidate.bytes / 1e3:6.1f} kB"
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}"

@@ -1,0 +1,254 @@
+"""What fits, against listing every network of small spaces."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+
+from budget.dtypes import DEFAULT_DTYPE
+from budget.ledger import totals
+from budget.limits import Limits
+from dynacp.student.architecture import PLAIN, TABLE1, Architecture, Block
+from nas.space import census
+from nas.space.census import Census
+from nas.space.counting import count, count_choices
+from nas.space.feasible import Feasible
+from nas.space.space import FORMS, Space, encodings, expanded_channels
+
+
+def every_network(space: Space, blocks: int) -> Iterator[Architecture]:
+    """All networks of so many blocks, from the definition of the space alone."""
+
+    def following(channels: int) -> Iterator[Block]:
+        expansions = {int(expanded_channels(channels, each)) for each in space.expansions}
+        for (residual, stride), expanded, dilation in product(FORMS.values(), expansions, space.dilations):
+            for out in space.widths if residual == PLAIN else (channels,):
+                yield Block(expanded, out, dilation, residual, stride)
+
+    def longer(chosen: tuple[Block, ...]) -> Iterator[tuple[Block, ...]]:
+        if len(chosen) == blocks:
+            yield chosen
+        else:
+            for block in following(chosen[-1].out if chosen else space.frame.stem[1]):
+                yield from longer((*chosen, block))
+
+    return (replace(space.frame, blocks=chosen) for chosen in longer(()))
+
+
+@dataclass(frozen=True)
+class Listed:
+    """All networks of a small space, and what they cost."""
+
+    networks: list[Architecture]
+    bytes: np.ndarray
+    macs: np.ndarray
+
+    def fitting(self, limits: Limits) -> set[Architecture]:
+        fits = limits.allow(bytes=self.bytes, macs=self.macs)
+        return {network for network, fit in zip(self.networks, fits, strict=True) if fit}
+
+
+def listed(space: Space, blocks: int, dtype: str) -> Listed:
+    networks = list(every_network(space, blocks))
+    _, macs, bytes = np.array([totals(network.layers(), dtype=dtype) for network in networks], dtype=np.int64).T
+    return Listed(networks, bytes, macs)
+
+
+FRAME = Architecture((Block(16, 16),), input=(64, 23), classes=3, stem=(4, 16))
+SMALL = Space(FRAME, 1, 3, dilations=(1, 2), expansions=(1.5, 2.1), widths=(8, 16, 24))
+SIZES, DTYPES = (1, 2), ("float16", "float32", "int8")
+LISTED = {(blocks, dtype): listed(SMALL, blocks, dtype) for blocks in SIZES for dtype in DTYPES}
+
+
+def fitting_in(dtype: str, limits: Limits) -> set[Architecture]:
+    """All of one and two blocks."""
+    return LISTED[1, dtype].fitting(limits) | LISTED[2, dtype].fitting(limits)
+
+
+@st.composite
+def limits(draw: st.DrawFn, dtype: str = DEFAULT_DTYPE) -> Limits:
+    """From less than the smallest of two blocks to more than the largest."""
+    known = LISTED[2, dtype]
+    return Limits(
+        draw(st.integers(int(known.bytes.min()) - 99, int(known.bytes.max()) + 99)),
+        draw(st.integers(int(known.macs.min()) - 999, int(known.macs.max()) + 999)),
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@settings(max_examples=40, deadline=None)
+@given(st.data(), st.sampled_from(SIZES), st.sampled_from([0, 4, 10**12]))
+def test_as_many_fit_as_listing_every_network_finds(dtype: str, data: st.DataObject, blocks: int, listing: int) -> None:
+    within = data.draw(limits(dtype))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(census, "LISTING", listing)  # from always listing ways to always walking on
+        counted = Census(Feasible(SMALL, within, dtype)).count(blocks, within.max_macs)
+    assert counted == len(LISTED[blocks, dtype].fitting(within))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+@pytest.mark.parametrize("listing", [0, 4, 10**12])
+def test_networks_of_the_default_choices_count_as_in_bulk(
+    listing: int, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(census, "LISTING", listing)
+    space = Space(min_blocks=3, max_blocks=3, dilations=(1,), expansions=(1.5, 3.3), widths=(16, 48, 128))
+    _, macs, bytes = count(list(every_network(space, 3)), dtype=dtype).T
+    limits = Limits(int(np.quantile(bytes, 0.6)), int(np.quantile(macs, 0.4)))
+    counting = Census(Feasible(space, limits, dtype))
+    for max_macs in (limits.max_macs, limits.max_macs // 2):  # what was found out for one serves the other
+        fitting = np.sum(limits.allow(bytes=bytes, macs=macs) & (macs <= max_macs))
+        assert 0 < counting.count(3, max_macs) == fitting < len(macs)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_choices_are_offered_where_a_layout_that_fits_has_them_and_nowhere_else(
+    dtype: str, data: st.DataObject
+) -> None:
+    space, within = replace(SMALL, max_blocks=2), data.draw(limits(dtype))
+    feasible, fitting = Feasible(space, within, dtype), fitting_in(dtype, within)
+    reached = set()
+
+    def follow(chosen: dict[str, object]) -> None:
+        following = feasible.next_choice(chosen)
+        if following is None:
+            reached.add(space.decode(chosen))
+            return
+        name, values = following
+        assert values or not chosen  # a choice that was offered leads on
+        for value in values:
+            follow({**chosen, name: value})
+
+    follow({})
+    assert reached == fitting
+
+
+def test_choices_that_lead_to_nothing_are_refused_with_the_block() -> None:
+    feasible = Feasible(Space(max_blocks=4), Limits(max_macs=6_000_000))
+    chosen = {"blocks": 4, "form_1": "1 1x1", "expansion_1": 3.3, "width_1": 128}
+    with pytest.raises(ValueError, match="block 1 nothing fits"):
+        feasible.next_choice(chosen)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_sampled_layouts_fit_and_each_is_as_likely_as_any_other(dtype: str) -> None:
+    known = LISTED[2, dtype]
+    limits = Limits(int(np.quantile(known.bytes, 0.3)), int(np.quantile(known.macs, 0.05)))
+    fitting = known.fitting(limits)
+    sampled = Counter(Feasible(SMALL, limits, dtype).sample(2, 40 * len(fitting), np.random.default_rng(3)))
+    assert 50 < len(fitting) < 1_000
+    assert set(sampled) == fitting
+    assert chisquare(list(sampled.values())).pvalue > 1e-3  # one seed, so one outcome: no test by chance
+
+
+def test_nothing_is_sampled_where_nothing_fits() -> None:
+    with pytest.raises(ValueError, match="no network of 2 blocks fits 1,000 bytes"):
+        Feasible(SMALL, Limits(max_bytes=1_000)).sample(2, 1, np.random.default_rng(0))
+
+
+def test_a_space_too_large_to_be_counted_exactly_is_not_sampled_from() -> None:
+    """256 walks a block: 2^64 of eight blocks, 2^72 of nine."""
+    with pytest.raises(ValueError, match=r"4.72e\+21 walks of 9 blocks are more"):
+        Feasible(Space(max_blocks=9), Limits()).sample(9, 1, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+@settings(max_examples=50, deadline=None)
+@given(st.data(), st.integers(0, 2**32 - 1))
+def test_the_nearest_choices_fit_and_are_the_same_where_the_network_fits(
+    dtype: str, data: st.DataObject, seed: int
+) -> None:
+    within = data.draw(limits(dtype))
+    feasible, rng, fitting = Feasible(SMALL, within, dtype), np.random.default_rng(seed), fitting_in(dtype, within)
+    for choices in encodings(replace(SMALL, max_blocks=2).sample(10, rng)):
+        choices = {**dict.fromkeys(SMALL.distributions(), 8), **choices}
+        if not fitting:
+            continue
+        near = feasible.nearest(choices)
+        assert (SMALL.decode(near) == SMALL.decode(choices)) == (SMALL.decode(choices) in fitting)
+        cost = totals(SMALL.decode(near).layers(), dtype=dtype)
+        assert within.allow(bytes=cost.bytes, macs=cost.macs)
+        assert feasible.nearest(near) == near
+
+
+def test_later_choices_give_way_to_earlier_ones_that_leave_less() -> None:
+    space = Space(max_blocks=6, dilations=(1, 2), expansions=(2.1, 2.7), widths=(32, 56, 80, 104))
+    dear = space.encode(TABLE1) | {"form_2": "2 1x1"}  # 44.1 MMACs; blocks behind it can make up for that
+    near = Feasible(space, Limits()).nearest(dear)
+    changed = [name for name in dear if near[name] != dear[name]]
+    assert changed and all(int(name[-1]) > 2 for name in changed)
+
+
+def test_nothing_is_near_where_nothing_fits() -> None:
+    with pytest.raises(ValueError, match="nothing fits 1,000 bytes"):
+        Feasible(SMALL, Limits(max_bytes=1_000)).nearest({"blocks": 2})
+
+
+@st.composite
+def spaces(draw: st.DrawFn) -> Space:
+    """Any valid ones that are small enough to be listed: in even steps or not, with expansions that coincide or not."""
+
+    def ascending(values: st.SearchStrategy[Any]) -> tuple[Any, ...]:
+        return tuple(sorted(draw(st.lists(values, min_size=1, max_size=2, unique=True))))
+
+    most = draw(st.integers(1, 2))
+    try:
+        return Space(
+            replace(FRAME, stem=(4, draw(st.integers(1, 40))), blocks=(Block(8, 8),)),
+            draw(st.integers(1, most)),
+            most,
+            dilations=ascending(st.integers(1, 5)),
+            expansions=ascending(st.floats(0.1, 6) | st.sampled_from((0.5, 1, 1.25, 2.1))),
+            widths=ascending(st.integers(1, 40)),
+        )
+    except ValueError:
+        assume(False)
+        raise
+
+
+@settings(max_examples=40, deadline=None)
+@given(spaces(), st.sampled_from(DTYPES), st.floats(0, 1), st.floats(0, 1), st.integers(0, 2**32 - 1))
+def test_all_that_speaks_of_a_space_speaks_of_the_same_networks(
+    space: Space, dtype: str, share_of_bytes: float, share_of_macs: float, seed: int
+) -> None:
+    networks = {blocks: list(every_network(space, blocks)) for blocks in space.sizes}
+    every = {network for of_size in networks.values() for network in of_size}
+    assert space.size() == sum(map(len, networks.values())) == len(every)
+
+    sampled = space.sample(200, np.random.default_rng(seed))
+    decoded = [space.decode(choices) for choices in encodings(sampled)]
+    assert every.issuperset(decoded)
+    assert (count_choices(space, sampled, dtype=dtype) == count(decoded, dtype=dtype)).all()
+
+    distributions = space.distributions()
+    asked = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed)).ask(distributions)
+    assert space.decode(asked.params) in every
+    for network in decoded[:20]:
+        choices = space.encode(network)
+        assert space.decode(choices) == network
+        assert all(each._contains(each.to_internal_repr(choices[name])) for name, each in distributions.items())
+        assert every.issuperset(change.architecture for change in space.single_changes(network))
+
+    _, macs, bytes = count([network for of_size in networks.values() for network in of_size], dtype=dtype).T
+    within = Limits(int(np.quantile(bytes, share_of_bytes)), int(np.quantile(macs, share_of_macs)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nas.space.feasible.MOST_UNITS", 1 << 20)  # odd widths have small units, and so long tables
+        feasible = Feasible(space, within, dtype)
+        for blocks, of_size in networks.items():
+            assert feasible.walks(blocks) * len(space.dilations) ** blocks == len(of_size)
+            _, macs, bytes = count(of_size, dtype=dtype).T
+            fits = within.allow(bytes=bytes, macs=macs)
+            assert Census(feasible).count(blocks, within.max_macs) == fits.sum()
+            if fits.any():
+                (drawn,) = feasible.sample(blocks, 1, np.random.default_rng(seed))
+                assert drawn in {network for network, fit in zip(of_size, fits, strict=True) if fit}

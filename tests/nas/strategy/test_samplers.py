@@ -1,0 +1,163 @@
+"""What every sampler of the command line must do, and what some do beyond it."""
+
+from dataclasses import replace
+from functools import cache
+
+import optuna
+import pytest
+from made_up import history, search
+
+from budget.limits import Limits
+from dynacp.student.architecture import TABLE1
+from nas.space.counting import count
+from nas.space.space import Space
+from nas.strategy.front import hypervolume
+from nas.strategy.propose import Rules, SpaceExhaustedError, derived_seed, propose
+from nas.strategy.samplers import SAMPLERS, STARTUP_TRIALS, TOLD_PER_CANDIDATE
+from nas.study.candidate import Candidate
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+RULES = Rules(Space(), Limits(), "float16")
+NARROW = replace(RULES, limits=Limits(max_macs=8_000_000))
+SMALL = Rules(
+    Space(min_blocks=1, max_blocks=1, dilations=(1, 2), expansions=(1.5, 2.1), widths=(16, 24)),
+    Limits(max_macs=9_000_000),
+    "float16",
+)
+
+
+@pytest.fixture(params=sorted(SAMPLERS))
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def rules(name: str) -> Rules:
+    """gp takes twenty seconds for a proposal of up to eight blocks, and one for up to six."""
+    return replace(RULES, space=Space(max_blocks=6)) if name == "gp" else RULES
+
+
+@cache
+def searched(name: str) -> list[Candidate]:
+    """Past the random start, and to NSGA-II's third generation; gp takes a second for each."""
+    return search(SAMPLERS[name], rules(name), STARTUP_TRIALS + (1 if name == "gp" else 25))
+
+
+class TestEverySampler:
+    def test_proposes_distinct_networks_that_fit(self, name: str) -> None:
+        networks = [candidate.architecture for candidate in searched(name)]
+        assert len(set(networks)) == len(networks)
+        parameters, macs, _ = count(networks).T
+        assert (2 * parameters).max() <= 128_000
+        assert macs.max() <= 30_000_000
+
+    def test_proposes_the_same_by_seed_also_after_a_stop(self, name: str) -> None:
+        done = searched(name)
+        again = search(SAMPLERS[name], rules(name), len(done), start=done[: STARTUP_TRIALS // 2])
+        assert [candidate.architecture for candidate in again] == [candidate.architecture for candidate in done]
+        other = search(SAMPLERS[name], rules(name), 3, seed=1)
+        assert {candidate.architecture for candidate in other}.isdisjoint({each.architecture for each in done})
+
+    def test_gives_choices_of_the_space_that_decode_to_what_it_proposes(self, name: str) -> None:
+        distributions = rules(name).space.distributions()
+        for candidate in searched(name):
+            assert rules(name).space.decode(candidate.trial.params) == candidate.architecture
+            assert candidate.trial.params.keys() == distributions.keys()
+            for choice, value in candidate.trial.params.items():
+                assert distributions[choice]._contains(distributions[choice].to_internal_repr(value))
+
+    def test_never_proposes_what_another_worker_is_training(self, name: str) -> None:
+        *done, pending = searched(name)
+        known = history(done)
+        busy = replace(known, pending=[pending.as_pending], seen={*known.seen, pending.architecture})
+        assert propose(SAMPLERS[name], rules(name), busy, seed=0).architecture not in busy.seen
+
+    def test_proposes_a_small_space_to_the_last_network_and_then_says_that_it_is_exhausted(
+        self, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(
+            "nas.strategy.propose.MAX_RANDOM_PROPOSALS", 20_000
+        )  # hundreds for each network of this space
+        space = SMALL.space
+        every = {space.decode(choices) for choices in _all_choices(space)}
+        fitting = {network for network in every if max(SMALL.violations(network).values()) <= 0}
+        assert 10 < len(fitting) < len(every) == space.size()
+        sampler = SAMPLERS[name]
+        number = len(fitting) if name != "gp" else STARTUP_TRIALS + 1
+        done = search(sampler, SMALL, number)
+        assert {candidate.architecture for candidate in done} <= fitting
+        known = replace(history(done), seen=fitting)
+        with pytest.raises(SpaceExhaustedError, match=r"within 9,000,000 MACs and 128,000 bytes .* known"):
+            propose(sampler, SMALL, known, seed=0)
+
+    def test_says_how_much_it_tried_where_nothing_fits(self, name: str) -> None:
+        """The stem alone takes 3,806,288 MACs."""
+        nothing = replace(rules(name), limits=Limits(max_macs=3_000_000))
+        with pytest.raises(SpaceExhaustedError, match="too large, 0 known"):
+            propose(SAMPLERS[name], nothing, replace(history([]), seen={TABLE1}), seed=0)
+
+
+def _all_choices(space: Space) -> list[dict[str, object]]:
+    grid: list[dict[str, object]] = [{"blocks": 1}]
+    for name, distribution in space.distributions().items():
+        if name != "blocks":
+            values = [distribution.to_external_repr(value) for value in _internal(distribution)]
+            grid = [{**choices, name: value} for choices in grid for value in values]
+    return grid
+
+
+def _internal(distribution: optuna.distributions.BaseDistribution) -> list[float]:
+    if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+        return list(range(len(distribution.choices)))
+    low, high, step = distribution.low, distribution.high, distribution.step  # type: ignore[attr-defined]
+    return [round(low + step * index, 6) for index in range(round((high - low) / step) + 1)]
+
+
+def test_what_was_rejected_is_counted_and_only_a_few_are_told() -> None:
+    done = search(SAMPLERS["tpe"], NARROW, STARTUP_TRIALS + 10)
+    assert sum(candidate["rejected"] for candidate in done) > 100
+    assert any(candidate["told"] for candidate in done)
+    for candidate in done:
+        assert len(candidate["told"]) <= min(TOLD_PER_CANDIDATE, candidate["rejected"])
+        for choices in candidate["told"]:
+            assert max(NARROW.violations(NARROW.space.decode(choices)).values()) > 0
+
+
+def test_tpe_that_is_told_of_violations_proposes_fewer_of_them() -> None:
+    """At 8 MMACs few random encodings fit; the model does much better than chance."""
+    done = search(SAMPLERS["tpe"], NARROW, STARTUP_TRIALS + 20)
+    before = sum(candidate["rejected"] for candidate in done[:STARTUP_TRIALS])
+    after = sum(candidate["rejected"] for candidate in done[STARTUP_TRIALS:])
+    assert after < before / 2
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "local"])
+def test_a_sampler_that_learns_finds_a_better_front_than_chance(sampler: str) -> None:
+    """NSGA-II has bred two generations by then, which are not yet better in every search."""
+
+    def found(name: str) -> float:
+        done = search(SAMPLERS[name], RULES, 60, seed=2)
+        return hypervolume([candidate.point for candidate in done], reference=(0.4, 30e6))
+
+    assert found(sampler) > 1.05 * found("random")
+
+
+def test_local_search_changes_one_choice_of_a_network_on_the_front() -> None:
+    done = search(SAMPLERS["local"], RULES, STARTUP_TRIALS + 5)
+    for number in range(STARTUP_TRIALS, len(done)):
+        before = done[:number]
+        front = [
+            one
+            for one in before
+            if not any(
+                other.accuracy >= one.accuracy and other.macs <= one.macs and other.point != one.point
+                for other in before
+            )
+        ]
+        around = {change.architecture for one in front for change in RULES.space.single_changes(one.architecture)}
+        assert done[number].architecture in around
+
+
+def test_derived_seeds_differ_by_every_part() -> None:
+    seeds = {derived_seed(*parts) for parts in [(0, 0), (0, 1), (1, 0), (1, 1), (0, 1, 0), (0, 1, 1)]}
+    assert len(seeds) == 6

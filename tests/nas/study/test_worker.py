@@ -1,0 +1,235 @@
+"""Many workers on one search: exactly the candidates that one worker would train, each once, whatever happens."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from hashlib import blake2b
+from itertools import count
+from pathlib import Path
+
+import made_up
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+from servers import Postgres
+from sqlalchemy import text
+
+from budget.limits import Limits
+from dynacp.student.architecture import TABLE1, Architecture
+from nas.scoring.score import Score
+from nas.space.space import Space
+from nas.strategy.propose import Rules, SpaceExhaustedError
+from nas.strategy.samplers import SAMPLERS
+from nas.study.candidate import Candidate
+from nas.study.store import Store, connect
+from nas.study.worker import Plan, Worker
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+RULES = Rules(Space(min_blocks=1, max_blocks=2), Limits(), "float16")
+"""Of few choices: a database keeps a row for each, and these tests are about the queue."""
+
+BASELINE = replace(TABLE1, blocks=TABLE1.blocks[:1])
+
+
+def plan(trials: int, sampler: str = "random") -> Plan:
+    return Plan(RULES, BASELINE, SAMPLERS[sampler], (64, 128, 256), trials, 2, seed=0)
+
+
+class MadeUp:
+    """Scores by a hash of the layout, the samples and the seed, after a moment that differs from one to the next."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds, self.calls, self.lock = seconds, Counter[tuple[str, int, int]](), threading.Lock()
+
+    def __call__(self, architecture: Architecture, *, seed: int, samples: int = 256) -> Score:
+        with self.lock:
+            self.calls[architecture.key, samples, seed] += 1
+        draw = int.from_bytes(blake2b(f"{architecture.key} {samples} {seed}".encode(), digest_size=4).digest()) / 2**32
+        time.sleep(self.seconds * draw)
+        return Score(0.1 + 0.8 * draw, 1.0, self.seconds * draw)
+
+
+def worker(url: str, plan: Plan) -> Worker:
+    storage = connect("shared", url)
+    return Worker(plan, Store.create_or_resume("shared", storage, made_up.settings(RULES.space)), storage)
+
+
+def work(worker: Worker, scoring: Callable[..., Score]) -> None:
+    for _ in worker.search(scoring):
+        pass
+    for _ in worker.train_again(scoring):
+        pass
+
+
+def outcome(url: str) -> dict[int, tuple[object, ...]]:
+    """What is stored of each candidate, but for times."""
+    store = Store.open("shared", url)
+    return {
+        each.number: (each.architecture, each.trial.state, *trained(each), store.fresh.get(each.number))
+        for each in store.candidates
+    }
+
+
+def trained(candidate: Candidate) -> tuple[dict[int, float], list[tuple[float, float]]]:
+    """Its scores, and the seed and loss of each training."""
+    return dict(candidate.scores), [(each["seed"], each["loss"]) for each in candidate.trainings.values()]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nas.study.worker.POLL_SECONDS", 0.05)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
+    """Makes a new database and returns its URL."""
+    if request.param == "sqlite":
+        return lambda name: f"sqlite:///{tmp_path / name}.db"
+    server: Postgres = request.getfixturevalue("postgres")
+    return lambda name: server.create_database(f"{name}_{time.monotonic_ns()}")
+
+
+def test_four_workers_train_what_one_would_each_candidate_and_rung_once(database: Callable[[str], str]) -> None:
+    undisturbed, busy = database("finished"), database("busy")
+    work(worker(undisturbed, plan(8)), alone := MadeUp())
+    workers, together = [worker(busy, plan(8)) for _ in range(4)], MadeUp(0.1)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda each: work(each, together), workers))
+    assert outcome(busy) == outcome(undisturbed)
+    assert len(outcome(busy)) == 8
+    assert together.calls == alone.calls
+    assert set(together.calls.values()) == {1}
+    assert any(len(scores) < 3 for _, _, scores, *_ in outcome(undisturbed).values())  # type: ignore[arg-type]
+
+
+def test_more_trials_later_go_on_where_the_study_ended_and_fewer_change_nothing(database: Callable[[str], str]) -> None:
+    whole, parts = database("whole"), database("parts")
+    work(worker(whole, plan(7)), MadeUp())
+    for trials in (3, 7, 2):
+        work(worker(parts, plan(trials)), MadeUp())
+    stored = {number: facts[:4] for number, facts in outcome(parts).items()}
+    assert stored == {number: facts[:4] for number, facts in outcome(whole).items()}
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: the worker does nothing any more."""
+
+
+def test_what_a_killed_worker_was_training_is_taken_up_as_it_was_from_its_rung(
+    database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed, killed = database("finished"), database("killed")
+    work(worker(undisturbed, plan(6)), MadeUp())
+    scoring, kills = MadeUp(), 0
+    while True:
+        victim = worker(killed, plan(6))
+        victim._queue.worker = victim._again.worker = ["this machine", -1]
+
+        def dying(architecture: Architecture, *, kills: int = kills, **more: int) -> Score:
+            if sum(scoring.calls.values()) > 3 * kills:
+                raise Killed
+            return scoring(architecture, **more)
+
+        for queue in (victim._queue, victim._again):
+            monkeypatch.setattr(queue, "give_up", lambda _: None)  # the dead do not tidy up
+        try:
+            work(victim, dying)
+            break
+        except Killed:
+            kills += 1
+            _reap(killed)
+    assert kills > 5
+    assert outcome(killed) == outcome(undisturbed)
+
+
+def test_a_worker_that_dies_between_the_last_score_and_the_end_leaves_a_finished_candidate(
+    database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed, killed = database("finished"), database("killed")
+    work(worker(undisturbed, plan(6)), MadeUp())
+    scoring, deaths = MadeUp(), 0
+    while True:
+        victim = worker(killed, plan(6))
+        queue, last = victim._queue, victim._queue.end
+        queue.worker = ["this machine", -1]
+        monkeypatch.setattr(queue, "give_up", lambda _: None)
+
+        def dying(trial: FrozenTrial, state: TrialState, values: Sequence[float], *, real: object = last) -> None:
+            if state == TrialState.COMPLETE and trial.user_attrs.get("at 256") is None:
+                raise Killed  # it has just been scored; who takes it up sees the score from the start
+            real(trial, state, values)  # type: ignore[operator]
+
+        monkeypatch.setattr(queue, "end", dying)
+        try:
+            work(victim, scoring)
+            break
+        except Killed:
+            deaths += 1
+            _reap(killed)
+    assert deaths > 2
+    assert outcome(killed) == outcome(undisturbed)
+    assert set(scoring.calls.values()) == {1}
+
+
+def test_a_candidate_that_is_lost_after_the_space_is_exhausted_is_still_taken_up(
+    database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, scoring = database("small"), MadeUp()
+    one, other = worker(url, plan(9)), worker(url, plan(9))
+    other._queue.worker = ["this machine", -1]
+    monkeypatch.setattr(other._queue, "give_up", lambda _: None)
+
+    def losing(architecture: Architecture, **more: int) -> Score:
+        one.exhausted = SpaceExhaustedError("the first worker found nothing new while the other one trained")
+        raise Killed
+
+    with pytest.raises(Killed):
+        work(other, losing)
+    _reap(url)
+    work(one, scoring)
+    assert set(outcome(url)) == {0}, "the lost one is trained, and no other was ever proposed"
+
+
+def test_a_reader_to_whom_a_server_shows_half_of_a_record_goes_by_the_note(database: Callable[[str], str]) -> None:
+    """PostgreSQL reads values after attributes, and what is committed in between shows in one of them alone."""
+    url = database("torn")
+    one = worker(url, plan(1))
+    work(one, MadeUp())
+    (trial,) = one.store.study.get_trials()
+    del trial.user_attrs["at 128"]
+    assert set(trial.intermediate_values) == {64, 128, 256}
+    assert set(Candidate(trial).scores) == {64, 256}
+
+
+def test_whom_a_worker_waits_for_is_said_once_and_a_clock_set_back_does_not_make_it_wait_for_ever(
+    database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, told, seconds = database("skewed"), list[str](), count()
+    other, scoring = worker(url, plan(1)), MadeUp()
+    other._queue.worker = ["elsewhere 1234", 17]
+    other._offer([], [])
+    (trial,) = other._queue.refresh().living
+    assert other._queue.claim(trial)
+    with connect("shared", url).engine.begin() as connection:  # its clock was a year ahead, and it is gone
+        connection.execute(text("UPDATE trial_heartbeats SET heartbeat = '2099-01-01 00:00:00'"))
+    monkeypatch.setattr("nas.study.queue.monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr("nas.study.worker.POLL_SECONDS", 0)
+    waiting = worker(url, plan(1))
+    waiting._tell = told.append
+    work(waiting, scoring)
+    assert outcome(url)[0][1] == TrialState.COMPLETE
+    (line,) = told
+    assert "Waiting for candidates 0, which other workers train (process 17 on elsewhere)" in line
+    assert "no life for 60 s" in line
+
+
+def _reap(url: str) -> None:
+    """As when the grace period is over."""
+    for name in ("shared", "shared: fresh seeds"):
+        study = optuna.load_study(study_name=name, storage=url)
+        for trial in study.get_trials(states=(TrialState.RUNNING,)):
+            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
