@@ -33,14 +33,15 @@ from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 from torchaudio.transforms import MelSpectrogram, Resample
 
-from dynacp.audio.batches import WaveAugmentation, Waves
+from dynacp.audio.augmentation import Augmentation, WaveAugmentation
+from dynacp.audio.batches import ClipSource, Waves
 from dynacp.audio.cache import waves
 from dynacp.audio.features import FrontEnd
 from dynacp.audio.scenes import write_scenes
 from dynacp.audio.tau import Clips, training_clips
 from dynacp.student.architecture import TABLE1, with_classes
 from dynacp.student.model import DynaCP
-from dynacp.training.loop import Augmentation, ClipSource, one_hot, train
+from dynacp.training.loop import one_hot, train
 from nas.scoring.score import ScoreSettings
 
 T = TypeVar("T")

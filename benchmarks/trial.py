@@ -25,6 +25,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from dynacp.audio.augmentation import Augmentation
+from dynacp.audio.batches import Features
 from dynacp.audio.cache import log_mels, read_wave
 from dynacp.audio.features import FrontEnd, LogMel
 from dynacp.audio.scenes import write_scenes
@@ -33,7 +35,7 @@ from dynacp.student.architecture import TABLE1, with_classes
 from dynacp.student.model import DynaCP
 from dynacp.teachers.ensemble import MEMBERS
 from dynacp.training.distillation import Distillation
-from dynacp.training.loop import Augmentation, Features, one_hot, train
+from dynacp.training.loop import one_hot, train
 from nas.scoring.score import TEACHERS, ScoreSettings
 
 RECIPE = ScoreSettings().recipe

@@ -20,32 +20,26 @@ Exit status: 0 within the limits, 1 over (and for nothing else), 2 bad input, 3 
 (closed pipe, full disk), 130 stopped.
 """
 
-import argparse
 import json
 import sys
 from dataclasses import asdict, replace
 
-from budget.command import run
+from budget.command import CommandParser, add_limit_options, answering, run
 from budget.conventions import CONVENTIONS
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
+from budget.errors import UserError
 from budget.ledger import Ledger, ledger
 from budget.limits import Limits
 from budget.memory import peak
 from budget.report import activation_table, convention_table, headroom_table, ledger_table
-from budget.terminal import complain, console, show
+from budget.terminal import console, show
 from dynacp.student.architecture import Architecture, resolve
 from dynacp.student.dataflow import steps
 
 
-def parser() -> argparse.ArgumentParser:
-    form = argparse.ArgumentParser(
-        allow_abbrev=False,
-        prog="python -m budget",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    limits = Limits()
-    add = form.add_argument
+def parser() -> CommandParser:
+    parser = CommandParser(prog="python -m budget", description=__doc__, epilog=None)
+    add = parser.add_argument
     add("layout", metavar="LAYOUT", help="table1, baseline, or a JSON file")
     add(
         "--dtype",
@@ -54,37 +48,29 @@ def parser() -> argparse.ArgumentParser:
         help="at inference (default: %(default)s)",
     )
     add("--frames", type=int, metavar="N", help="time frames of the input, in place of the layout's own")
-    add("--max-macs", type=int, default=limits.max_macs, help="default: %(default)s")
-    add("--max-bytes", type=int, default=limits.max_bytes, help="default: %(default)s")
+    add_limit_options(add)
     add(
         "--witness",
         action="store_true",
         help="also build the network and count it with torchinfo, torch, fvcore and thop",
     )
     add("--json", action="store_true", help="print JSON instead of tables")
-    return form
+    return parser
 
 
+@answering()
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = parser().parse_args(arguments)
-    try:
-        limits = Limits(options.max_bytes, options.max_macs)
-        network = resolve(options.layout)
-        if options.frames is not None:
-            network = replace(network, input=(network.input[0], options.frames))
-    except ValueError as error:
-        complain(error)
-        return 2
+    limits = Limits(options.max_bytes, options.max_macs)
+    network = resolve(options.layout)
+    if options.frames is not None:
+        network = replace(network, input=(network.input[0], options.frames))
     accounts = {
         name: ledger(network.layers(), convention=convention, dtype=options.dtype)
         for name, convention in CONVENTIONS.items()
     }
-    try:
-        counts = _witnesses(network) if options.witness else {}
-    except ImportError as error:
-        complain(f"`--witness` counts with torch, torchinfo, fvcore and thop: {error}. Install them, or leave it out.")
-        return 2
+    counts = _witnesses(network) if options.witness else {}
     account = accounts[DTYPES[options.dtype].convention.name]
     if options.json:
         print(json.dumps(_as_json(network, account, accounts, limits, counts), indent=2))
@@ -95,9 +81,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _witnesses(network: Architecture) -> dict[str, tuple[str, int]]:
     """Tool -> (convention, MACs counted on the built network)."""
-    from budget.witness import MAC_WITNESSES
-    from dynacp.student.model import DynaCP
-
+    try:
+        from budget.witness import MAC_WITNESSES
+        from dynacp.student.model import DynaCP
+    except ImportError as error:
+        raise UserError(
+            f"`--witness` counts with torch, torchinfo, fvcore and thop: {error}. Install them, or leave it out."
+        ) from None
     module = DynaCP(network).eval()
     return {
         tool: (convention, count(module, (1, 1, *network.input))) for tool, (convention, count) in MAC_WITNESSES.items()

@@ -1,40 +1,104 @@
-"""How every command line runs: what its streams can take, and the exit status of what stops it."""
+"""How every command line is declared and run: its parser, options that commands share, errors, exit statuses."""
 
-import codecs
+import argparse
 import getpass
-import io
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TextIO
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
 
+from budget.errors import UserError
+from budget.limits import Limits
+from budget.streams import OutputError, checked_streams
 from budget.terminal import complain, hear_stops
 
-OUTPUT_LOST, STOPPED = 3, 130
+BAD_INPUT, OUTPUT_LOST, STOPPED = 2, 3, 130
 
 EXIT_STATUS = (
     "Exit status: 0 done, 2 bad input, 3 standard output could not be written (closed pipe, full disk), 130 stopped."
 )
-"""For the help of commands that add nothing to it."""
+"""The end of the help of commands that have no further statuses."""
 
-STAND_INS = {"±": "+-", "…": "..."}
-"""Signs of these programs and of rich, for an encoding that lacks them; other characters are escaped."""
+Add = Callable[..., Any]
+"""`add_argument` of a parser, or of a group in one."""
+
+Given = ParamSpec("Given")
 
 
-class OutputError(Exception):
-    """Standard output cannot be written. Not an `OSError`: commands answer those that their own files raise."""
+class CommandParser(argparse.ArgumentParser):
+    """The parser of a command: no abbreviated options, the description as it is written, exit statuses at the end."""
+
+    def __init__(self, **settings: Any) -> None:
+        settings.setdefault("allow_abbrev", False)
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        settings.setdefault("epilog", EXIT_STATUS)
+        super().__init__(**settings)
+
+
+def add_limit_options(add: Add) -> None:
+    """Add `--max-macs` and `--max-bytes`, by default the challenge's limits."""
+    limits = Limits()
+    for name, default, what in (
+        ("--max-macs", limits.max_macs, "MACs for one second of audio"),
+        ("--max-bytes", limits.max_bytes, "bytes of parameters"),
+    ):
+        add(name, type=whole_number(1), default=default, metavar="N", help=f"limit of {what} (default: {default:,})")
+
+
+def whole_number(lowest: int, highest: int = sys.maxsize) -> Callable[[str], int]:
+    """The type of an option that takes a whole number between two bounds, both included; 30e6 is one as well."""
+
+    def number(text: str) -> int:
+        value = int(text) if text.strip("+-").isdigit() else float(text)
+        if value != value or abs(value) == float("inf") or value != int(value):
+            raise argparse.ArgumentTypeError(f"must be a whole number, but got {text}")
+        if not lowest <= value <= highest:
+            bound = f"at least {lowest}" if value < lowest else f"at most {highest}"
+            raise argparse.ArgumentTypeError(f"must be {bound}, but got {text}")
+        return int(value)
+
+    number.__name__ = "whole number"  # argparse names it where the text is no number at all
+    return number
+
+
+def answering(
+    stopped: str = "Stopped.", *, advice: str = ""
+) -> Callable[[Callable[Given, int | None]], Callable[Given, int]]:
+    """Decorate a command, so that it returns an exit status whatever happens.
+
+    An error that a user can mend, and the system's errors, become one line on standard error (for the system's with
+    `advice` added); ^C prints `stopped`.
+    """
+
+    def decorated(command: Callable[Given, int | None]) -> Callable[Given, int]:
+        @wraps(command)
+        def answered(*arguments: Given.args, **options: Given.kwargs) -> int:
+            try:
+                return command(*arguments, **options) or 0
+            except UserError as error:
+                complain(error)
+                return error.status
+            except OSError as error:
+                complain(error, advice)
+                return BAD_INPUT
+            except KeyboardInterrupt:
+                print(stopped)
+                return STOPPED
+
+        return answered
+
+    return decorated
 
 
 def run(main: Callable[[], int]) -> int:
     """Run a command line; returns its exit status, or 3 if standard output cannot be written, 130 if it is stopped.
 
-    Meanwhile both streams replace what their encoding lacks, and standard error drops what it cannot write. A reader
-    that closes its pipe knows why the command ends, so that is not told.
+    A reader that closes its pipe knows why the command ends, so that is not told.
     """
     hear_stops()
     name_user()
-    with _streams():
+    with checked_streams():
         try:
             if sys.stdout is None:
                 raise OutputError("standard output is closed; direct it to a file, or to /dev/null.")
@@ -63,72 +127,3 @@ def name_user() -> None:
         getpass.getuser()
     except (KeyError, OSError):
         os.environ["USER"] = str(os.getuid())
-
-
-class _Stream(io.TextIOWrapper):
-    """A standard stream that goes to /dev/null once it could not be written, so that leaving fails no second time."""
-
-    def write(self, text: str, /) -> int:
-        with self._watched():
-            return super().write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with self._watched():
-            super().flush()
-
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, self.fileno())
-            os.close(null)
-            self.lost(error)
-
-    def lost(self, error: OSError) -> None:
-        """Errors that cannot be told change nothing else."""
-
-
-class _Output(_Stream):
-    def lost(self, error: OSError) -> None:
-        raise OutputError(f"standard output cannot be written: {error.strerror}.") from error
-
-
-@contextmanager
-def _streams() -> Iterator[None]:
-    """Both standard streams as `run` says; one that is closed stays None, or for errors goes to /dev/null."""
-    codecs.register_error("stand-in", _stand_in)
-    out, err = sys.stdout, sys.stderr
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: PTH123
-        wrapped = [_wrapped(_Stream, err or nowhere)]
-        sys.stderr = wrapped[0]
-        if out is not None:
-            sys.stdout = _wrapped(_Output, out)
-            wrapped.append(sys.stdout)
-        try:
-            yield
-        finally:
-            for stream in wrapped:
-                stream.detach()
-            sys.stdout, sys.stderr = out, err
-
-
-def _wrapped(kind: type[_Stream], stream: TextIO) -> _Stream:
-    return kind(
-        stream.buffer,
-        encoding=stream.encoding,
-        errors="stand-in",
-        line_buffering=stream.line_buffering,  # type: ignore[arg-type]
-        write_through=getattr(stream, "write_through", False),  # PYTHONUNBUFFERED
-    )
-
-
-def _stand_in(error: UnicodeError) -> tuple[str | bytes, int]:
-    """For the first character that an encoding lacks, and where to go on."""
-    assert isinstance(error, UnicodeEncodeError), error
-    character, following = error.object[error.start], error.start + 1
-    if "\udc80" <= character <= "\udcff":  # a byte of a file's name, which is no text in this encoding
-        return bytes([ord(character) - 0xDC00]), following
-    return STAND_INS.get(character, ascii(character)[1:-1]), following

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from budget.errors import UserError
 from budget.layers import BatchNorm2d, Conv2d, Count, GlobalAveragePool, Layer, Pool2d, Shape
 
 
-class UnknownLayerError(ValueError):
+class UnknownLayerError(UserError):
     """A convention has no rule for a layer: a count that skips it would be wrong in silence."""
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from budget.conventions import DCASE, FOLDED, Convention, Cost
+from budget.errors import UserError
 from budget.layers import Count
 
 
@@ -34,8 +35,8 @@ DEFAULT_DTYPE = "float16"
 
 
 def dtype_named(name: str) -> Dtype:
-    """Raises `ValueError` for a dtype not listed."""
+    """Raises `UserError` for a dtype not listed."""
     try:
         return DTYPES[name]
     except KeyError:
-        raise ValueError(f"`dtype` must be one of {', '.join(DTYPES)}, but got {name!r}.") from None
+        raise UserError(f"`dtype` must be one of {', '.join(DTYPES)}, but got {name!r}.") from None

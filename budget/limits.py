@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from budget.errors import UserError
 from budget.layers import Count
 from budget.ledger import Ledger, Row
 
@@ -17,7 +18,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("max_bytes", "max_macs"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"`{name}` must be positive, but got {getattr(self, name)}.")
+                raise UserError(f"`{name}` must be positive, but got {getattr(self, name)}.")
 
     def violations(self, *, bytes: int, macs: int) -> dict[str, float]:
         """How far each limit is overstepped, as a share of the limit: at most 0 where it is kept."""

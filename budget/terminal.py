@@ -69,10 +69,14 @@ def _print_list(out: Console, view: Table) -> None:
         out.print(view.caption)
 
 
-def complain(error: object) -> None:
-    """One line on standard error, which says what is wrong and what to do about it; of the system's errors the file."""
-    if isinstance(error, OSError) and error.filename:
-        error = f"{error.filename}: {error.strerror}"
+def complain(error: object, advice: str = "") -> None:
+    """One line on standard error: what is wrong and what to do about it.
+
+    For an error of the system's: the file, the reason, and `advice`.
+    """
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        error = f"{where}{error.strerror or error}{advice}"
     Console(stderr=True, highlight=False, markup=False).print(f"error: {error}", style="red", soft_wrap=True)
 
 

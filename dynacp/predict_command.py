@@ -6,10 +6,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 from rich.console import Console
 from rich.table import Table
 
+from budget.command import Add, answering
 from budget.terminal import complain, show
 from dynacp.audio.reading import AudioError, UnusableAudioError
 from dynacp.files import is_output, written_whole
@@ -28,10 +30,11 @@ UNDECODED = "surrogateescape"
 class PartlyPredictedError(AudioError):
     """Some files could not be used; the predictions of all others are written."""
 
+    status: ClassVar[int] = 1
 
-def add_options(form: argparse.ArgumentParser) -> None:
-    """Of the command line."""
-    add = form.add_argument
+
+def add_options(add: Add) -> None:
+    """Add the options of `python -m dynacp predict`."""
     add("run", type=Path, metavar="RUN", help="a folder that `train` wrote")
     add("wavs", type=_named, nargs="+", metavar="WAV", help="audio files, or folders of them")
     add("--device-id", metavar="ID", help="the recording device; its student predicts, the base for an unknown one")
@@ -45,8 +48,9 @@ def _named(text: str) -> Path:
     return Path(text)
 
 
+@answering()
 def run(options: argparse.Namespace, console: Console) -> None:
-    """Raises `AudioError` and `StageError`; `PartlyPredictedError` when all that can be done is done."""
+    """Predict what the options name; the exit status says whether all files could be used."""
     files = audio_files(options.wavs)
     if options.csv:
         _check_csv(options.csv, files, options.run)

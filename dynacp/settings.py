@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from dataclasses import field, fields, is_dataclass
 from typing import Any
 
+from budget.errors import UserError
 
-class SettingError(ValueError):
+
+class SettingError(UserError):
     """A setting that does not exist, or a value that it cannot take."""
 
 

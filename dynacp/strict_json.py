@@ -6,6 +6,8 @@ from pathlib import Path
 from reprlib import Repr
 from typing import Any
 
+from budget.errors import UserError
+
 MOST_BYTES = 1 << 20
 """Of a file. A layout takes about a hundred bytes a block, a run's settings a few thousand."""
 
@@ -13,7 +15,7 @@ _SHORT = Repr()
 _SHORT.maxlevel, _SHORT.maxstring = 2, 60
 
 
-class JSONError(ValueError):
+class JSONError(UserError):
     """Text that is no JSON, or that two readers could read differently; says what and where."""
 
 

@@ -9,16 +9,16 @@ in float16 and far longer in int8, once for each space and limits), and for the 
 costs and whether it fits. Draws both.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
-from budget.command import EXIT_STATUS, run
+from budget.command import CommandParser, add_limit_options, answering, run
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
+from budget.errors import UserError
 from budget.limits import Limits
-from budget.terminal import complain, console, show
-from dynacp.cache_option import add_cache_option, cache_errors
+from budget.terminal import console, show
 from dynacp.files import write_text
+from dynacp.options import add_cache_option, cache_errors
 from dynacp.student.architecture import TABLE1, resolve, with_classes
 from nas.space.feasible import Feasible
 from nas.space.overview import margins, numbers_that_fit
@@ -26,47 +26,36 @@ from nas.space.space import Space
 from nas.views.exploration import draw_margins, draw_space, margins_table, numbers_table
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0 done, 2 bad input."""
-    form = argparse.ArgumentParser(
-        allow_abbrev=False,
-        prog="python -m nas.explore",
-        description=__doc__,
-        epilog=EXIT_STATUS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add, limits = form.add_argument, Limits()
+def parser() -> CommandParser:
+    parser = CommandParser(prog="python -m nas.explore", description=__doc__)
+    add = parser.add_argument
     add("layout", metavar="LAYOUT", nargs="?", default="table1", help="table1 (the default) or a JSON file")
-    add("--max-macs", type=float, default=limits.max_macs, metavar="X", help=f"default: {limits.max_macs:,}")
-    add("--max-bytes", type=int, default=limits.max_bytes, metavar="N", help=f"default: {limits.max_bytes:,}")
+    add_limit_options(add)
     add("--dtype", choices=sorted(DTYPES), default=DEFAULT_DTYPE, help="default: %(default)s")
     add("--out", type=Path, default=Path("explore"), metavar="DIR", help="for pictures and CSV (default: %(default)s)")
-    add_cache_option(form, "the exact numbers")
-    options = form.parse_args(arguments)
-    out = console()
-    try:
-        layout, limits = resolve(options.layout), Limits(options.max_bytes, int(options.max_macs))
-        feasible = Feasible(Space(with_classes(TABLE1, layout.classes)), limits, options.dtype)
-        changes = margins(layout, feasible)
-        options.out.mkdir(parents=True, exist_ok=True)
-        with cache_errors(options.cache):
-            numbers = numbers_that_fit(feasible, options.cache, out)
-        write_text(options.out / "single-changes.csv", changes.to_csv(index=False))
-        write_text(options.out / "numbers.csv", numbers.to_csv(index_label="blocks"))
-        show(out, numbers_table(numbers, feasible))
-        show(out, margins_table(changes, options.layout))
-        if not numbers.sum(axis=None):
-            raise ValueError("nothing in the space fits these limits; raise `--max-macs` or `--max-bytes`.")
-        draw_space(feasible, layout, options.layout, options.out / "space.png")
-        draw_margins(changes, feasible, layout, options.layout, options.out / "single-changes.png")
-    except (ValueError, OverflowError, OSError) as error:
-        complain(error)
-        return 2
-    except KeyboardInterrupt:
-        print("Stopped; nothing was kept.", file=sys.stderr)
-        return 130
+    add_cache_option(add, "the exact numbers")
+    return parser
+
+
+@answering("Stopped; nothing was kept.")
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    options, out = parser().parse_args(arguments), console()
+    layout, limits = resolve(options.layout), Limits(options.max_bytes, options.max_macs)
+    feasible = Feasible(Space(with_classes(TABLE1, layout.classes)), limits, options.dtype)
+    changes = margins(layout, feasible)
+    options.out.mkdir(parents=True, exist_ok=True)
+    with cache_errors(options.cache):
+        numbers = numbers_that_fit(feasible, options.cache, out)
+    write_text(options.out / "single-changes.csv", changes.to_csv(index=False))
+    write_text(options.out / "numbers.csv", numbers.to_csv(index_label="blocks"))
+    show(out, numbers_table(numbers, feasible))
+    show(out, margins_table(changes, options.layout))
+    if not numbers.sum(axis=None):
+        raise UserError("nothing in the space fits these limits; raise `--max-macs` or `--max-bytes`.")
+    draw_space(feasible, layout, options.layout, options.out / "space.png")
+    draw_margins(changes, feasible, layout, options.layout, options.out / "single-changes.png")
     out.print(f"{options.out}: numbers.csv, single-changes.csv, space.png, single-changes.png")
-    return 0
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@
 come that far, among the front by its search scores. The JSON is read by `python -m budget` and by training.
 """
 
-import argparse
 import shlex
 import sys
 from pathlib import Path
@@ -17,10 +16,9 @@ import numpy as np
 import optuna
 import pandas as pd
 
-from budget.command import EXIT_STATUS, run
+from budget.command import CommandParser, answering, run
 from budget.ledger import Ledger, ledger
 from budget.limits import Limits
-from budget.terminal import complain
 from dynacp.files import write_text
 from dynacp.student.architecture import Architecture
 from nas.study.candidate import Candidate
@@ -119,30 +117,21 @@ def export(store: Store, candidate: Candidate, folder: Path) -> tuple[list[Path]
     return list(contents), account, standing
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0 done, 2 bad input."""
-    form = argparse.ArgumentParser(
-        allow_abbrev=False,
-        prog="python -m nas.export",
-        description=__doc__,
-        epilog=EXIT_STATUS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = form.add_argument
-    add_study_options(form)
+@answering()
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    parser = CommandParser(prog="python -m nas.export", description=__doc__)
+    add = parser.add_argument
+    add_study_options(parser.add_argument)
     add("--pick", default="best", metavar="best|knee|N", help="which layout (default: %(default)s)")
     add("--max-macs", type=float, default=float("inf"), metavar="X", help="no layout above this")
     add("--out", type=Path, metavar="DIR", help="where to (default: studies/NAME/export)")
-    options = form.parse_args(arguments)
+    options = parser.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        with clear_errors(options.study):
-            store = Store.open(options.study, options.storage)
-            candidate = pick(store, options.pick, options.max_macs)
-            paths, account, standing = export(store, candidate, options.out or store.folder / "export")
-    except (StudyError, OSError) as error:
-        complain(error)
-        return 2
+    with clear_errors(options.study):
+        store = Store.open(options.study, options.storage)
+        candidate = pick(store, options.pick, options.max_macs)
+        paths, account, standing = export(store, candidate, options.out or store.folder / "export")
     print(f"{standing}\n\n{table_markdown(candidate.architecture)}\n")
     print(f"{account.macs:,} MACs, {account.parameters:,} parameters, {account.bytes:,} bytes in {account.dtype}")
     layout = shlex.quote(str(paths[0]))
@@ -150,7 +139,6 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"Train it: python -m dynacp train {layout} --set dtype={account.dtype}")
     for path in paths:
         print(path)
-    return 0
 
 
 if __name__ == "__main__":

@@ -17,19 +17,23 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import optuna
 import torch
 
-from budget.command import EXIT_STATUS, run
+from budget.command import Add, CommandParser, add_limit_options, answering, run, whole_number
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
 from budget.limits import Limits
-from dynacp.audio.scenes import write_scenes
-from dynacp.audio.tau import DataError
-from dynacp.cache_option import add_cache_option, cache_errors
-from dynacp.devices import training_device
+from dynacp.options import (
+    add_cache_option,
+    add_checkpoint_options,
+    add_data_option,
+    add_device_option,
+    cache_errors,
+    data_root,
+    training_device,
+)
 from dynacp.student.architecture import TABLE1, with_classes
 from dynacp.teachers.ensemble import Ensemble, chance_warning
 from nas.scoring.clips import Material, load_material
@@ -46,95 +50,72 @@ from nas.study.worker import Plan, Worker
 from nas.views.figures import draw_pareto
 from nas.views.terminal import Screen
 
-BUILT_IN = "built-in"
 REDRAW_EVERY = 4
 """Trainings between two drawings of the front while the search runs."""
 
 VERSIONED = ("torch", "torchaudio", "optuna", "numpy", "scikit-learn")
 
 
-class Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """The description as it is written, and every default but "none"."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default is None else super()._get_help_string(action)
-
-
-def parser() -> argparse.ArgumentParser:
-    form = argparse.ArgumentParser(
-        allow_abbrev=False, prog="python -m nas.search", description=__doc__, epilog=EXIT_STATUS, formatter_class=Help
-    )
-    _add_study(form.add_argument_group("the study"))
-    _add_trial(form.add_argument_group("a trial and its limits"))
-    _add_teachers(form.add_argument_group("the teachers"))
-    return form
+def parser() -> CommandParser:
+    parser = CommandParser(prog="python -m nas.search", description=__doc__)
+    _add_study_options(parser.add_argument_group("the study").add_argument)
+    _add_trial_options(parser.add_argument_group("a trial and its limits").add_argument)
+    _add_teacher_options(parser.add_argument_group("the teachers").add_argument)
+    return parser
 
 
-def _add_study(group: argparse._ArgumentGroup) -> None:
-    add, one = group.add_argument, _whole(1)
-    add("--data", default=BUILT_IN, metavar="PATH", help="a data set in TAU's layout")
-    add("--study", default="search", metavar="NAME", help="kept under studies/NAME")
+def _add_study_options(add: Add) -> None:
+    def whole(name: str, lowest: int, default: int, what: str, highest: int = sys.maxsize) -> None:
+        _add_whole_number(add, name, lowest, default, what, highest)
+
+    add_data_option(add, "a data set in TAU's layout")
+    add("--study", default="search", metavar="NAME", help="kept under studies/NAME (default: %(default)s)")
     add("--storage", metavar="URL", help="a database for many machines, in place of SQLite in studies/NAME")
-    add("--trials", type=one, default=200, metavar="N", help="candidates in all, Table 1 among them")
-    add("--workers", type=one, default=1, metavar="N", help="processes on this machine, which share its cores")
-    add("--sampler", choices=sorted(SAMPLERS), default="tpe", help="what proposes; gp takes seconds a candidate")
-    add("--seed", type=_whole(0, 2**32 - 1), default=0, metavar="N", help="of everything random")
-    add("--rescore-seeds", type=_whole(3), default=3, metavar="N", help="fresh trainings of the front's layouts")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="to train on")
-    add_cache_option(group, "log-mels and teachers")
+    whole("--trials", 1, 200, "candidates in all, Table 1 among them")
+    whole("--workers", 1, 1, "processes on this machine, which share its cores")
+    add(
+        "--sampler",
+        choices=sorted(SAMPLERS),
+        default="tpe",
+        help="what proposes; gp takes seconds a candidate (default: %(default)s)",
+    )
+    whole("--seed", 0, 0, "of everything random", 2**32 - 1)
+    whole("--rescore-seeds", 3, 3, "fresh trainings of the front's layouts")
+    add_device_option(add)
+    add_cache_option(add, "log-mels and teachers")
 
 
-def _add_trial(group: argparse._ArgumentGroup) -> None:
-    add, one, limits = group.add_argument, _whole(1), Limits()
-    add("--samples", type=_whole(32), default=SAMPLES, metavar="N", help="training samples of one trial")
-    add("--rungs", type=_whole(1, 8), default=1, metavar="N", help="train on half, a quarter ... first")
-    add("--max-macs", type=one, default=limits.max_macs, metavar="N", help="for one second of audio")
-    add("--max-bytes", type=one, default=limits.max_bytes, metavar="N", help="of parameters")
-    add("--dtype", choices=sorted(DTYPES), default=DEFAULT_DTYPE, help="of parameters at inference")
+def _add_trial_options(add: Add) -> None:
+    _add_whole_number(add, "--samples", 32, SAMPLES, "training samples of one trial")
+    _add_whole_number(add, "--rungs", 1, 1, "train on half, a quarter ... first", 8)
+    add_limit_options(add)
+    add("--dtype", choices=sorted(DTYPES), default=DEFAULT_DTYPE, help="at inference (default: %(default)s)")
 
 
-def _add_teachers(group: argparse._ArgumentGroup) -> None:
-    add, default = group.add_argument, TEACHERS
-    add("--mn", type=Path, metavar="FILE", help="an EfficientAT MN checkpoint; without, MN starts from random weights")
-    add("--dymn", type=Path, metavar="FILE", help="the same for DyMN; without, it starts from MN's, if there is one")
-    add("--mn-width", type=float, default=default.mn_width, metavar="W", help="of an MN without checkpoint")
-    add("--dymn-width", type=float, default=default.dymn_width, metavar="W", help="of a DyMN without any")
-    add("--teacher-epochs", type=_whole(1), default=default.epochs, metavar="N", help="of fine-tuning")
+def _add_teacher_options(add: Add) -> None:
+    default = TEACHERS
+    add_checkpoint_options(add)
+    for name, width in (("--mn-width", default.mn_width), ("--dymn-width", default.dymn_width)):
+        add(name, type=float, default=width, metavar="W", help="without a checkpoint (default: %(default)s)")
+    _add_whole_number(add, "--teacher-epochs", 1, default.epochs, "of fine-tuning")
 
 
-def _whole(lowest: int, highest: int = sys.maxsize) -> Any:
-    def number(text: str) -> int:
-        value = int(text)
-        if value < lowest:
-            raise argparse.ArgumentTypeError(f"must be at least {lowest}, but got {value}")
-        if value > highest:
-            raise argparse.ArgumentTypeError(f"must be at most {highest}, but got {value}")
-        return value
-
-    number.__name__ = "whole number"
-    return number
+def _add_whole_number(add: Add, name: str, lowest: int, default: int, what: str, highest: int = sys.maxsize) -> None:
+    add(name, type=whole_number(lowest, highest), default=default, metavar="N", help=f"{what} (default: %(default)s)")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0 done, 2 bad input, 130 stopped by ^C."""
+@answering("Stopped. Finished trials are kept; the same command goes on from there.")
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
     options = parser().parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    screen = Screen()
     try:
         with clear_errors(options.study), cache_errors(options.cache):
-            Search(options, screen).run(sys.argv[1:] if arguments is None else arguments)
-    except (DataError, StudyError, OSError) as error:
-        screen.error(error)
-        return 2
+            Search(options, Screen()).run(sys.argv[1:] if arguments is None else arguments)
     except torch.OutOfMemoryError as error:
-        screen.error(
+        raise StudyError(
             f"the GPU's memory ran out ({error}); what is finished is kept. Free some, or take fewer --workers."
-        )
-        return 2
-    except KeyboardInterrupt:
-        screen.note("Stopped. Finished trials are kept; the same command goes on from there.")
-        return 130
-    return 0
+        ) from None
 
 
 class Search:
@@ -145,10 +126,7 @@ class Search:
         self.limits = Limits(options.max_bytes, options.max_macs)
         settings = ScoreSettings()
         self.score_settings = replace(settings, recipe=replace(settings.recipe, samples=options.samples))
-        try:
-            self.rungs = rungs(options.samples, options.rungs, least=settings.recipe.batch)
-        except ValueError as error:
-            raise StudyError(f"`--rungs`: {error}") from None
+        self.rungs = rungs(options.samples, options.rungs, least=settings.recipe.batch)
         self.teachers = replace(
             TEACHERS,
             mn=options.mn,
@@ -162,11 +140,8 @@ class Search:
         """The whole of it; `arguments` are those of the command line, for workers that help."""
         options, screen = self.options, self.screen
         folder = study_folder(options.study)
-        try:
-            material = self.material(training_device(options.device))
-            self.teachers.check(len(material.classes))
-        except ValueError as error:
-            raise StudyError(str(error)) from None
+        material = self.material(training_device(options.device))
+        self.teachers.check(len(material.classes))
         frame = with_classes(TABLE1, len(material.classes))
         rules = Rules(Space(frame), self.limits, options.dtype)
         folder.mkdir(parents=True, exist_ok=True)
@@ -217,11 +192,7 @@ class Search:
     def material(self, device: torch.device) -> Material:
         """The clips that the options name; raises `DataError`."""
         options = self.options
-        if options.data == BUILT_IN:
-            self.screen.note("Built-in scenes: writing them, if they are not there yet ...")
-            root = write_scenes(options.cache / "scenes")
-        else:
-            root = Path(options.data)
+        root = data_root(options, self.screen.note)
         return load_material(root, seed=options.seed, cache=options.cache, device=device)
 
     def _shown(self, argument: str) -> str:

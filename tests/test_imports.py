@@ -1,6 +1,9 @@
-"""What may import what: the packages one way, nothing a study, and the counter no more than it must.
+"""What may import what: packages and their rooms one way, nothing a study, and the counter no more than it must.
 
     nas -> dynacp -> budget -> numpy and the standard library
+
+A room is a folder in a package, and imports the rooms before it in `ROOMS`. Modules beside the rooms are either tools,
+which import no room, or commands, which no room imports.
 
 Command lines (`__main__.py`) put parts together and may look upwards, among the packages. Benchmarks and studies stand
 on top, and no package knows of them or of the tests. What else is imported is a declared dependency; in `budget` only
@@ -12,6 +15,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -27,9 +31,15 @@ BELOW = {
 }
 """By package, and what stands on the packages: what it may import besides itself."""
 
+ROOMS = {
+    "dynacp": ("student", "audio", "efficientat", "training", "teachers", "pipeline", "export"),
+    "nas": ("space", "strategy", "scoring", "study", "views"),
+}
+"""By package, its rooms from the bottom to the top."""
+
 PACKAGES = ("budget", "dynacp", "nas")
 OURS = {*BELOW, "tests", *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
-TOOLS = {
+OUTSIDE = {
     "rich": {"report", "terminal"},
     "onnx": {"graph", "graph_memory"},
     **{name: {"witness"} for name in ("torch", "torchinfo", "fvcore", "thop")},
@@ -40,16 +50,32 @@ SOURCES = [path for package in BELOW for path in sorted((ROOT / package).rglob("
 BUDGET = [path for path in SOURCES if path.parent.name == "budget"]
 
 
-def imported(path: Path) -> set[str]:
-    """Top-level packages that a file imports, anywhere in it."""
-    names = set()
+def modules_imported(path: Path) -> set[str]:
+    """Dotted names of what a file imports, anywhere in it; of `from a import b` both a and a.b."""
+    names = set[str]()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            names.add(node.module or "")
-    return {name.partition(".")[0] for name in names}
+            names |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level packages that a file imports."""
+    return {name.partition(".")[0] for name in modules_imported(path)}
+
+
+def rooms_imported(path: Path) -> set[str]:
+    """The rooms of its own package that a file imports."""
+    package = path.relative_to(ROOT).parts[0]
+    return {
+        room
+        for room in ROOMS[package]
+        for name in modules_imported(path)
+        if f"{name}.".startswith(f"{package}.{room}.")
+    }
 
 
 def forbidden(path: Path, names: set[str]) -> set[str]:
@@ -87,9 +113,35 @@ def test_the_law_forbids_what_it_says(file: str, name: str) -> None:
     assert forbidden(ROOT / file, {name, "budget"} - {Path(file).parts[0]}) >= {name}
 
 
+@pytest.mark.parametrize("package", ROOMS)
+def test_every_folder_of_a_package_is_a_room(package: str) -> None:
+    assert {path.parent.name for path in (ROOT / package).glob("*/__init__.py")} == set(ROOMS[package])
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_a_room_imports_the_rooms_below_it_alone(package: str) -> None:
+    rooms = ROOMS[package]
+    for height, room in enumerate(rooms):
+        for path in (ROOT / package / room).rglob("*.py"):
+            assert rooms_imported(path) <= {*rooms[: height + 1]}, path
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_no_room_imports_a_module_that_stands_on_rooms(package: str) -> None:
+    above = {f"{package}.{path.stem}" for path in (ROOT / package).glob("*.py") if rooms_imported(path)}
+    for path in (ROOT / package).glob("*/*.py"):
+        assert not modules_imported(path) & above, path
+
+
+@pytest.mark.parametrize("package", [*ROOMS, "budget"])
+def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
+    files = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in (ROOT / package).rglob("*.py")}
+    TopologicalSorter({name: modules_imported(path) & files.keys() for name, path in files.items()}).prepare()
+
+
 @pytest.mark.parametrize("path", BUDGET, ids=lambda path: path.name)
 def test_the_budget_imports_each_tool_where_it_is_about_it_and_nowhere_else(path: Path) -> None:
-    assert outside(path) - {"numpy"} == {name for name, modules in TOOLS.items() if path.stem in modules}
+    assert outside(path) - {"numpy"} == {name for name, modules in OUTSIDE.items() if path.stem in modules}
 
 
 @pytest.mark.parametrize("package", PACKAGES)

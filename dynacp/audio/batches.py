@@ -1,30 +1,52 @@
-"""Training batches made from waves: what can only be done before the log-mel is, done anew for every batch."""
+"""Training batches of log-mels, [batch, 1, mels, frames]: from log-mels that are decoded already, or from waves."""
 
-from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dynacp.audio.augment import impulse_response, roll_samples
+from dynacp.audio.augmentation import WaveAugmentation
 from dynacp.audio.cache import WAVE_SCALE
 from dynacp.audio.features import FrontEnd, LogMel
-from dynacp.settings import require, sourced
 
 
-@dataclass(frozen=True)
-class WaveAugmentation:
-    """What is done to the waves of a batch. Zero, or false, turns a part off."""
+class ClipSource(Protocol):
+    """What training draws its batches from."""
 
-    roll_samples: int = sourced(4_410, "the report rolls in time but not how far: CP-JKU's 0.1 s")
-    perturb_edges: bool = sourced(True, "report, section 2.2 (f_min, f_max of the mel bank)")
-    impulse_probability: float = sourced(
-        0.4, "with --irs alone, on the clean device; not in the report: CP-JKU's 0.4 to 0.6"
-    )
+    device: torch.device
 
-    def __post_init__(self) -> None:
-        require(self.roll_samples >= 0, "roll_samples", self.roll_samples, "0 (off) or more")
-        require(0 <= self.impulse_probability <= 1, "impulse_probability", self.impulse_probability, "in [0, 1]")
+    def __len__(self) -> int: ...
+
+    def batch(self, clips: Tensor, generator: torch.Generator) -> Tensor:
+        """The clips at these indices (a CPU tensor), [batch, 1, mels, frames], as training is to see them."""
+
+
+class Features:
+    """Log-mels of some clips, [clips, mels, frames] in half precision; a batch comes out in float32.
+
+    On a GPU they are copied there once; on the CPU they stay where they are, which may be a memory-mapped file.
+    """
+
+    def __init__(self, log_mels: np.ndarray, rows: np.ndarray, device: torch.device) -> None:
+        self._log_mels, self._rows, self.device = log_mels, rows, device
+        self._on_device = torch.from_numpy(log_mels[rows]).to(device) if device.type != "cpu" else None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, clips: Tensor) -> Tensor:
+        """The clips at these indices (a CPU tensor), [batch, 1, mels, frames]."""
+        if self._on_device is not None:
+            batch = self._on_device[clips.to(self.device)]
+        else:
+            batch = torch.from_numpy(self._log_mels[self._rows[clips.numpy()]])
+        return batch.float().unsqueeze(1)
+
+    def batch(self, clips: Tensor, _generator: torch.Generator) -> Tensor:
+        """The same, for training: log-mels are not augmented before `Augmentation` is."""
+        return self[clips]
 
 
 class Waves:

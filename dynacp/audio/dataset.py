@@ -11,14 +11,13 @@ import torch
 from torch import Tensor
 
 from dynacp.audio.augment import load_impulse_responses
-from dynacp.audio.batches import WaveAugmentation, Waves
+from dynacp.audio.augmentation import WaveAugmentation
+from dynacp.audio.batches import Features, Waves
 from dynacp.audio.cache import log_mels, waves
 from dynacp.audio.features import FrontEnd
-from dynacp.audio.recording_devices import GROUPS, RecordingDevices, check_names
+from dynacp.audio.recording_devices import DEVICE_GROUPS, OVERALL, RecordingDevices, check_names
 from dynacp.audio.tau import Clips, DataError, test_clips, training_clips
-from dynacp.pipeline.bootstrap import OVERALL
 from dynacp.settings import SettingError
-from dynacp.training.loop import Features
 
 GENERAL = "general"
 """In the place of a device: all clips, whatever the device."""
@@ -68,7 +67,7 @@ class Corpus:
         self.test  # noqa: B018
 
     def _check_devices(self) -> None:
-        clips, clean, measures = self.training, self.recording.clean, (OVERALL, *GROUPS)
+        clips, clean, measures = self.training, self.recording.clean, (OVERALL, *DEVICE_GROUPS)
         if taken := set(clips.classes) & {*measures}:
             raise DataError(f"{self.root / 'meta.csv'}: no class may be named {taken.pop()!r}; rename it.")
         try:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
+from budget.errors import UserError
 from dynacp.audio.resampling import resampled
 
 SUFFIXES = (".wav", ".flac", ".ogg")
@@ -44,7 +45,7 @@ _UNKNOWN_BYTES = 0x7FFFF000
 _UNKNOWN_FRAMES = 2**62
 
 
-class AudioError(ValueError):
+class AudioError(UserError):
     """A file that cannot be used; names it and the remedy."""
 
 

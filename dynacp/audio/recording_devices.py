@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from dynacp.settings import require, sourced
 
-GROUPS = REAL, SEEN, UNSEEN = "real", "seen", "unseen"
+DEVICE_GROUPS = REAL, SEEN, UNSEEN = "real", "seen", "unseen"
+
+OVERALL = "accuracy"
+"""The measure over all devices and classes."""
 
 MOST_BYTES = 100
 """Of a device's name in UTF-8: a file name has at most 255, with all that is put before and after it."""

@@ -19,6 +19,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from budget.errors import UserError
+
 META_COLUMNS = ("filename", "scene_label", "identifier", "source_label")
 SPLIT_COLUMNS = ("filename", "scene_label")
 NAME_PARTS = ("scene", "city", "location", "recording", "segment", "device")
@@ -39,7 +41,7 @@ TAU_2020 = (
 """The remedy for what looks like the older set, whose names have five parts."""
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """A data set that cannot be used as it is; the message names the file, the value and the remedy."""
 
 

@@ -8,13 +8,11 @@ Exit status: 0 the file is there, 2 it could not be had (the message then says w
 be written, 130 stopped.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
-from budget.command import run
-from budget.terminal import complain
-from dynacp.efficientat.checkpoints import NAMES, RELEASE, CheckpointError, fetch
+from budget.command import CommandParser, answering, run
+from dynacp.efficientat.checkpoints import NAMES, RELEASE, fetch
 
 EPILOG = f"""\
 known names:
@@ -29,15 +27,9 @@ example:
 The files come from {RELEASE}"""
 
 
-def parser() -> argparse.ArgumentParser:
-    form = argparse.ArgumentParser(
-        allow_abbrev=False,
-        prog="python -m dynacp.efficientat",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = form.add_argument
+def parser() -> CommandParser:
+    parser = CommandParser(prog="python -m dynacp.efficientat", description=__doc__, epilog=EPILOG)
+    add = parser.add_argument
     add("name", metavar="NAME", help="one of the names below, without .pt")
     add(
         "--folder",
@@ -46,18 +38,14 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where the file is put; created if absent (default: %(default)s)",
     )
-    return form
+    return parser
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+@answering()
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
     options = parser().parse_args(arguments)
-    try:
-        print(fetch(options.name, options.folder))
-    except CheckpointError as error:
-        complain(error)
-        return 2
-    return 0
+    print(fetch(options.name, options.folder))
 
 
 if __name__ == "__main__":

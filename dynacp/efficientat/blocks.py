@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from budget.errors import UserError
+
 LAST_HIDDEN = 1280
 """Channels of the head's hidden layer at width 1; always a multiple of 8, so a checkpoint shows its width there."""
 
@@ -58,10 +60,10 @@ def rounded(channels: float) -> int:
 
 
 def scaled_blocks(width: float) -> list[BlockShape]:
-    """The fifteen blocks at a width. Raises `ValueError` for a width that a checkpoint could not show."""
+    """The fifteen blocks at a width. Raises `UserError` for a width that a checkpoint could not show."""
     hidden = LAST_HIDDEN * width
     if not (math.isfinite(hidden) and round(hidden) > 0 and math.isclose(hidden, 8 * round(hidden / 8))):
-        raise ValueError(f"`width` must be a positive multiple of 1/160, as 0.1, 0.4 and 1.0 are, but got {width!r}.")
+        raise UserError(f"`width` must be a positive multiple of 1/160, as 0.1, 0.4 and 1.0 are, but got {width!r}.")
     return [
         BlockShape(
             rounded(block.inputs * width),
@@ -112,7 +114,7 @@ def tail(inputs: int) -> nn.Sequential:
 def head(channels: int, width: float, classes: int) -> nn.Sequential:
     """[batch, channels, f, t] -> pooled embedding [batch, channels] after two modules -> logits [batch, classes]."""
     if type(classes) is not int or classes < 1:
-        raise ValueError(f"`classes` must be a positive integer, but got {classes!r}.")
+        raise UserError(f"`classes` must be a positive integer, but got {classes!r}.")
     hidden = rounded(LAST_HIDDEN * width)
     return nn.Sequential(
         nn.AdaptiveAvgPool2d(1),

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import wrap_file
 from torch import Tensor
 
+from budget.errors import UserError
 from dynacp.efficientat.blocks import LAST_HIDDEN
 from dynacp.efficientat.dymn import TRAINED_TEMPERATURE, DyMN
 from dynacp.efficientat.mn import MN
@@ -56,7 +57,7 @@ _OLD_FORMAT = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
 """What files of torch before 1.6 begin with."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A file that is no whole EfficientAT checkpoint, or one that could not be had; says what to do."""
 
 

@@ -170,7 +170,7 @@ def context_length(shape: BlockShape, width: float) -> int:
 
 
 def dymn(width: float, classes: int = 527) -> DyMN:
-    """An untrained DyMN. Width is a positive multiple of 1/160 (0.4, 1 and 2 are published), else `ValueError`."""
+    """An untrained DyMN. Width is a positive multiple of 1/160 (0.4, 1 and 2 are published), else `UserError`."""
     return DyMN(width, classes)
 
 

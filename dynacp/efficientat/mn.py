@@ -81,5 +81,5 @@ class MN(nn.Module):
 
 
 def mn(width: float, classes: int = 527) -> MN:
-    """An untrained MN. Width is a positive multiple of 1/160 (0.1 to 4.0 are published), else `ValueError`."""
+    """An untrained MN. Width is a positive multiple of 1/160 (0.1 to 4.0 are published), else `UserError`."""
     return MN(width, classes)

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from budget.conventions import DCASE, FOLDED, XNNPACK, Convention
+from budget.errors import UserError
 from budget.ledger import Ledger, ledger
 from budget.limits import Limits, Verdict
+from dynacp.audio.batches import Features
 from dynacp.audio.cache import WAVE_SCALE, waves
 from dynacp.audio.dataset import BASE, GENERAL, Corpus
 from dynacp.audio.features import FrontEnd
@@ -24,7 +26,6 @@ from dynacp.pipeline.plan import COMPUTED_IN, TrainingSettings, read_plan
 from dynacp.pipeline.prediction import Student
 from dynacp.pipeline.stages import StageError, plain, read_settings
 from dynacp.student.architecture import Architecture
-from dynacp.training.loop import Features
 
 PARITY_CLIPS = 256
 """Of the test split, spread evenly over it, that an exported model is compared on."""
@@ -47,7 +48,7 @@ DTYPES_OF = {"onnx": ("float32", "float16", "int8"), "executorch": ("float32", "
 PyTorch."""
 
 
-class ExportError(RuntimeError):
+class ExportError(UserError):
     """A student that cannot be exported as asked, or came out as something else; nothing of it is kept."""
 
 

@@ -11,12 +11,10 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from dynacp.audio.recording_devices import RecordingDevices
+from dynacp.audio.recording_devices import OVERALL, RecordingDevices
 from dynacp.audio.tau import Clips
 
 RESAMPLES, CONFIDENCE = 2_000, 0.95
-
-OVERALL = "accuracy"
 
 
 class Bootstrap:

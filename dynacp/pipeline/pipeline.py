@@ -24,7 +24,7 @@ from budget.ledger import totals
 from budget.terminal import warn
 from budget.witness import by_torch
 from dynacp.audio.dataset import BASE, FINE_TUNED, GENERAL, Corpus
-from dynacp.efficientat import MN, CheckpointError, DyMN
+from dynacp.efficientat import MN, DyMN
 from dynacp.pipeline.plan import Plan
 from dynacp.pipeline.stages import OnStep, Shelf, Stage, StageError
 from dynacp.settings import SettingError
@@ -66,12 +66,7 @@ class Pipeline:
                 f"the layout takes {wanted[0]} x {wanted[1]} inputs, but the front end gives {given[0]} x {given[1]}: "
                 f'give a layout with "input": [{given[0]}, {given[1]}], or change `front_end` with --set.'
             )
-        try:
-            self.settings.teachers.check(self.classes)
-        except CheckpointError:
-            raise
-        except ValueError as error:
-            raise SettingError(str(error)) from None
+        self.settings.teachers.check(self.classes)
         self.corpus.check()
 
     @cached_property

@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from budget.dtypes import DEFAULT_DTYPE
 from budget.limits import Limits
-from dynacp.audio.batches import WaveAugmentation
+from dynacp.audio.augmentation import Augmentation, WaveAugmentation
 from dynacp.audio.features import FrontEnd
 from dynacp.audio.recording_devices import RecordingDevices
 from dynacp.files import write_text
@@ -22,7 +22,7 @@ from dynacp.strict_json import read_json
 from dynacp.student.architecture import Architecture
 from dynacp.teachers.ensemble import MASKING_AND_ROLL, TeacherSettings
 from dynacp.training.distillation import Distillation
-from dynacp.training.loop import Augmentation, Recipe
+from dynacp.training.loop import Recipe
 
 RUN_FILE = "run.json"
 

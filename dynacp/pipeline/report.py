@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from budget.ledger import Ledger, ledger
 from budget.limits import Verdict
 from dynacp.audio.dataset import GENERAL
-from dynacp.audio.recording_devices import REAL
+from dynacp.audio.recording_devices import OVERALL, REAL
 from dynacp.files import write_text, written_whole
 from dynacp.pipeline import published
-from dynacp.pipeline.bootstrap import OVERALL, RESAMPLES, Bootstrap, confusion, summary
+from dynacp.pipeline.bootstrap import RESAMPLES, Bootstrap, confusion, summary
 from dynacp.pipeline.evaluation import SPECIFIC, SYSTEMS, tested_students, tested_teachers
 from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import computed_in

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from filelock import FileLock
 
+from budget.errors import UserError
 from dynacp.files import write_text, written_whole
 from dynacp.strict_json import read_json
 
@@ -30,7 +31,7 @@ OnStep = Callable[[], None]
 VERSIONED = ("torch", "torchaudio", "numpy")
 
 
-class StageError(RuntimeError):
+class StageError(UserError):
     """A stage that cannot be made here and now; everything finished before it is kept."""
 
 

@@ -15,6 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 
+from budget.errors import UserError
 from budget.layers import BatchNorm2d, Conv2d, Count, GlobalAveragePool, Layer, Pool2d, Shape
 from dynacp.strict_json import JSONError, parse_json, read_json, shown
 
@@ -31,7 +32,7 @@ hold. More would end in an overflow of 64 bits or in memory that runs out, where
 MOST_BLOCKS, MOST_DILATION = 256, 1_024
 
 
-class ArchitectureError(ValueError):
+class ArchitectureError(UserError):
     """A description that is no network of this family."""
 
 

@@ -18,11 +18,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dynacp.audio.augmentation import Augmentation
+from dynacp.audio.batches import ClipSource, Features
 from dynacp.audio.cache import stored_array
 from dynacp.efficientat import MN, CheckpointError, DyMN, dymn, load_checkpoint, mn, mn_initialised_dymn
 from dynacp.files import written_whole
 from dynacp.settings import require, sourced
-from dynacp.training.loop import Augmentation, ClipSource, Features, Recipe, macro_accuracy, one_hot, predict, train
+from dynacp.training.loop import Recipe, macro_accuracy, one_hot, predict, train
 
 FAMILIES = ("mn", "dymn")
 
@@ -87,7 +89,7 @@ class TeacherSettings:
         return mn_initialised_dymn(network, classes) if family == "dymn" and isinstance(network, MN) else network
 
     def check(self, classes: int) -> None:
-        """Raise `ValueError` (of a checkpoint: `CheckpointError`) for what no teacher can be built from."""
+        """Raise `UserError` (`CheckpointError` for a checkpoint) for settings that no teacher can be built from."""
         for family in FAMILIES:
             self.build(family, classes)
 

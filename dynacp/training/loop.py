@@ -6,91 +6,18 @@ Shapes: log-mels [batch, 1, mels, frames]; targets are probabilities [clips, cla
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dynacp.audio.augment import freq_mixstyle, mask_frequency, mask_time, mixup, roll_frames
-from dynacp.settings import require, sourced
+from dynacp.audio.augmentation import Augmentation
+from dynacp.audio.batches import ClipSource, Features
 from dynacp.student.depthwise import fast_gradients
 from dynacp.training.malloc import keep_freed_memory
 
 PREDICTED_AT_ONCE = 64
 """Clips of one batch of predictions."""
-
-
-class ClipSource(Protocol):
-    """What training draws its batches from."""
-
-    device: torch.device
-
-    def __len__(self) -> int: ...
-
-    def batch(self, clips: Tensor, generator: torch.Generator) -> Tensor:
-        """The clips at these indices (a CPU tensor), [batch, 1, mels, frames], as training is to see them."""
-
-
-class Features:
-    """Log-mels of some clips, [clips, mels, frames] in half precision; a batch comes out in float32.
-
-    On a GPU they are copied there once; on the CPU they stay where they are, which may be a memory-mapped file.
-    """
-
-    def __init__(self, log_mels: np.ndarray, rows: np.ndarray, device: torch.device) -> None:
-        self._log_mels, self._rows, self.device = log_mels, rows, device
-        self._on_device = torch.from_numpy(log_mels[rows]).to(device) if device.type != "cpu" else None
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, clips: Tensor) -> Tensor:
-        """The clips at these indices (a CPU tensor), [batch, 1, mels, frames]."""
-        if self._on_device is not None:
-            batch = self._on_device[clips.to(self.device)]
-        else:
-            batch = torch.from_numpy(self._log_mels[self._rows[clips.numpy()]])
-        return batch.float().unsqueeze(1)
-
-    def batch(self, clips: Tensor, _generator: torch.Generator) -> Tensor:
-        """The same, for training: log-mels are not augmented before `Augmentation` is."""
-        return self[clips]
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """What is done to a batch of log-mels in training. Zero turns a part off."""
-
-    roll_frames: int = sourced(8, "the report rolls in time but not how far: CP-JKU's 0.1 s")
-    mask_bands: int = sourced(48, "report, section 2.2")
-    mask_frames: int = sourced(0, "report, section 2.2")
-    mixstyle_probability: float = sourced(0.8, "report, section 2.2")
-    mixstyle_alpha: float = sourced(0.4, "report, section 2.2")
-    mixup_alpha: float = sourced(0.3, "the report gives none: EfficientAT's")
-
-    def __post_init__(self) -> None:
-        for name in ("roll_frames", "mask_bands", "mask_frames", "mixup_alpha"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "0 (off) or more")
-        require(0 <= self.mixstyle_probability <= 1, "mixstyle_probability", self.mixstyle_probability, "in [0, 1]")
-        require(self.mixstyle_alpha > 0, "mixstyle_alpha", self.mixstyle_alpha, "positive")
-
-    def __call__(
-        self, log_mels: Tensor, targets: tuple[Tensor, ...], generator: torch.Generator
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        if self.roll_frames:
-            log_mels = roll_frames(log_mels, max_frames=self.roll_frames, generator=generator)
-        if self.mask_bands:
-            log_mels = mask_frequency(log_mels, max_bands=self.mask_bands, generator=generator)
-        if self.mask_frames:
-            log_mels = mask_time(log_mels, max_frames=self.mask_frames, generator=generator)
-        if self.mixstyle_probability:
-            log_mels = freq_mixstyle(
-                log_mels, probability=self.mixstyle_probability, alpha=self.mixstyle_alpha, generator=generator
-            )
-        if self.mixup_alpha:
-            log_mels, targets = mixup(log_mels, targets, alpha=self.mixup_alpha, generator=generator)
-        return log_mels, targets
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from dynacp.audio.batches import Features
 from dynacp.audio.cache import log_mels
 from dynacp.audio.features import FrontEnd
 from dynacp.audio.tau import class_by_device, split_validation, training_clips
 from dynacp.teachers.ensemble import Ensemble, TeacherSettings, prepare_teachers
-from dynacp.training.loop import Features
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from dynacp.audio.augmentation import Augmentation
 from dynacp.student.architecture import Architecture
 from dynacp.student.model import DynaCP
 from dynacp.teachers.ensemble import MEMBERS, Ensemble, TeacherSettings
 from dynacp.training.distillation import Distillation
-from dynacp.training.loop import Augmentation, Recipe, macro_accuracy, one_hot, predict, train
+from dynacp.training.loop import Recipe, macro_accuracy, one_hot, predict, train
 from nas.scoring.clips import Material
 
 SAMPLES = 2_048

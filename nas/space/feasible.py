@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from budget.dtypes import DEFAULT_DTYPE
+from budget.errors import UserError
 from budget.layers import Layer
 from budget.ledger import totals
 from budget.limits import Limits
@@ -110,12 +111,12 @@ class Feasible:
     def budget(self) -> Price:
         """What the limits leave for blocks, and for heads that cost more than the least, in units; perhaps negative.
 
-        Raises `ValueError` where tables of that many bytes would take too much memory.
+        Raises `UserError` where tables of that many bytes would take too much memory.
         """
         always = self._stem.bytes + self._end.bytes
         left, most = self.limits.max_bytes - always, MOST_UNITS * self._unit.bytes
         if left > most:
-            raise ValueError(
+            raise UserError(
                 f"exact tables in {self.dtype} go up to {always + most:,} bytes, but `max_bytes` is "
                 f"{self.limits.max_bytes:,}; take a lower one."
             )
@@ -163,12 +164,12 @@ class Feasible:
         """`size` networks of so many blocks (fewer after so many tries), any that fits as likely as any other.
 
         Walks are drawn exactly uniformly from those whose bytes fit, and those with too many MACs thrown away: one
-        in ten of eight blocks under the default limits, nearly all under a low limit of MACs. Raises `ValueError`
+        in ten of eight blocks under the default limits, nearly all under a low limit of MACs. Raises `UserError`
         where none fits, and for a space of more walks than 2^64.
         """
         self.check_digits(blocks)
         if not self.allows(self.start, blocks, self.budget):
-            raise ValueError(
+            raise UserError(
                 f"no network of {blocks} blocks fits {self.limits.max_bytes:,} bytes and {self.limits.max_macs:,} MACs."
             )
         networks: list[Architecture] = []
@@ -199,7 +200,7 @@ class Feasible:
         """After these choices of an encoding: the next one to make, and those of its values that lead to what fits.
 
         Choices are made in this order: the number of blocks, then for each block its form, its expansion, its width
-        (of a plain form) and its dilation. None when all are made. Raises `ValueError` after choices that lead to
+        (of a plain form) and its dilation. None when all are made. Raises `UserError` after choices that lead to
         nothing that fits.
         """
         questions = self._questions()
@@ -215,12 +216,12 @@ class Feasible:
         """The choices nearest to those of an encoding whose network fits: the same where it does.
 
         Made in the order of `next_choice`, each as near as the choices before it leave open; those that are not read
-        stay as they are. Raises `ValueError` where nothing fits.
+        stay as they are. Raises `UserError` where nothing fits.
         """
         near, questions = dict(choices), self._questions()
         name, values = next(questions)
         if not values:
-            raise ValueError(f"nothing fits {self.limits.max_bytes:,} bytes and {self.limits.max_macs:,} MACs.")
+            raise UserError(f"nothing fits {self.limits.max_bytes:,} bytes and {self.limits.max_macs:,} MACs.")
         while True:
             near[name] = min(values, key=partial(_distance, choices[name]))
             try:
@@ -246,15 +247,15 @@ class Feasible:
                 value = yield f"{choice}_{number}", list(dict.fromkeys(values))
                 moves = [each for each, its in zip(moves, values, strict=True) if its == value]
             if not moves:
-                raise ValueError(f"after the choices for block {number} nothing fits any more; the last was {value}.")
+                raise UserError(f"after the choices for block {number} nothing fits any more; the last was {value}.")
             yield f"dilation_{number}", list(self.space.dilations)
             ((_, move),) = moves
             state, left = move.to, left.after(move)
 
     def check_digits(self, blocks: int) -> None:
-        """Raise `ValueError` where walks of so many blocks are too many to be counted exactly in 64 bits."""
+        """Raise `UserError` where walks of so many blocks are too many to be counted exactly in 64 bits."""
         if (walks := self.walks(blocks)) > 1 << 64:
-            raise ValueError(f"{walks:.3g} walks of {blocks} blocks are more than this count has digits for.")
+            raise UserError(f"{walks:.3g} walks of {blocks} blocks are more than this count has digits for.")
 
     def walks(self, blocks: int) -> int:
         """How many walks of so many blocks there are, whether they fit or not."""

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from budget.errors import UserError
 from budget.layers import Count
 from dynacp.student.architecture import (
     IDENTITY,
@@ -93,7 +94,7 @@ class Change(NamedTuple):
 class Space:
     """Choices per block. `frame` gives what is not searched: input, classes, stem, block family.
 
-    Any strictly ascending values are represented as they are. Raises `ValueError` for others, and where a network of
+    Any strictly ascending values are represented as they are. Raises `UserError` for others, and where a network of
     the space would be none: a block without channels, or one beyond what `Architecture` takes.
     """
 
@@ -107,18 +108,18 @@ class Space:
     def __post_init__(self) -> None:
         fewest, most = self.min_blocks, self.max_blocks
         if not (type(fewest) is type(most) is int and 1 <= fewest <= most):
-            raise ValueError(f"1 <= min_blocks <= max_blocks must hold, but got {fewest} and {most}.")
+            raise UserError(f"1 <= min_blocks <= max_blocks must hold, but got {fewest} and {most}.")
         _ascending("dilations", self.dilations, int)
         _ascending("expansions", self.expansions, int, float)
         _ascending("widths", self.widths, int)
         self._check_ends()
 
     def _check_ends(self) -> None:
-        """Raise `ValueError` unless the narrowest block and the largest network are some."""
+        """Raise `UserError` unless the narrowest block and the largest network are some."""
         entering = {*self.widths, self.frame.stem[1]}
         least, most = min(entering), max(entering)
         if least * self.expansions[0] < 4:
-            raise ValueError(
+            raise UserError(
                 f"`expansions`: {self.expansions[0]} times {least} channels is nearest to none, of the multiples of 8; "
                 f"begin with {ceil(400 / least) / 100:g} or more."
             )
@@ -127,7 +128,7 @@ class Space:
             expanded = min(most * self.expansions[-1] + 4, MOST_WEIGHTS + 1)
             replace(self.frame, blocks=(replace(block, expanded=int(expanded)),) * self.max_blocks)
         except ArchitectureError as error:
-            raise ValueError(f"the largest network of the space is too large: {error}") from None
+            raise UserError(f"the largest network of the space is too large: {error}") from None
 
     @property
     def sizes(self) -> range:
@@ -174,16 +175,16 @@ class Space:
     def encode(self, architecture: Architecture) -> dict[str, Any]:
         """Choices that `decode` turns into this network; those left unread repeat the last block's.
 
-        Raises `ValueError` for a network outside the space.
+        Raises `UserError` for a network outside the space.
         """
         others = [field.name for field in fields(Architecture) if field.name != "blocks"]
         if other := [name for name in others if getattr(architecture, name) != getattr(self.frame, name)]:
             told = ", ".join(
                 f"`{name}` {getattr(architecture, name)}, not {getattr(self.frame, name)}" for name in other
             )
-            raise ValueError(f"the network differs from the space's frame in more than its blocks: {told}.")
+            raise UserError(f"the network differs from the space's frame in more than its blocks: {told}.")
         if not self.min_blocks <= len(architecture.blocks) <= self.max_blocks:
-            raise ValueError(f"the space holds {self.min_blocks} to {self.max_blocks} blocks, not {architecture}.")
+            raise UserError(f"the space holds {self.min_blocks} to {self.max_blocks} blocks, not {architecture}.")
         choices: dict[str, Any] = {"blocks": len(architecture.blocks)}
         channels = self.frame.stem[1]
         padded = architecture.blocks + architecture.blocks[-1:] * (self.max_blocks - len(architecture.blocks))
@@ -199,10 +200,10 @@ class Space:
             if int(expanded_channels(channels, expansion)) == block.expanded:
                 break
         else:
-            raise ValueError(f"block {number}: no expansion of {self.expansions} takes {channels} to {block.expanded}.")
+            raise UserError(f"block {number}: no expansion of {self.expansions} takes {channels} to {block.expanded}.")
         read = block.residual == PLAIN  # other blocks keep the channels that enter, which may be no width of the space
         if (read and block.out not in self.widths) or block.dilation not in self.dilations:
-            raise ValueError(f"block {number}: {block} has a width or dilation outside the space.")
+            raise UserError(f"block {number}: {block} has a width or dilation outside the space.")
         form = f"{block.residual} {block.stride[0]}x{block.stride[1]}"
         width = block.out if block.out in self.widths else self.widths[0]
         return {"dilation": block.dilation, "form": form, "expansion": expansion, "width": width}
@@ -210,7 +211,7 @@ class Space:
     def single_changes(self, architecture: Architecture) -> list[Change]:
         """Every network that one choice made otherwise gives, each once.
 
-        What changes the channels takes along the blocks behind it that keep them. Raises `ValueError` for
+        What changes the channels takes along the blocks behind it that keep them. Raises `UserError` for
         a network outside the space.
         """
         choices, every = self.encode(architecture), self.values()
@@ -290,11 +291,11 @@ def encodings(columns: Mapping[str, npt.NDArray[Any]]) -> Iterator[dict[str, Any
 
 
 def _ascending(name: str, values: tuple[Any, ...], *kinds: type) -> None:
-    """Raise `ValueError` unless these are positive numbers of these kinds, each greater than the one before."""
+    """Raise `UserError` unless these are positive numbers of these kinds, each greater than the one before."""
     numbers = all(type(value) in kinds and 0 < value < inf for value in values)
     if not (values and numbers and all(one < other for one, other in pairwise(values))):
         what = " or ".join(kind.__name__ for kind in kinds)
-        raise ValueError(f"`{name}` must be positive, of type {what}, and ascend, but got {values}.")
+        raise UserError(f"`{name}` must be positive, of type {what}, and ascend, but got {values}.")
 
 
 def _distribution(values: tuple[Any, ...]) -> BaseDistribution:

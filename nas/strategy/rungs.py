@@ -10,6 +10,7 @@ from enum import Enum
 from math import ceil
 from typing import Protocol
 
+from budget.errors import UserError
 from nas.strategy.front import Point, ranking
 
 KEPT = 2
@@ -38,11 +39,11 @@ class Fate(Enum):
 
 
 def rungs(samples: int, number: int, *, least: int) -> tuple[int, ...]:
-    """Training samples of each rung, the last with `samples`; raises `ValueError` where the first has too few."""
+    """Training samples of each rung, the last with `samples`; raises `UserError` where the first has too few."""
     steps = tuple(samples // KEPT**below for below in reversed(range(number)))
     if steps[0] < least:
-        raise ValueError(
-            f"{number} rungs up to {samples:,} samples begin with {steps[0]}, less than a batch of {least}; "
+        raise UserError(
+            f"`--rungs`: {number} rungs up to {samples:,} samples begin with {steps[0]}, less than a batch of {least}; "
             "take fewer rungs, or more samples."
         )
     return steps

@@ -3,7 +3,6 @@
 Whatever is finished is stored at once, so a search that is stopped at any moment resumes where it was.
 """
 
-import argparse
 import json
 import re
 from collections.abc import Iterator
@@ -19,6 +18,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from budget.command import Add
+from budget.errors import UserError
 from dynacp.files import write_text
 from dynacp.strict_json import JSONError, check_shape
 from nas.strategy.front import front
@@ -30,7 +31,7 @@ from nas.study.settings import SETTINGS
 STUDIES = Path("studies")
 
 
-class StudyError(ValueError):
+class StudyError(UserError):
     """A study that cannot be read, or not be resumed with these settings."""
 
 
@@ -54,10 +55,10 @@ def default_storage(name: str) -> str:
     return f"sqlite:///{study_folder(name) / 'study.db'}"
 
 
-def add_study_options(form: argparse.ArgumentParser) -> None:
-    """Which stored search a command is about, for `Store.open`."""
-    form.add_argument("--study", default="search", metavar="NAME", help="under studies/ (default: %(default)s)")
-    form.add_argument("--storage", metavar="URL", help="where it is kept, if not in SQLite in studies/NAME")
+def add_study_options(add: Add) -> None:
+    """Add `--study` and `--storage`, which name the stored search that `Store.open` takes."""
+    add("--study", default="search", metavar="NAME", help="under studies/ (default: %(default)s)")
+    add("--storage", metavar="URL", help="where it is kept, if not in SQLite in studies/NAME")
 
 
 class Store:

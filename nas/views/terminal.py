@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from budget.limits import Limits
-from budget.terminal import complain, console, show
+from budget.terminal import console, show
 from dynacp.teachers.ensemble import FAMILIES, Ensemble, TeacherSettings
 from nas.scoring.clips import Material
 from nas.space.counting import share_that_fits
@@ -36,9 +36,6 @@ class Screen:
 
     def note(self, text: str) -> None:
         self.console.print(text, soft_wrap=not self.console.is_terminal)
-
-    def error(self, error: object) -> None:
-        complain(error)
 
     def introduce(
         self, options: argparse.Namespace, space: Space, limits: Limits, material: Material, teachers: TeacherSettings

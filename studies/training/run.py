@@ -19,7 +19,8 @@ from scipy.stats import t
 from torch import Tensor
 
 from dynacp.audio.dataset import GENERAL
-from dynacp.pipeline.bootstrap import OVERALL, Bootstrap
+from dynacp.audio.recording_devices import OVERALL
+from dynacp.pipeline.bootstrap import Bootstrap
 from dynacp.pipeline.evaluation import SPECIFIC, tested_students
 from dynacp.pipeline.overrides import changed
 from dynacp.pipeline.pipeline import Pipeline

@@ -126,7 +126,7 @@ def test_a_file_that_is_no_layout_is_refused_with_its_reason(
     assert complaint in err
 
 
-@pytest.mark.parametrize("arguments", [["nowhere.json"], ["table1", "--frames", "0"], ["table1", "--max-macs", "-1"]])
+@pytest.mark.parametrize("arguments", [["nowhere.json"], ["table1", "--frames", "0"]])
 def test_bad_input_ends_with_status_2_and_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     status, _, err = run(capsys, *arguments)
     assert status == 2

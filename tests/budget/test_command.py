@@ -1,95 +1,88 @@
-"""What the streams of a command line can take, and the status of what stops it."""
+"""How commands are declared and answered: numbers, errors, ^C, and the exit status of each."""
 
-import io
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
-from typing import IO
+import argparse
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from budget.__main__ import main
-from budget.command import run
-from budget.terminal import complain
-
-pytestmark = pytest.mark.usefixtures("handlers")
-TOLD = ["table1 --dtype float32", "--help"]
+from budget.command import CommandParser, add_limit_options, answering, whole_number
+from budget.errors import UserError
 
 
-def budget(arguments: str, out: IO[bytes] | int) -> tuple[int, str]:
-    """Status and standard error of `python -m budget`, with its output there."""
-    command = [sys.executable, "-m", "budget", *arguments.split()]
-    ended = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, timeout=60)
-    return ended.returncode, ended.stderr
+class OtherError(UserError):
+    status = 7
 
 
-@contextmanager
-def pipe_without_reader() -> Iterator[int]:
-    read, write = os.pipe()
-    os.close(read)
-    yield write
-    os.close(write)
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (UserError("file.json is no layout; give another."), 2, "error: file.json is no layout; give another.\n"),
+        (OtherError("half of it."), 7, "error: half of it.\n"),
+        (PermissionError(13, "Permission denied", "a.csv"), 2, "error: a.csv: Permission denied; try again.\n"),
+        (OSError(28, "No space left on device"), 2, "error: No space left on device; try again.\n"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line_and_a_status(
+    error: Exception, status: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @answering(advice="; try again.")
+    def command() -> None:
+        raise error
+
+    assert command() == status
+    assert capsys.readouterr() == ("", told)
 
 
-def test_the_status_of_a_command_is_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = (["table1"], ["table1", "--dtype", "float32"], ["nowhere.json"], ["--nonsense"], ["--help"])
-    assert [run(partial(main, each)) for each in arguments] == [0, 1, 2, 2, 0]
-    captured = capsys.readouterr()
-    assert "3 standard output could not be written" in captured.out
-    assert "error: " in captured.err
+def test_a_stop_is_told_with_what_becomes_of_the_work(capsys: pytest.CaptureFixture[str]) -> None:
+    @answering("Stopped; all is kept.")
+    def command() -> None:
+        raise KeyboardInterrupt
+
+    assert command() == 130
+    assert capsys.readouterr() == ("Stopped; all is kept.\n", "")
 
 
-@pytest.mark.parametrize("arguments", TOLD)
-def test_a_full_disk_has_a_status_of_its_own(arguments: str) -> None:
-    with Path("/dev/full").open("wb") as full:
-        assert budget(arguments, full) == (3, "error: standard output cannot be written: No space left on device.\n")
+def test_a_fault_of_the_program_is_not_hidden() -> None:
+    @answering()
+    def command() -> None:
+        raise ValueError("nobody's input")
+
+    with pytest.raises(ValueError, match="nobody's input"):
+        command()
 
 
-@pytest.mark.parametrize("arguments", TOLD)
-def test_a_reader_that_left_is_told_of_by_the_status_alone(arguments: str) -> None:
-    with pipe_without_reader() as pipe:
-        assert budget(arguments, pipe) == (3, "")
+def test_a_status_is_the_command_s_own_and_none_means_0() -> None:
+    assert answering()(lambda: 1)() == 1
+    assert answering()(lambda: None)() == 0
 
 
-def test_a_closed_output_has_a_status_of_its_own() -> None:
-    closed = 'exec "$0" -m budget table1 >&-'
-    ended = subprocess.run(["sh", "-c", closed, sys.executable], capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 3
-    assert ended.stderr == "error: standard output is closed; direct it to a file, or to /dev/null.\n"
+@given(st.integers(), st.integers(), st.integers())
+def test_a_whole_number_is_taken_between_its_bounds_alone(value: int, one: int, other: int) -> None:
+    lowest, highest = sorted((one, other))
+    if lowest <= value <= highest:
+        assert whole_number(lowest, highest)(str(value)) == value
+    else:
+        with pytest.raises(argparse.ArgumentTypeError, match=f"must be at (least|most) -?[0-9]+, but got {value}"):
+            whole_number(lowest, highest)(str(value))
 
 
-@pytest.mark.parametrize("errors", ["2>&-", "2>/dev/full"])
-def test_errors_that_cannot_be_told_leave_the_status_as_it_is(errors: str) -> None:
-    lost = f'exec "$0" -m budget nowhere.json {errors}'
-    ended = subprocess.run(["sh", "-c", lost, sys.executable], stdout=subprocess.PIPE, timeout=60)
-    assert (ended.returncode, ended.stdout) == (2, b"")
+@pytest.mark.parametrize(("text", "value"), [("30e6", 30_000_000), ("1.5e3", 1_500), ("+7", 7)])
+def test_whole_numbers_may_be_written_in_thousands_and_millions(text: str, value: int) -> None:
+    assert whole_number(1)(text) == value
 
 
-def test_what_stops_a_command_is_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
-    def stopped() -> int:
-        signal.raise_signal(signal.SIGTERM)
-        return 0
-
-    assert run(stopped) == 130
-    assert capsys.readouterr().err == "error: stopped.\n"
+@pytest.mark.parametrize("text", ["1.5", "nan", "inf", "1e400"])
+def test_what_is_no_whole_number_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=f"must be a whole number, but got {text}"):
+        whole_number(1)(text)
 
 
-def test_signs_that_an_encoding_lacks_have_stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="ascii") for _ in range(2))
-    monkeypatch.setattr("sys.stdout", out)
-    monkeypatch.setattr("sys.stderr", err)
-
-    def says() -> int:
-        print("62.1 ± 0.4 of ä \udcff.wav …")
-        complain("É")
-        return 0
-
-    assert run(says) == 0
-    assert out.buffer.getvalue() == b"62.1 +- 0.4 of \\xe4 \xff.wav ...\n"
-    assert err.buffer.getvalue() == b"error: \\xc9\n"
-    assert (sys.stdout, sys.stderr) == (out, err)
+@pytest.mark.parametrize("text", ["-1", "0", "x", "1e"])
+def test_a_limit_that_is_none_ends_with_status_2(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = CommandParser(prog="command")
+    add_limit_options(parser.add_argument)
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args(["--max-macs", text])
+    assert end.value.code == 2
+    assert "argument --max-macs: " in capsys.readouterr().err

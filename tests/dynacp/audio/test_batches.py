@@ -7,7 +7,8 @@ import pytest
 import tiny
 import torch
 
-from dynacp.audio.batches import WaveAugmentation, Waves
+from dynacp.audio.augmentation import WaveAugmentation
+from dynacp.audio.batches import Waves
 from dynacp.audio.cache import log_mels, waves
 from dynacp.audio.features import FrontEnd
 from dynacp.audio.tau import Clips, training_clips

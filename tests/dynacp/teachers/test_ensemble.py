@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from dynacp.audio.batches import Features
 from dynacp.efficientat import MN, CheckpointError, DyMN, mn
 from dynacp.pipeline.overrides import changed
 from dynacp.pipeline.plan import TrainingSettings
 from dynacp.settings import SettingError, named
 from dynacp.teachers.ensemble import MEMBERS, Ensemble, Member, TeacherSettings, chance_warning, prepare_teachers
-from dynacp.training.loop import Features, predict
+from dynacp.training.loop import predict
 
 CLASSES = 3
 ONE_EPOCH = TeacherSettings(epochs=1, batch=8)

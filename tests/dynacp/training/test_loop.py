@@ -8,7 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dynacp.training.loop import Augmentation, Features, Recipe, macro_accuracy, one_hot, predict, train
+from dynacp.audio.augmentation import Augmentation
+from dynacp.audio.batches import Features
+from dynacp.training.loop import Recipe, macro_accuracy, one_hot, predict, train
 
 OFF = Augmentation(0, 0, 0, 0.0, 0.4, 0.0)
 CPU = torch.device("cpu")

@@ -23,19 +23,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from budget.command import Add, add_limit_options, answering
 from budget.dtypes import DTYPES
 from budget.limits import Limits
-from dynacp.cache_option import add_cache_option
 from dynacp.export.trained import DTYPES_OF, Form, Trained
+from dynacp.options import add_cache_option, add_data_option, cache_errors, data_root
 from dynacp.settings import SettingError
 
 INT8 = "int8"
 """A target of its own, since it is what people ask for: `--to onnx --dtype int8`."""
 
 
-def add_options(form: argparse.ArgumentParser, built_in: str) -> None:
-    """`built_in`: the name of the data set that is at hand without a path."""
-    add, limits = form.add_argument, Limits()
+def add_options(add: Add) -> None:
+    """Add the options of `python -m dynacp export`."""
     add("run", type=Path, nargs="+", metavar="RUN", help="a folder that `train` finished (dcase: up to four)")
     add("--to", choices=("onnx", INT8, "executorch", "dcase"), required=True, help="see above")
     add(
@@ -46,18 +46,23 @@ def add_options(form: argparse.ArgumentParser, built_in: str) -> None:
     add("--waveform", action="store_true", help="hear one second of samples in place of log-mels (onnx, int8)")
     add("--student", metavar="NAME", help="base, or a device's (default: all)")
     add("--name", metavar="NAME", help="of the submission, such as Team_Lab (dcase)")
-    add("--data", default=built_in, metavar="PATH", help="what the run was trained on (default: built-in scenes)")
-    add("--max-macs", type=int, default=limits.max_macs, metavar="N", help="(default: %(default)s)")
-    add("--max-bytes", type=int, default=limits.max_bytes, metavar="N", help="of parameters (default: %(default)s)")
-    add_cache_option(form, "decoded audio")
+    add_data_option(add, "what the run was trained on")
+    add_limit_options(add)
+    add_cache_option(add, "decoded audio")
 
 
-def run(options: argparse.Namespace, data: Path, console: Console) -> None:
-    """Export what the options ask for; raises `ExportError`, `SettingError`, `StageError` and `DataError`."""
-    try:
-        limits = Limits(options.max_bytes, options.max_macs)
-    except ValueError as error:
-        raise SettingError(str(error)) from None
+@answering(
+    "Stopped. What is finished is kept; the same command goes on from there.",
+    advice="; what is finished is kept, mend this and give the command again.",
+)
+def run(options: argparse.Namespace, console: Console) -> None:
+    """Export what the options ask for."""
+    with cache_errors(options.cache):
+        _export(options, console)
+
+
+def _export(options: argparse.Namespace, console: Console) -> None:
+    limits, data = Limits(options.max_bytes, options.max_macs), data_root(options)
     runs = [Trained(run, data, options.cache, limits) for run in options.run]
     if options.to == "dcase":
         _package(runs, options, console)

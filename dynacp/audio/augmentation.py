@@ -1,0 +1,59 @@
+"""What is done to a training batch, as settings with sources: to its waves, and to its log-mels."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dynacp.audio.augment import freq_mixstyle, mask_frequency, mask_time, mixup, roll_frames
+from dynacp.settings import require, sourced
+
+
+@dataclass(frozen=True)
+class WaveAugmentation:
+    """What is done to the waves of a batch. Zero, or false, turns a part off."""
+
+    roll_samples: int = sourced(4_410, "the report rolls in time but not how far: CP-JKU's 0.1 s")
+    perturb_edges: bool = sourced(True, "report, section 2.2 (f_min, f_max of the mel bank)")
+    impulse_probability: float = sourced(
+        0.4, "with --irs alone, on the clean device; not in the report: CP-JKU's 0.4 to 0.6"
+    )
+
+    def __post_init__(self) -> None:
+        require(self.roll_samples >= 0, "roll_samples", self.roll_samples, "0 (off) or more")
+        require(0 <= self.impulse_probability <= 1, "impulse_probability", self.impulse_probability, "in [0, 1]")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to a batch of log-mels in training. Zero turns a part off."""
+
+    roll_frames: int = sourced(8, "the report rolls in time but not how far: CP-JKU's 0.1 s")
+    mask_bands: int = sourced(48, "report, section 2.2")
+    mask_frames: int = sourced(0, "report, section 2.2")
+    mixstyle_probability: float = sourced(0.8, "report, section 2.2")
+    mixstyle_alpha: float = sourced(0.4, "report, section 2.2")
+    mixup_alpha: float = sourced(0.3, "the report gives none: EfficientAT's")
+
+    def __post_init__(self) -> None:
+        for name in ("roll_frames", "mask_bands", "mask_frames", "mixup_alpha"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "0 (off) or more")
+        require(0 <= self.mixstyle_probability <= 1, "mixstyle_probability", self.mixstyle_probability, "in [0, 1]")
+        require(self.mixstyle_alpha > 0, "mixstyle_alpha", self.mixstyle_alpha, "positive")
+
+    def __call__(
+        self, log_mels: Tensor, targets: tuple[Tensor, ...], generator: torch.Generator
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        if self.roll_frames:
+            log_mels = roll_frames(log_mels, max_frames=self.roll_frames, generator=generator)
+        if self.mask_bands:
+            log_mels = mask_frequency(log_mels, max_bands=self.mask_bands, generator=generator)
+        if self.mask_frames:
+            log_mels = mask_time(log_mels, max_frames=self.mask_frames, generator=generator)
+        if self.mixstyle_probability:
+            log_mels = freq_mixstyle(
+                log_mels, probability=self.mixstyle_probability, alpha=self.mixstyle_alpha, generator=generator
+            )
+        if self.mixup_alpha:
+            log_mels, targets = mixup(log_mels, targets, alpha=self.mixup_alpha, generator=generator)
+        return log_mels, targets
