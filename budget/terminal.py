@@ -15,6 +15,9 @@ from rich.table import Table
 WIDTH_IN_A_FILE = 140
 """Columns where there is no terminal to ask."""
 
+MOST_WIDE = 100_000
+"""Columns that no table needs."""
+
 
 def console() -> Console:
     """Standard output; text in brackets is text."""
@@ -40,6 +43,8 @@ def _fits(out: Console, view: Table) -> bool:
         texts = [column.header, *column.cells, column.footer]
         measured = [Measurement.get(out, out.options, text) for text in texts]
         column.min_width = max(each.maximum if column.no_wrap else each.minimum for each in measured)
+    if Measurement.get(out, out.options.update_width(MOST_WIDE), view).minimum > out.width:
+        return False  # rich would leave out a column
     lines = Segment.split_lines(out.render(view))
     return all(Segment.get_line_length(line) <= out.width for line in lines)
 

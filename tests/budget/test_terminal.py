@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
@@ -51,6 +51,11 @@ ROWS = st.lists(st.tuples(CELLS, CELLS, CELLS, CELLS, CELLS), min_size=1, max_si
 
 
 @settings(max_examples=60)
+@example(
+    [("", "0" * 5, "", "", "0" * 10 + " " + "0" * 21), ("00 0000 " + "0" * 9, "", "", "00 " + "0" * 19, "")],
+    {0, 2, 3, 4},
+    93,
+)
 @given(ROWS, st.sets(st.integers(0, 4)), st.integers(30, 120))
 def test_a_table_loses_no_word_at_any_width(rows: list[tuple[str, ...]], unwrapped: set[int], width: int) -> None:
     """A word of 24 characters, and the four that it is indented by, have room in all of them."""

@@ -197,7 +197,7 @@ def test_systems_share_the_code_and_have_students_of_their_own_in_the_run_s_dtyp
 def test_the_package_has_a_card_for_each_system(installed: Path, runs: list[Path]) -> None:
     folder = runs[0] / "exports" / "dcase"
     readme = (folder / "README.md").read_text()
-    assert f"| `{PACKAGE}_2` | lean_run | [{PACKAGE}_2.md]({PACKAGE}_2.md) |" in readme
+    assert f"| `{PACKAGE}_2` | lean | [{PACKAGE}_2.md]({PACKAGE}_2.md) |" in readme
     assert f"--submission_name {PACKAGE} --submission_index 1" in readme
     card = (folder / f"{PACKAGE}_1.md").read_text()
     assert "library_name: pytorch" in card
