@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.table import Table
 
@@ -63,17 +63,10 @@ def candidates() -> Iterator[FrozenTrial]:
     rng, number = np.random.default_rng(0), 0
     while True:
         for choices in sample_fitting(RULES.space, RULES.limits, RULES.dtype, proposals=1_000, rng=rng).values():
-            proposal = Proposal(RULES.space.decode(choices), choices)
-            waiting, score = Candidate.waiting(number, RULES, proposal), made_up_score(proposal.architecture)
-            training = {"at 1": {"accuracy": score, "seed": number, "loss": 1.0, "seconds": 1.0}}
-            yield create_trial(
-                values=(score, waiting.user_attrs["macs"]),
-                params=waiting.params,
-                distributions=waiting.distributions,
-                system_attrs=waiting.system_attrs,
-                user_attrs={**waiting.user_attrs, **training},
-                intermediate_values={1: score},
-            )
+            proposal = Proposal.of(RULES.space.decode(choices), RULES)
+            score = made_up_score(proposal.architecture)
+            training = {"accuracy": score, "seed": number, "loss": 1.0, "seconds": 1.0}
+            yield Candidate.trained(number, RULES, proposal, {1: training}).trial
             number += 1
 
 
@@ -99,13 +92,14 @@ def theirs(url: str, sampler: str) -> float:
         while True:
             trial = study.ask(distributions)
             architecture = RULES.space.decode(trial.params)
-            violations = RULES.violations(architecture)
+            _, macs, bytes = map(int, RULES.cost(architecture))
+            violations = RULES.limits.violations(bytes=bytes, macs=macs)
             for name, value in violations.items():
                 trial.set_constraint(name, value)
             if max(violations.values()) <= 0:
                 break
             study.tell(trial, state=TrialState.PRUNED)
-        study.tell(trial, (made_up_score(architecture), RULES.cost(architecture)["macs"]))
+        study.tell(trial, (made_up_score(architecture), macs))
     return (time.perf_counter() - started) / CANDIDATES
 
 

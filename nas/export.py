@@ -31,7 +31,8 @@ def pick(store: Store, choice: str, max_macs: float) -> Candidate:
     if choice not in ("best", "knee"):
         return _numbered(store, choice, max_macs)
     best = store.front()
-    entries = [entry for entry in rescored(store) if entry.candidate in best]
+    on_front = {candidate.number for candidate in best}
+    entries = [entry for entry in rescored(store) if entry.candidate.number in on_front]
     scored = [(entry.candidate, entry.mean) for entry in entries] or [(each, each.accuracy) for each in best]
     scored = [(candidate, score) for candidate, score in scored if candidate.macs <= max_macs]
     if not scored:
@@ -74,9 +75,10 @@ def place(store: Store, candidate: Candidate, entries: list[Rescored]) -> str:
     """In words: how the layout ranks, and how it stands to Table 1."""
     rivals = [each for each in store.candidates if max(each.scores) >= max(candidate.scores)]
     rank = 1 + sum(rival.accuracy > candidate.accuracy for rival in rivals)
+    on_front = candidate.number in {each.number for each in store.front()}
     words = [
         f"Candidate {candidate.number}: rank {rank} of {len(rivals)} by search score ({candidate.accuracy:.2%} after "
-        f"{max(candidate.scores):,} samples), {'on' if candidate in store.front() else 'behind'} the front."
+        f"{max(candidate.scores):,} samples), {'on' if on_front else 'behind'} the front."
     ]
     for entry in entries:
         if entry.candidate.number == candidate.number:

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from optuna.trial import create_trial
-
 from budget.limits import Limits
 from dynacp.student.architecture import Architecture
 from nas.space.space import Space
@@ -35,22 +33,12 @@ def made_up_score(architecture: Architecture) -> float:
 
 def scored(number: int, rules: Rules, proposal: Proposal, score: float) -> Candidate:
     """A proposal as a candidate that was trained."""
-    waiting = Candidate.waiting(number, rules, proposal)
-    return Candidate(
-        create_trial(
-            values=(score, waiting.user_attrs["macs"]),
-            params=waiting.params,
-            distributions=waiting.distributions,
-            system_attrs=waiting.system_attrs,
-            user_attrs={**waiting.user_attrs, "at 1": {"accuracy": score, "seed": number, "loss": 1.0, "seconds": 1.0}},
-            intermediate_values={1: score},
-        )
-    )
+    training = {"accuracy": score, "seed": number, "loss": 1.0, "seconds": 1.0}
+    return Candidate.trained(number, rules, proposal, {1: training})
 
 
 def history(done: Sequence[Candidate]) -> History:
-    told = [choices for candidate in done for choices in candidate["told"]]
-    return History(len(done), [each.as_scored for each in done], (), told, {each.architecture for each in done})
+    return History(len(done), [each.as_scored for each in done], (), {each.architecture for each in done})
 
 
 def search(

@@ -1,20 +1,21 @@
 """Proposing candidates: a sampler asks, the exact count rejects, and nothing is stored until a candidate is accepted.
 
-A sampler is a function of what is `Asked`: everything it may know, and a seed made of the search's seed and the
+A sampler is a function of a `ProposalContext`: everything it may know, and a seed made of the search's seed and the
 candidate's number. So a search that is stopped and resumed proposes what an undisturbed one would, and a rejection
 costs a count instead of half a second of database commits.
 """
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from budget.ledger import totals
+from budget.ledger import Totals, totals
 from budget.limits import Limits
 from dynacp.student.architecture import Architecture
 from nas.space.counting import sample_fitting
@@ -44,14 +45,13 @@ class Rules:
     limits: Limits
     dtype: str
 
-    def cost(self, architecture: Architecture) -> dict[str, int]:
-        """Parameters, MACs, and bytes at the inference dtype, exactly."""
-        cost = totals(architecture.layers(), dtype=self.dtype)
-        return {name: int(number) for name, number in cost._asdict().items()}
+    def cost(self, architecture: Architecture) -> Totals:
+        """Parameters, bytes at the inference dtype, and MACs, exactly."""
+        return totals(architecture.layers(), dtype=self.dtype)
 
-    def violations(self, architecture: Architecture) -> dict[str, float]:
-        cost = self.cost(architecture)
-        return self.limits.violations(bytes=cost["bytes"], macs=cost["macs"])
+    def allow(self, cost: Totals) -> bool:
+        """Whether a network of this cost keeps both limits."""
+        return bool(self.limits.allow(bytes=cost.bytes, macs=cost.macs))
 
 
 @dataclass(frozen=True)
@@ -60,82 +60,93 @@ class History:
 
     number: int
     scored: Sequence[FrozenTrial] = ()
-    """COMPLETE, with values (validation macro accuracy, MACs)."""
+    """Trials in state COMPLETE, with values (validation macro accuracy, MACs)."""
     pending: Sequence[FrozenTrial] = ()
-    """RUNNING: proposed, not scored yet."""
-    told: Sequence[dict[str, Any]] = ()
-    """Choices that were rejected, for a sampler that learns from them."""
+    """Trials in state RUNNING: proposed, not scored yet."""
     seen: Collection[Architecture] = ()
+    """Architectures that were proposed before."""
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """A candidate that is new and fits, and what it took to find it."""
+    """A network that is new and fits, and what it took to find it."""
 
     architecture: Architecture
     choices: dict[str, Any]
+    """The encoding that the sampler chose, for `Space.decode`."""
+    cost: Totals
     system_attrs: dict[str, Any] = field(default_factory=dict)
+    """What the sampler notes for itself, and must find in later histories."""
     rejected: int = 0
+    """Proposals before this one that did not fit."""
     duplicates: int = 0
+    """Proposals before this one that fit, but were seen."""
     seconds: float = 0.0
-    told: list[dict[str, Any]] = field(default_factory=list)
+    """Time that all of it took."""
+
+    @classmethod
+    def of(cls, architecture: Architecture, rules: Rules) -> "Proposal":
+        """The proposal of a given network of the space."""
+        return cls(architecture=architecture, choices=rules.space.encode(architecture), cost=rules.cost(architecture))
 
 
 @dataclass
-class Asked:
-    """One candidate's proposals: what may be known, and a count of what was refused."""
+class ProposalContext:
+    """All that a sampler may know to propose one candidate, and a count of the proposals that were refused."""
 
     rules: Rules
     history: History
     seed: int
     rejected: int = 0
     duplicates: int = 0
-    told: list[dict[str, Any]] = field(default_factory=list)
 
-    @property
+    @cached_property
     def rng(self) -> np.random.Generator:
+        """One random stream for this candidate."""
         return np.random.default_rng(self.seed)
 
-    def consider(self, choices: dict[str, Any]) -> Proposal | dict[str, float]:
-        """A proposal, if these choices are new and fit; otherwise they are counted, and their violations returned."""
+    def consider(self, choices: dict[str, Any]) -> Proposal | None:
+        """The proposal, if these choices give a network that fits and is new; None, and one more on a count, if not."""
         architecture = self.rules.space.decode(choices)
-        violations = self.rules.violations(architecture)
-        if max(violations.values()) > 0:
+        cost = self.rules.cost(architecture)
+        if not self.rules.allow(cost):
             self.rejected += 1
         elif architecture in self.history.seen:
             self.duplicates += 1
         else:
-            return Proposal(architecture, choices)
-        return violations
+            return Proposal(architecture=architecture, choices=choices, cost=cost)
+        return None
 
 
-Sampler = Callable[[Asked], Proposal | None]
-"""Returns what `Asked.consider` accepted; None where it has nothing to propose, and then chance does."""
+Sampler = Callable[[ProposalContext], Proposal | None]
+"""Returns what `ProposalContext.consider` accepted, or None where it has nothing to propose; then chance proposes."""
 
 
-def by_chance(asked: Asked) -> Proposal:
-    """Uniform encodings, counted in bulk. Raises `SpaceExhaustedError`."""
-    rules, rng = asked.rules, asked.rng
+def by_chance(context: ProposalContext) -> Proposal:
+    """The first new network of uniform encodings that fits; they are counted in bulk. Raises `SpaceExhaustedError`."""
+    rules = context.rules
     for _ in range(MAX_RANDOM_PROPOSALS // RANDOM_BATCH):
-        fitting = sample_fitting(rules.space, rules.limits, rules.dtype, proposals=RANDOM_BATCH, rng=rng)
-        rejected = asked.rejected
-        for passed, (place, choices) in enumerate(fitting.items()):
-            if isinstance(proposal := asked.consider(choices), Proposal):
-                asked.rejected = rejected + place - passed
+        fitting = sample_fitting(rules.space, rules.limits, rules.dtype, proposals=RANDOM_BATCH, rng=context.rng)
+        for passed, (index, choices) in enumerate(fitting.items()):
+            if proposal := context.consider(choices):
+                context.rejected += index - passed
                 return proposal
-        asked.rejected = rejected + RANDOM_BATCH - len(fitting)
+        context.rejected += RANDOM_BATCH - len(fitting)
     raise SpaceExhaustedError(
         f"no new layout within {rules.limits.max_macs:,} MACs and {rules.limits.max_bytes:,} bytes turned "
-        f"up in {asked.rejected + asked.duplicates:,} proposals ({asked.rejected:,} too large, "
-        f"{asked.duplicates:,} known)"
+        f"up in {context.rejected + context.duplicates:,} proposals ({context.rejected:,} too large, "
+        f"{context.duplicates:,} known)"
     )
 
 
 def propose(sampler: Sampler, rules: Rules, history: History, *, seed: int) -> Proposal:
     """The next candidate. Raises `SpaceExhaustedError` where neither the sampler nor chance finds one."""
     started = time.perf_counter()
-    asked = Asked(rules, history, derived_seed(seed, history.number))
-    proposal = sampler(asked) or by_chance(asked)
-    proposal.rejected, proposal.duplicates, proposal.told = asked.rejected, asked.duplicates, asked.told
-    proposal.seconds = time.perf_counter() - started
-    return proposal
+    context = ProposalContext(rules, history, derived_seed(seed, history.number))
+    proposal = sampler(context) or by_chance(context)
+    return replace(
+        proposal,
+        rejected=context.rejected,
+        duplicates=context.duplicates,
+        seconds=time.perf_counter() - started,
+    )

@@ -14,7 +14,12 @@ from nas.strategy.front import Point
 from nas.strategy.propose import Proposal, Rules
 
 _AT = "at "
-"""Begins the names of the user attributes that note a training at so many samples."""
+
+
+def training_key(samples: int) -> str:
+    """The name of the user attribute that notes a training of this many samples."""
+    return f"{_AT}{samples}"
+
 
 _NUMBER = (int, float)
 _TRAINING = ("accuracy", "seed", "loss", "seconds")
@@ -24,7 +29,6 @@ _NOTES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("candidate", "parameters", "macs", "bytes", "rejected", "duplicates"), int),
     **dict.fromkeys(("architecture", "layout"), str),
     "proposing_seconds": _NUMBER,
-    "told": list,
 }
 """What is noted of a proposal, by name."""
 
@@ -38,7 +42,8 @@ class Candidate:
     @staticmethod
     def waiting(number: int, rules: Rules, proposal: Proposal) -> FrozenTrial:
         """A proposal as a trial that is to be trained."""
-        violations = rules.violations(proposal.architecture)
+        cost = {name: int(number) for name, number in proposal.cost._asdict().items()}
+        violations = rules.limits.violations(bytes=cost["bytes"], macs=cost["macs"])
         return create_trial(
             state=TrialState.WAITING,
             params=proposal.choices,
@@ -52,13 +57,30 @@ class Candidate:
                 "candidate": number,
                 "architecture": proposal.architecture.to_json(),
                 "layout": str(proposal.architecture),
-                **rules.cost(proposal.architecture),
+                **cost,
                 "rejected": proposal.rejected,
                 "duplicates": proposal.duplicates,
                 "proposing_seconds": round(proposal.seconds, 3),
-                "told": proposal.told,
             },
         )
+
+    @staticmethod
+    def trained(
+        number: int, rules: Rules, proposal: Proposal, trainings: Mapping[int, Mapping[str, float]]
+    ) -> "Candidate":
+        """A proposal that was trained already, in no storage; `trainings` as the property of that name gives them."""
+        waiting = Candidate.waiting(number, rules, proposal)
+        scores = {samples: training["accuracy"] for samples, training in trainings.items()}
+        notes = {training_key(samples): dict(training) for samples, training in trainings.items()}
+        trial = create_trial(
+            values=(scores[max(scores)], waiting.user_attrs["macs"]),
+            params=waiting.params,
+            distributions=waiting.distributions,
+            system_attrs=waiting.system_attrs,
+            user_attrs=waiting.user_attrs | notes,
+            intermediate_values=scores,
+        )
+        return Candidate(trial)
 
     def check(self) -> None:
         """Raise `ValueError` unless the trial holds what a search keeps of a candidate."""
@@ -94,12 +116,12 @@ class Candidate:
     @cached_property
     def as_scored(self) -> FrozenTrial:
         """As samplers see what has a score: COMPLETE, with the score of its highest rung."""
-        return _unchanging(create_trial(values=self.point, **self._shared()))
+        return _Unchanging.of(create_trial(values=self.point, **self._shared()))
 
     @cached_property
     def as_pending(self) -> FrozenTrial:
         """As samplers see what has none yet: RUNNING."""
-        return _unchanging(create_trial(state=TrialState.RUNNING, **self._shared()))
+        return _Unchanging.of(create_trial(state=TrialState.RUNNING, **self._shared()))
 
     def _shared(self) -> dict[str, Any]:
         trial = self.trial
@@ -166,17 +188,29 @@ class Candidate:
         return all(value <= 0 for value in self.trial.constraints.values())
 
     def __getitem__(self, attribute: str) -> Any:
-        """What was noted when it was proposed: parameters, rejected, duplicates, proposing_seconds, told."""
+        """What was noted when it was proposed: parameters, rejected, duplicates, proposing_seconds."""
         return self.trial.user_attrs[attribute]
 
 
 class _Unchanging(FrozenTrial):
     """Optuna copies deeply whatever it is handed or hands out; of what nobody changes a shallow copy does."""
 
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> FrozenTrial:
+        return cls(
+            number=trial.number,
+            state=trial.state,
+            value=None,
+            values=trial.values,
+            datetime_start=trial.datetime_start,
+            datetime_complete=trial.datetime_complete,
+            params=trial.params,
+            distributions=trial.distributions,
+            user_attrs=trial.user_attrs,
+            system_attrs=trial.system_attrs,
+            intermediate_values=trial.intermediate_values,
+            trial_id=-1,  # as `create_trial` gives it, since the trial is in no storage
+        )
+
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTrial:
         return copy(self)
-
-
-def _unchanging(trial: FrozenTrial) -> FrozenTrial:
-    trial.__class__ = _Unchanging
-    return trial

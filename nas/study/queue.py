@@ -26,6 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
 
 from nas.study import database
+from nas.study.candidate import training_key
 from nas.study.database import patiently, server, server_is_away
 
 
@@ -166,13 +167,15 @@ class Queue:
 
     @patiently
     def record(self, trial: FrozenTrial, step: int, value: float, note: dict[str, Any]) -> None:
-        """Keep a note as user attribute `at <step>`, and a value for Optuna's dashboard. Raises `TrialLostError`.
+        """Keep a note as user attribute `training_key(step)`, and a value for Optuna's dashboard.
+
+        Raises `TrialLostError`.
 
         Readers go by the note: a server may show them one of the two without the other.
         """
         trial_id = self._id(trial)
         with self._unless_lost(trial):
-            self._storage.set_trial_user_attr(trial_id, f"at {step}", note)
+            self._storage.set_trial_user_attr(trial_id, training_key(step), note)
             self._storage.set_trial_intermediate_value(trial_id, step, value)
 
     @patiently

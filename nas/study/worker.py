@@ -187,13 +187,12 @@ class Worker:
     def _new(self, number: int, candidates: Sequence[Candidate]) -> FrozenTrial:
         rules, plan = self.plan.rules, self.plan
         if number == 0:
-            proposal = Proposal(plan.baseline, rules.space.encode(plan.baseline))
+            proposal = Proposal.of(plan.baseline, rules)
         else:
             history = History(
                 number,
                 scored=[candidate.as_scored for candidate in candidates if candidate.scores],
                 pending=[candidate.as_pending for candidate in candidates if not candidate.scores],
-                told=[choices for candidate in candidates for choices in candidate["told"]],
                 seen={candidate.architecture for candidate in candidates},
             )
             proposal = propose(plan.sampler, rules, history, seed=plan.seed)

@@ -13,7 +13,7 @@ replays.md and replays.png from it.
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from dynacp.student.architecture import Architecture
 from nas.space.counting import count
 from nas.space.space import Space
 from nas.strategy.front import front, hypervolume
-from nas.strategy.propose import Asked, History, Proposal, Rules, by_chance, derived_seed
+from nas.strategy.propose import History, Proposal, Rules, propose
 from nas.strategy.rungs import Fate, fate
 from nas.strategy.samplers import SAMPLERS
 from nas.study.candidate import Candidate
@@ -154,22 +154,19 @@ def _propose(pool: Pool, sampler: str, candidates: list[Replayed], taken: set[in
     if not candidates:
         return 0, _stands_for(pool.layouts[0])
     scored = [_scored(each) for each in candidates]
-    history = History(len(candidates), scored, (), (), {pool.layouts[index] for index in taken})
-    asked = Asked(RULES, history, derived_seed(seed, len(candidates)))
-    proposal = SAMPLERS[sampler](asked) or by_chance(asked)
+    history = History(len(candidates), scored, (), {pool.layouts[index] for index in taken})
+    proposal = propose(SAMPLERS[sampler], RULES, history, seed=seed)
     index = pool.nearest(proposal.architecture, taken)
     return index, _stands_for(pool.layouts[index], proposal.system_attrs)
 
 
 def _stands_for(layout: Architecture, system_attrs: dict[str, object] | None = None) -> Proposal:
-    return Proposal(layout, RULES.space.encode(layout), system_attrs or {})
+    return replace(Proposal.of(layout, RULES), system_attrs=system_attrs or {})
 
 
 def _scored(each: Replayed) -> optuna.trial.FrozenTrial:
-    waiting = Candidate.waiting(each.number, RULES, each.proposal)
-    for samples, score in each.scores.items():
-        waiting.set_user_attr(f"at {samples}", {"accuracy": score})
-    return Candidate(waiting).as_scored
+    trainings = {samples: {"accuracy": score} for samples, score in each.scores.items()}
+    return Candidate.trained(each.number, RULES, each.proposal, trainings).as_scored
 
 
 def searched(pool: Pool, sampler: str, ladder: str, seed: int) -> list[dict[str, object]]:

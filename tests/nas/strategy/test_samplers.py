@@ -13,7 +13,7 @@ from nas.space.counting import count
 from nas.space.space import Space
 from nas.strategy.front import hypervolume
 from nas.strategy.propose import Rules, SpaceExhaustedError, derived_seed, propose
-from nas.strategy.samplers import SAMPLERS, STARTUP_TRIALS, TOLD_PER_CANDIDATE
+from nas.strategy.samplers import SAMPLERS, STARTUP_TRIALS
 from nas.study.candidate import Candidate
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -80,7 +80,7 @@ class TestEverySampler:
         )  # hundreds for each network of this space
         space = SMALL.space
         every = {space.decode(choices) for choices in _all_choices(space)}
-        fitting = {network for network in every if max(SMALL.violations(network).values()) <= 0}
+        fitting = {network for network in every if SMALL.allow(SMALL.cost(network))}
         assert 10 < len(fitting) < len(every) == space.size()
         sampler = SAMPLERS[name]
         number = len(fitting) if name != "gp" else STARTUP_TRIALS + 1
@@ -113,21 +113,12 @@ def _internal(distribution: optuna.distributions.BaseDistribution) -> list[float
     return [round(low + step * index, 6) for index in range(round((high - low) / step) + 1)]
 
 
-def test_what_was_rejected_is_counted_and_only_a_few_are_told() -> None:
-    done = search(SAMPLERS["tpe"], NARROW, STARTUP_TRIALS + 10)
-    assert sum(candidate["rejected"] for candidate in done) > 100
-    assert any(candidate["told"] for candidate in done)
-    for candidate in done:
-        assert len(candidate["told"]) <= min(TOLD_PER_CANDIDATE, candidate["rejected"])
-        for choices in candidate["told"]:
-            assert max(NARROW.violations(NARROW.space.decode(choices)).values()) > 0
-
-
-def test_tpe_that_is_told_of_violations_proposes_fewer_of_them() -> None:
+def test_tpe_proposes_more_that_fit_than_chance_does() -> None:
     """At 8 MMACs few random encodings fit; the model does much better than chance."""
     done = search(SAMPLERS["tpe"], NARROW, STARTUP_TRIALS + 20)
     before = sum(candidate["rejected"] for candidate in done[:STARTUP_TRIALS])
     after = sum(candidate["rejected"] for candidate in done[STARTUP_TRIALS:])
+    assert before > 100
     assert after < before / 2
 
 

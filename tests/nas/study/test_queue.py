@@ -278,7 +278,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(database.server, "last_away", float("-inf"))
     for module in ("queue", "database"):
-        monkeypatch.setattr(f"nas.{module}.monotonic", lambda: clock.now)
+        monkeypatch.setattr(f"nas.study.{module}.monotonic", lambda: clock.now)
     return clock
 
 

@@ -39,7 +39,7 @@ def stored(tmp_path: Path, scores: list[float]) -> Store:
     )
     rules, done = Rules(Space(), Limits(), "float16"), list[Candidate]()
     for score in scores:
-        table1 = Proposal(TABLE1, rules.space.encode(TABLE1))
+        table1 = Proposal.of(TABLE1, rules)
         proposal = propose(SAMPLERS["random"], rules, history(done), seed=0) if done else table1
         done.append(scored(len(done), rules, proposal, score))
         study.add_trial(done[-1].trial)
@@ -116,7 +116,7 @@ def test_importance_waits_for_enough_trials_and_then_finds_what_the_score_depend
     store = stored(tmp_path, [0.0] * 2)
     rules, rng = Rules(Space(), Limits(), "float16"), np.random.default_rng(0)
     for number, choices in enumerate(encodings(rules.space.sample(80, rng)), start=2):
-        proposal = Proposal(rules.space.decode(choices), choices)
+        proposal = Proposal.of(rules.space.decode(choices), rules)
         store.study.add_trial(scored(number, rules, proposal, choices["blocks"] / 10).trial)
     store.read()
     ranked = importances(store)
