@@ -22,7 +22,8 @@ from rich.table import Table
 
 from budget.ledger import totals
 from budget.limits import Limits
-from dynacp.student.architecture import Block, network_layers
+from dynacp.student.architecture import Block
+from dynacp.student.layers import network_layers
 from nas.space.census import Census
 from nas.space.feasible import Feasible
 from nas.space.space import BlockColumns, Space

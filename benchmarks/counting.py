@@ -22,6 +22,7 @@ from torch import nn
 from budget.ledger import ledger, totals
 from budget.witness import InputShape, by_fvcore, by_thop, by_torch, by_torchinfo
 from dynacp.student.architecture import Architecture
+from dynacp.student.layers import layers_of
 from dynacp.student.model import DynaCP
 from nas.space.counting import count
 from nas.space.space import Space
@@ -42,8 +43,8 @@ def on_the_network(counter: Callable[[nn.Module, InputShape], object]) -> Callab
 
 EXACT: dict[str, Callable[[Sequence[Architecture]], object]] = {
     "totals": count,
-    "totals, one by one": lambda networks: [totals(each.layers()) for each in networks],
-    "ledger": lambda networks: [ledger(each.layers()) for each in networks],
+    "totals, one by one": lambda networks: [totals(layers_of(each)) for each in networks],
+    "ledger": lambda networks: [ledger(layers_of(each)) for each in networks],
 }
 WITNESSES = {
     "torchinfo": on_the_network(by_torchinfo),

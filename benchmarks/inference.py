@@ -45,8 +45,8 @@ from dynacp.export.files import RUNTIMES
 from dynacp.export.trained import DTYPES_OF
 from dynacp.pipeline.prediction import Student
 from dynacp.student.architecture import TABLE1
-from dynacp.student.dataflow import steps
 from dynacp.student.int8 import quantised
+from dynacp.student.layers import steps_of
 from dynacp.student.model import DynaCP
 
 WARM_UP, CLIPS, ROUNDS = 20, 200, 3
@@ -184,7 +184,7 @@ def main() -> None:
     out = Console(width=120)
     out.print(table)
     out.print(
-        f"Activations of Table 1 in float32, layer by layer: {peak(steps(TABLE1)).bytes['float32']:,} bytes by the "
+        f"Activations of Table 1 in float32, layer by layer: {peak(steps_of(TABLE1)).bytes['float32']:,} bytes by the "
         f"budget, {planned_activations():,} bytes by ExecuTorch's memory planner."
     )
 

@@ -34,7 +34,7 @@ from budget.memory import peak
 from budget.report import activation_table, convention_table, headroom_table, ledger_table
 from budget.terminal import console, show
 from dynacp.student.architecture import Architecture, resolve
-from dynacp.student.dataflow import steps
+from dynacp.student.layers import layers_of, steps_of
 
 
 def parser() -> CommandParser:
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.frames is not None:
         network = replace(network, input=(network.input[0], options.frames))
     accounts = {
-        name: ledger(network.layers(), convention=convention, dtype=options.dtype)
+        name: ledger(layers_of(network), convention=convention, dtype=options.dtype)
         for name, convention in CONVENTIONS.items()
     }
     counts = _witnesses(network) if options.witness else {}
@@ -109,7 +109,7 @@ def _print(
     )
     show(out, ledger_table(account, title), ledger_table(account, title, kinds=False))
     show(out, headroom_table(account, limits))
-    show(out, activation_table(peak(steps(network))))
+    show(out, activation_table(peak(steps_of(network))))
     told = {convention: f"{tool}: {macs:,}" for tool, (convention, macs) in counts.items()}
     show(out, convention_table(accounts, limits, told))
     out.print(f"{layout} {limits.verdict(account)}.")
@@ -122,7 +122,7 @@ def _as_json(
     limits: Limits,
     counts: dict[str, tuple[str, int]],
 ) -> dict[str, object]:
-    verdict, activations = limits.verdict(account), peak(steps(network))
+    verdict, activations = limits.verdict(account), peak(steps_of(network))
     conventions = {
         name: {"parameters": a.parameters, "macs": a.macs, "bytes": a.bytes, "fits": limits.verdict(a).fits}
         for name, a in accounts.items()

@@ -16,18 +16,21 @@ Shape: TypeAlias = tuple[Count, Count, Count]
 
 
 class Conv2d(NamedTuple):
-    """A square-kernel convolution. `foldable_norm`: the batch norm right behind it can be merged into it."""
+    """A square-kernel convolution, by default of one position, as `torch.nn.Conv2d` has it.
+
+    `foldable_norm`: the batch norm right behind it can be merged into it.
+    """
 
     name: str
     input: Shape
     out_channels: Count
-    kernel: int
-    stride: tuple[Count, Count]
-    padding: Count
-    dilation: Count
-    groups: Count
-    bias: bool
-    foldable_norm: bool
+    kernel: int = 1
+    stride: tuple[Count, Count] = (1, 1)
+    padding: Count = 0
+    dilation: Count = 1
+    groups: Count = 1
+    bias: bool = False
+    foldable_norm: bool = False
 
     @property
     def output(self) -> Shape:

@@ -37,6 +37,7 @@ from dynacp.pipeline.runner import GROUPS, make_in_turn, make_side_by_side, stag
 from dynacp.pipeline.stages import Stage, in_order
 from dynacp.settings import SettingError
 from dynacp.student.architecture import resolve
+from dynacp.student.layers import layers_of
 from dynacp.teachers.ensemble import FAMILIES
 
 
@@ -157,7 +158,7 @@ def _introduce(pipeline: Pipeline, console: Console) -> None:
         console.print(
             f"The layout's head of {own:,} classes is replaced by one of {pipeline.classes:,}, as the data has."
         )
-    account = ledger(pipeline.architecture.layers(), dtype=settings.dtype)
+    account = ledger(layers_of(pipeline.architecture), dtype=settings.dtype)
     console.print(f"{pipeline.architecture}: {settings.limits.verdict(account)} ({settings.dtype}).")
     console.print("Every training takes its last state; no clip is held out, and the test split steers nothing.")
 

@@ -21,6 +21,7 @@ from budget.ledger import Ledger, ledger
 from budget.limits import Limits
 from dynacp.files import write_text
 from dynacp.student.architecture import Architecture
+from dynacp.student.layers import layers_of, table_of
 from nas.study.candidate import Candidate
 from nas.study.rescoring import Rescored, rescored
 from nas.study.store import Store, StudyError, add_study_options, clear_errors
@@ -68,7 +69,7 @@ def _knee(macs: list[float], scores: list[float]) -> int:
 def table_markdown(architecture: Architecture) -> str:
     """The report's Table 1, for this network."""
     rows = ["| Input | Operator | Stride | Dilation |", "|---|---|---|---|"]
-    return "\n".join([*rows, *("| " + " | ".join(row) + " |" for row in architecture.table())])
+    return "\n".join([*rows, *("| " + " | ".join(row) + " |" for row in table_of(architecture))])
 
 
 def place(store: Store, candidate: Candidate, entries: list[Rescored]) -> str:
@@ -97,7 +98,7 @@ def place(store: Store, candidate: Candidate, entries: list[Rescored]) -> str:
 def export(store: Store, candidate: Candidate, folder: Path) -> tuple[list[Path], Ledger, str]:
     """Write NAME.json, NAME-ledger.csv and NAME.md; returns them, the ledger and the layout's place."""
     architecture, identity = candidate.architecture, store.settings["identity"]
-    account = ledger(architecture.layers(), dtype=identity["dtype"])
+    account = ledger(layers_of(architecture), dtype=identity["dtype"])
     limits = Limits(identity["limits"]["max_bytes"], identity["limits"]["max_macs"])
     verdict = limits.verdict(account)
     standing = place(store, candidate, rescored(store))

@@ -10,6 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from budget.ledger import ledger
 from dynacp.export.trained import CALIBRATION_CLIPS, TOLERATED, Form, Trained
 from dynacp.pipeline.plan import computed_in
+from dynacp.student.layers import layers_of, table_of
 
 TEMPLATE = Path(__file__).with_name("card.md")
 
@@ -25,7 +26,7 @@ def card(
     adds_in_16_bits: bool = False,
 ) -> str:
     """Markdown. Each of `students` is what was counted and compared of one: see `Files` and `write_package`."""
-    layers = trained.base.network.architecture.layers()
+    layers = layers_of(trained.base.network.architecture)
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         run=trained.run,
@@ -35,7 +36,7 @@ def card(
         students=students,
         classes=trained.base.classes,
         sample_rate=trained.front_end.sample_rate,
-        layers=trained.base.network.architecture.table(),
+        layers=table_of(trained.base.network.architecture),
         seed=trained.settings.seed,
         run_dtype=computed_in(trained.dtype),
         evaluation=_evaluation(trained.run),

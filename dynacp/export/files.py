@@ -24,8 +24,8 @@ from dynacp.export.trained import TOLERATED, ExportError, Form, Trained, ledger_
 from dynacp.files import write_text, written_whole
 from dynacp.pipeline.prediction import Student
 from dynacp.strict_json import JSONError, check_shape, read_json
-from dynacp.student.dataflow import steps
 from dynacp.student.int8 import quantised
+from dynacp.student.layers import layers_of, steps_of
 from dynacp.training.loop import PREDICTED_AT_ONCE
 
 
@@ -156,12 +156,12 @@ class Files:
             graph, choice, accuracy = self._graph(student), None, None
         theirs = self._logits(student, heard)
         count = graph.count()
-        compare(name, count.ledger, ledger(architecture.layers(), convention=form.convention, dtype=form.dtype))
+        compare(name, count.ledger, ledger(layers_of(architecture), convention=form.convention, dtype=form.dtype))
         parity = Parity.between(graph.run(heard), theirs)
         if form.dtype == "float32" and parity.equal_decisions < 1:
             raise ExportError(f"{name}: the exported graph decides otherwise than the student: {parity}.")
         self.folder.mkdir(parents=True, exist_ok=True)
-        file, most_alive = self.folder / f"{name}.{graph.suffix}", peak(steps(architecture)).bytes[form.dtype]
+        file, most_alive = self.folder / f"{name}.{graph.suffix}", peak(steps_of(architecture)).bytes[form.dtype]
         export = Export(name, form, file, count, verdict, parity, choice, accuracy, most_alive)
         metadata = _metadata(student, count.ledger)
         with written_whole(export.file) as partial:

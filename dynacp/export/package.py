@@ -27,6 +27,7 @@ from dynacp.export.submission import System, logits
 from dynacp.export.trained import DTYPES_OF, ExportError, Form, Trained
 from dynacp.export.vendor import vendored
 from dynacp.files import behind_links, write_text
+from dynacp.student.layers import layers_of
 
 MOST_SYSTEMS = 4
 """That the challenge takes of one team."""
@@ -207,7 +208,7 @@ def _checked(trained: Trained, system: System) -> dict[str, Parity]:
     """Judge each student as the organisers will, and compare it with the run's."""
     architecture, dtype = system.architecture, trained.dtype
     trained.judge(architecture, Form("dcase", dtype))
-    account = ledger(architecture.layers(), dtype=dtype)
+    account = ledger(layers_of(architecture), dtype=dtype)
     heard, parity = torch.from_numpy(trained.heard(waveform=True)), dict[str, Parity]()
     with torch.inference_mode():
         log_mels = system.front_end(heard)
@@ -234,7 +235,7 @@ def compare(name: str, counted: tuple[int, int], account: Ledger) -> None:
 
 def _card(trained: Trained, parity: dict[str, Parity], package: str, module: str) -> str:
     form = Form("dcase", trained.dtype)
-    account = ledger(trained.base.network.architecture.layers(), convention=form.convention, dtype=form.dtype)
+    account = ledger(layers_of(trained.base.network.architecture), convention=form.convention, dtype=form.dtype)
     cost = {"parameters": account.parameters, "bytes": account.bytes, "macs": account.macs}
     of_each = [
         {"student": name, **cost, "verdict": str(trained.limits.verdict(account)), "parity": asdict(compared)}

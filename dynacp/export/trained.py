@@ -26,6 +26,7 @@ from dynacp.pipeline.plan import COMPUTED_IN, TrainingSettings, read_plan
 from dynacp.pipeline.prediction import Student
 from dynacp.pipeline.stages import StageError, plain, read_settings
 from dynacp.student.architecture import Architecture
+from dynacp.student.layers import layers_of
 
 PARITY_CLIPS = 256
 """Of the test split, spread evenly over it, that an exported model is compared on."""
@@ -169,7 +170,7 @@ class Trained:
         """Raises `ExportError` for a form over the limits; says which forms would fit."""
 
         def verdict(form: Form) -> Verdict:
-            return self.limits.verdict(ledger(architecture.layers(), convention=form.convention, dtype=form.dtype))
+            return self.limits.verdict(ledger(layers_of(architecture), convention=form.convention, dtype=form.dtype))
 
         own = verdict(form)
         if not own.fits:

@@ -29,9 +29,11 @@ from dynacp.pipeline.plan import Plan
 from dynacp.pipeline.stages import OnStep, Shelf, Stage, StageError
 from dynacp.settings import SettingError
 from dynacp.student.architecture import Architecture, with_classes
+from dynacp.student.layers import layers_of
 from dynacp.student.model import DynaCP
 from dynacp.teachers.ensemble import FAMILIES, MEMBERS, Member, chance_warning, fine_tune
-from dynacp.training.loop import PREDICTED_AT_ONCE, Recipe, macro_accuracy, one_hot, predict, train
+from dynacp.training.loop import PREDICTED_AT_ONCE, macro_accuracy, one_hot, predict, train
+from dynacp.training.schedule import Recipe
 
 FORMAT = 1
 """Part of what every stage was made with: raise it when the same settings come to train or predict something else."""
@@ -243,7 +245,7 @@ class Pipeline:
 
     @cached_property
     def student_macs(self) -> int:
-        return int(totals(self.architecture.layers()).macs)
+        return int(totals(layers_of(self.architecture)).macs)
 
 
 def batches(clips: int) -> int:

@@ -22,7 +22,7 @@ from dynacp.strict_json import read_json
 from dynacp.student.architecture import Architecture
 from dynacp.teachers.ensemble import MASKING_AND_ROLL, TeacherSettings
 from dynacp.training.distillation import Distillation
-from dynacp.training.loop import Recipe
+from dynacp.training.schedule import Schedule
 
 RUN_FILE = "run.json"
 
@@ -34,28 +34,6 @@ TEACHERS = "teachers"
 
 _BASELINE = "the report gives none: the DCASE 2025 baseline's"
 _ON_WAVES = "the roll is done on the waves"
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long a training is and how fast: AdamW on a one-cycle cosine that peaks after `warm_up` of the steps."""
-
-    epochs: int
-    batch: int
-    peak_rate: float
-    weight_decay: float = 1e-4
-    warm_up: float = 0.1
-
-    def __post_init__(self) -> None:
-        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
-        require(self.batch >= 2, "batch", self.batch, "at least 2, for batch norm")
-        require(self.peak_rate > 0, "peak_rate", self.peak_rate, "positive")
-        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
-        require(0 < self.warm_up < 1, "warm_up", self.warm_up, "a share between 0 and 1")
-
-    def recipe(self, clips: int, augmentation: Augmentation) -> Recipe:
-        """For so many clips."""
-        return Recipe(self.epochs * clips, self.batch, self.peak_rate, self.weight_decay, self.warm_up, augmentation)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from dynacp.pipeline.bootstrap import RESAMPLES, Bootstrap, confusion, summary
 from dynacp.pipeline.evaluation import SPECIFIC, SYSTEMS, tested_students, tested_teachers
 from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import computed_in
+from dynacp.student.layers import layers_of
 
 STUDENT = "student"
 ENSEMBLES = {"DyMN": ("dymn",), "MN": ("mn",), "DyMN + MN": ("dymn", "mn")}
@@ -83,7 +84,7 @@ class Report:
     def budget(self) -> tuple[Ledger, Verdict]:
         """Of one model: all seven have one layout."""
         settings = self.pipeline.settings
-        account = ledger(self.pipeline.architecture.layers(), dtype=settings.dtype)
+        account = ledger(layers_of(self.pipeline.architecture), dtype=settings.dtype)
         return account, settings.limits.verdict(account)
 
     def models(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a network is: a frozen description from which its layers, its cost and its modules follow.
+"""What a network is: a frozen description, from which its layers, cost and modules follow (`dynacp.student.layers`).
 
 `TABLE1` is the network of the DynaCP report, read so that it has exactly the report's 28,938,900 MACs and 61,644
 parameters (the table's Input column is a stale copy and cannot be met). Where the counts do not decide, this project
@@ -9,14 +9,13 @@ blocks with stride 1 x 1). No torch is imported here.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from budget.errors import UserError
-from budget.layers import BatchNorm2d, Conv2d, Count, GlobalAveragePool, Layer, Pool2d, Shape
 from dynacp.strict_json import JSONError, parse_json, read_json, shown
 
 PLAIN, IDENTITY, POOLED = 1, 2, 3
@@ -167,10 +166,6 @@ class Architecture:
             channels, frequency, time = block.out, -(-frequency // block.stride[0]), -(-time // block.stride[1])
         _check_size("`classes`", weights + channels * self.classes, self.classes * frequency * time)
 
-    def layers(self) -> Iterator[Layer]:
-        """The layers in order, named as the modules of `dynacp.student.model.DynaCP` are."""
-        return network_layers(self, self.blocks)
-
     @property
     def key(self) -> str:
         """Twelve hexadecimal digits that name this network."""
@@ -212,23 +207,6 @@ class Architecture:
         except (JSONError, ArchitectureError) as error:
             raise ArchitectureError(f"{path}: {error}") from None
 
-    def table(self) -> list[tuple[str, str, str, str]]:
-        """Rows in the form of the report's Table 1: input (frequency x time x channels), operator, stride, dilation."""
-        shapes = {layer.name: layer.input for layer in self.layers()}
-        act = {"relu6": "ReLU6", "relu": "ReLU"}[self.activation]
-        rows = [
-            (shapes[f"stem.conv{i}"], f"Conv2D@3x3, BN, {act}", "{} x {}".format(*STEM_STRIDE), "-") for i in (1, 2)
-        ]
-        prefix = {"dpcp": "DPCPBlock", "cp": "CPBlock"}[self.family]
-        for number, block in enumerate(self.blocks, start=1):
-            operator = f"{prefix}({block.dilation})_{block.residual}, {block.expanded} expanded"
-            rows.append(
-                (shapes[f"blocks.{number}.expand"], operator, "{} x {}".format(*block.stride), str(block.dilation))
-            )
-        rows.append((shapes["head.conv"], "Conv2D@1x1, BN", "1 x 1", "-"))
-        rows.append((shapes["head.pool"], "Avg. Pool", "-", "-"))
-        return [(f"{f} x {t} x {c}", operator, stride, dilation) for (c, f, t), operator, stride, dilation in rows]
-
     def __str__(self) -> str:
         return " | ".join(str(block) for block in self.blocks)
 
@@ -243,79 +221,6 @@ def _build(cls: type, content: Any) -> Any:
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
     except TypeError as error:
         raise ArchitectureError(f"{cls.__name__.lower()}: {error}") from None
-
-
-class BlockLike(Protocol):
-    """What the layers of a block follow from: a `Block`, or the same fields as arrays over many networks."""
-
-    @property
-    def expanded(self) -> Count: ...
-    @property
-    def out(self) -> Count: ...
-    @property
-    def dilation(self) -> Count: ...
-    @property
-    def residual(self) -> Count: ...
-    @property
-    def stride(self) -> tuple[Count, Count]: ...
-
-
-def network_layers(frame: Architecture, blocks: Iterable[BlockLike]) -> Iterator[Layer]:
-    """Layers of `frame` with these blocks in place of its own: blocks of arrays stand for many networks at once."""
-    shape: Shape = (1, *frame.input)
-    for layer in stem_layers(frame):
-        shape = layer.output
-        yield layer
-    for number, block in enumerate(blocks, start=1):
-        yield from block_layers(frame, f"blocks.{number}", block, shape)
-        shape = shape_after(block, shape)
-    yield from head_layers(frame, shape)
-
-
-def shape_after(block: BlockLike, shape: Shape) -> Shape:
-    """What leaves a block that such a (channels, frequency, time) enters."""
-    (_, frequency, time), (down, along) = shape, block.stride
-    return block.out, (frequency + down - 1) // down, (time + along - 1) // along
-
-
-def stem_layers(frame: Architecture) -> Iterator[Layer]:
-    shape: Shape = (1, *frame.input)
-    for number, channels in enumerate(frame.stem, start=1):
-        conv = Conv2d(f"stem.conv{number}", shape, channels, 3, STEM_STRIDE, 1, 1, 1, False, True)
-        shape = conv.output
-        yield conv
-        yield BatchNorm2d(f"stem.norm{number}", shape, True)
-
-
-def head_layers(frame: Architecture, shape: Shape) -> Iterator[Layer]:
-    """The layers behind the last block, which `shape` leaves."""
-    head = Conv2d("head.conv", shape, frame.classes, 1, (1, 1), 0, 1, 1, False, True)
-    yield head
-    yield BatchNorm2d("head.norm", head.output, True)
-    yield GlobalAveragePool("head.pool", head.output)
-
-
-def block_layers(frame: Architecture, name: str, block: BlockLike, shape: Shape) -> Iterator[Layer]:
-    """The layers of a block that `shape` enters."""
-    parallel_pool, average = frame.family == "dpcp", frame.pool == "average"
-    norm_on_depthwise = frame.norm == "depthwise"
-    expanded, stride, dilation = block.expanded, block.stride, block.dilation
-    inner = (expanded, *shape[1:])
-    yield Conv2d(f"{name}.expand", shape, expanded, 1, (1, 1), 0, 1, 1, False, True)
-    yield BatchNorm2d(f"{name}.expand_norm", inner, True)
-    depthwise = Conv2d(
-        f"{name}.depthwise", inner, expanded, 3, stride, dilation, dilation, expanded, parallel_pool, norm_on_depthwise
-    )
-    merged = depthwise.output
-    yield depthwise
-    if parallel_pool:
-        yield Pool2d(f"{name}.pool", inner, stride, average)
-    yield BatchNorm2d(f"{name}.depthwise_norm", merged, norm_on_depthwise)
-    yield Conv2d(f"{name}.project", merged, block.out, 1, (1, 1), 0, 1, 1, False, True)
-    yield BatchNorm2d(f"{name}.project_norm", (block.out, *merged[1:]), True)
-    pooled = block.residual == POOLED
-    if pooled is not False:  # True for one network, an array of 0 and 1 for many
-        yield Pool2d(f"{name}.shortcut", shape, stride, average, pooled)
 
 
 TABLE1 = Architecture(

@@ -24,7 +24,8 @@ from dynacp.audio.cache import stored_array
 from dynacp.efficientat import MN, CheckpointError, DyMN, dymn, load_checkpoint, mn, mn_initialised_dymn
 from dynacp.files import written_whole
 from dynacp.settings import require, sourced
-from dynacp.training.loop import Recipe, macro_accuracy, one_hot, predict, train
+from dynacp.training.loop import macro_accuracy, one_hot, predict, train
+from dynacp.training.schedule import Recipe, Schedule
 
 FAMILIES = ("mn", "dymn")
 
@@ -54,12 +55,9 @@ class TeacherSettings:
     augmentation: Augmentation = MASKING_AND_ROLL
 
     def __post_init__(self) -> None:
-        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
-        require(self.batch >= 2, "batch", self.batch, "at least 2, for batch norm")
         for name in ("mn_rate", "dymn_rate", "scratch_rate"):
             require(getattr(self, name) > 0, name, getattr(self, name), "positive")
-        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
-        require(0 < self.warm_up < 1, "warm_up", self.warm_up, "a share between 0 and 1")
+        self.schedule(FAMILIES[0])
 
     def checkpoint(self, family: str) -> Path | None:
         """The file that a family's weights come from: for a DyMN without one of its own, the MN's."""
@@ -110,6 +108,10 @@ class TeacherSettings:
             return self.scratch_rate
         return self.mn_rate if family == "mn" else self.dymn_rate
 
+    def schedule(self, family: str) -> Schedule:
+        """How a family is fine-tuned. Raises `SettingError` for settings that make no schedule."""
+        return Schedule(self.epochs, self.batch, self.rate(family), self.weight_decay, self.warm_up)
+
     def _origin(self, family: str) -> dict[str, object]:
         path = self.checkpoint(family)
         width = self.mn_width if family == "mn" else self.dymn_width
@@ -140,14 +142,7 @@ class Member:
             augmentation = replace(augmentation, mask_bands=0, mask_frames=0)
         if not self.roll:
             augmentation = replace(augmentation, roll_frames=0)
-        return Recipe(
-            samples=settings.epochs * clips,
-            batch=settings.batch,
-            peak_rate=settings.rate(self.family),
-            weight_decay=settings.weight_decay,
-            warm_up=settings.warm_up,
-            augmentation=augmentation,
-        )
+        return settings.schedule(self.family).recipe(clips, augmentation)
 
 
 MEMBERS = tuple(Member(*choice) for choice in product(FAMILIES, (False, True), (False, True)))

@@ -5,38 +5,18 @@ Shapes: log-mels [batch, 1, mels, frames]; targets are probabilities [clips, cla
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dynacp.audio.augmentation import Augmentation
 from dynacp.audio.batches import ClipSource, Features
 from dynacp.student.depthwise import fast_gradients
 from dynacp.training.malloc import keep_freed_memory
+from dynacp.training.schedule import Recipe
 
 PREDICTED_AT_ONCE = 64
 """Clips of one batch of predictions."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A training budget and how it is spent: AdamW on a one-cycle cosine schedule that peaks after `warm_up` of it.
-
-    It has no defaults: whoever trains states all of it, in settings that a user can see.
-    """
-
-    samples: int
-    batch: int
-    peak_rate: float
-    weight_decay: float
-    warm_up: float
-    augmentation: Augmentation
-
-    @property
-    def steps(self) -> int:
-        return max(1, self.samples // self.batch)
 
 
 def one_hot(labels: np.ndarray, classes: int) -> Tensor:

@@ -11,7 +11,8 @@ from dynacp.student.architecture import Architecture
 from dynacp.student.model import DynaCP
 from dynacp.teachers.ensemble import MEMBERS, Ensemble, TeacherSettings
 from dynacp.training.distillation import Distillation
-from dynacp.training.loop import Recipe, macro_accuracy, one_hot, predict, train
+from dynacp.training.loop import macro_accuracy, one_hot, predict, train
+from dynacp.training.schedule import Recipe
 from nas.scoring.clips import Material
 
 SAMPLES = 2_048

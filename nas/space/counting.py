@@ -2,17 +2,27 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from budget.conventions import Convention
 from budget.dtypes import DEFAULT_DTYPE
-from budget.ledger import totals
+from budget.ledger import Totals, totals
 from budget.limits import Limits
-from dynacp.student.architecture import Architecture, network_layers
+from dynacp.student.architecture import Architecture
+from dynacp.student.layers import network_layers
 from nas.space.space import BlockColumns, IntArray, Space, encodings
+
+
+class Costs(NamedTuple):
+    """The exact costs of many networks: arrays of int64 [networks]."""
+
+    parameters: IntArray
+    macs: IntArray
+    bytes: IntArray
+
 
 BATCH = 20_000
 """Networks counted at once: enough to make numpy's overhead vanish, few enough to stay in a few megabytes."""
@@ -20,30 +30,37 @@ BATCH = 20_000
 
 def count(
     architectures: Sequence[Architecture], *, convention: Convention | None = None, dtype: str = DEFAULT_DTYPE
-) -> IntArray:
-    """Parameters, MACs and bytes (`budget.ledger.Totals`), [networks, 3], in the order given."""
+) -> Costs:
+    """The exact cost of many networks: arrays of int64 [networks], in the order given."""
     alike: dict[Any, list[int]] = defaultdict(list)
     for index, network in enumerate(architectures):
         frame = (network.input, network.classes, network.stem, network.family, network.pool, network.norm)
         alike[(len(network.blocks), frame)].append(index)
-    counts = np.empty((len(architectures), 3), dtype=np.int64)
+    counts = _empty(len(architectures))
     for indices in alike.values():
         blocks = zip(*(architectures[index].blocks for index in indices), strict=True)
         layers = network_layers(architectures[indices[0]], map(BlockColumns.of, blocks))
-        cost = totals(layers, convention=convention, dtype=dtype)
-        counts[indices, 0], counts[indices, 1], counts[indices, 2] = cost
+        _fill(counts, indices, totals(layers, convention=convention, dtype=dtype))
     return counts
 
 
-def count_choices(space: Space, choices: Mapping[str, npt.NDArray[Any]], *, dtype: str = DEFAULT_DTYPE) -> IntArray:
-    """The same, [encodings, 3], of encodings as `Space.sample` gives them, without decoding them."""
-    counts = np.empty((len(choices["blocks"]), 3), dtype=np.int64)
+def count_choices(space: Space, choices: Mapping[str, npt.NDArray[Any]], *, dtype: str = DEFAULT_DTYPE) -> Costs:
+    """The exact cost of encodings as `Space.sample` gives them: arrays of int64 [encodings]. None is decoded."""
+    counts = _empty(len(choices["blocks"]))
     for blocks in space.sizes:
         chosen = choices["blocks"] == blocks
         alike = {name: column[chosen] for name, column in choices.items()}
-        cost = totals(network_layers(space.frame, space.columns(alike, blocks)), dtype=dtype)
-        counts[chosen, 0], counts[chosen, 1], counts[chosen, 2] = cost
+        _fill(counts, chosen, totals(network_layers(space.frame, space.columns(alike, blocks)), dtype=dtype))
     return counts
+
+
+def _empty(networks: int) -> Costs:
+    return Costs(*(np.empty(networks, dtype=np.int64) for _ in Costs._fields))
+
+
+def _fill(counts: Costs, networks: Any, cost: Totals) -> None:
+    for of_all, of_some in zip(counts, cost, strict=True):
+        of_all[networks] = of_some
 
 
 def sample_fitting(
@@ -57,8 +74,8 @@ def sample_fitting(
 
 
 def _fits(space: Space, limits: Limits, dtype: str, choices: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
-    _, macs, bytes = count_choices(space, choices, dtype=dtype).T
-    return limits.allow(bytes=bytes, macs=macs)
+    cost = count_choices(space, choices, dtype=dtype)
+    return limits.allow(bytes=cost.bytes, macs=cost.macs)
 
 
 def share_that_fits(

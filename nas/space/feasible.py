@@ -25,7 +25,8 @@ from budget.errors import UserError
 from budget.layers import Layer
 from budget.ledger import totals
 from budget.limits import Limits
-from dynacp.student.architecture import PLAIN, Architecture, Block, block_layers, head_layers, shape_after, stem_layers
+from dynacp.student.architecture import PLAIN, Architecture, Block
+from dynacp.student.layers import block_layers, head_layers, shape_after, stem_layers
 from nas.space.space import FORMS, BlockColumns, IntArray, Option, Space
 
 NEVER = 1 << 60

@@ -71,7 +71,7 @@ def margins(layout: Architecture, feasible: Feasible) -> pd.DataFrame:
     """
     changes = feasible.space.single_changes(layout)
     networks = [layout, *(change.architecture for change in changes)]
-    _, macs, bytes = count(networks, dtype=feasible.dtype).T
+    _, macs, bytes = count(networks, dtype=feasible.dtype)
     table = pd.DataFrame([change[:3] for change in changes], columns=["choice", "now", "value"], dtype=object)
     table["bytes"], table["macs"] = bytes[1:], macs[1:]
     table["more_bytes"], table["more_macs"] = bytes[1:] - bytes[0], macs[1:] - macs[0]

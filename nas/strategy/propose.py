@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial
 from budget.ledger import Totals, totals
 from budget.limits import Limits
 from dynacp.student.architecture import Architecture
+from dynacp.student.layers import layers_of
 from nas.space.counting import sample_fitting
 from nas.space.space import Space
 
@@ -47,7 +48,7 @@ class Rules:
 
     def cost(self, architecture: Architecture) -> Totals:
         """Parameters, bytes at the inference dtype, and MACs, exactly."""
-        return totals(architecture.layers(), dtype=self.dtype)
+        return totals(layers_of(architecture), dtype=self.dtype)
 
     def allow(self, cost: Totals) -> bool:
         """Whether a network of this cost keeps both limits."""

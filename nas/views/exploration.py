@@ -133,8 +133,8 @@ def draw_margins(changes: pd.DataFrame, feasible: Feasible, layout: Architecture
 
 def _costs(networks: Sequence[Architecture], dtype: str) -> pd.DataFrame:
     """MMACs and kB, a row per network."""
-    _, macs, bytes = count(networks, dtype=dtype).T
-    return pd.DataFrame({"MMACs": macs / 1e6, "kB": bytes / 1e3})
+    cost = count(networks, dtype=dtype)
+    return pd.DataFrame({"MMACs": cost.macs / 1e6, "kB": cost.bytes / 1e3})
 
 
 def _figure(panels: int) -> tuple[Figure, list[Axes]]:

@@ -14,11 +14,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from budget.ledger import totals
 from budget.limits import Limits
 from dynacp.student.architecture import TABLE1, Architecture, with_classes
+from dynacp.student.layers import layers_of
 from nas.scoring.score import Scorer
 from nas.search import Search, parser
-from nas.space.counting import count, sample_fitting
+from nas.space.counting import sample_fitting
 from nas.space.space import Space
 from nas.views.terminal import Screen
 
@@ -30,7 +32,8 @@ def spread_layouts(classes: int) -> list[Architecture]:
     space = Space(frame)
     fitting = sample_fitting(space, Limits(), "float16", proposals=2_000, rng=np.random.default_rng(0))
     networks = sorted(
-        (space.decode(choices) for choices in fitting.values()), key=lambda network: int(count([network])[0, 1])
+        (space.decode(choices) for choices in fitting.values()),
+        key=lambda network: int(totals(layers_of(network)).macs),
     )
     return [frame, *(networks[index] for index in np.linspace(0, len(networks) - 1, LAYOUTS - 1).astype(int))]
 
@@ -44,7 +47,7 @@ def main() -> None:
     for seed in SEEDS:
         for network in spread_layouts(len(material.classes)):
             if (str(network), seed) not in done:
-                score, macs = scorer(network, seed=seed), int(count([network])[0, 1])
+                score, macs = scorer(network, seed=seed), int(totals(layers_of(network)).macs)
                 rows.append({"layout": str(network), "macs": macs, "seed": seed, "accuracy": score.accuracy})
                 pd.DataFrame(rows).to_csv(file, index=False)
                 print(rows[-1], file=sys.stderr, flush=True)

@@ -46,7 +46,7 @@ def main() -> None:
     options = form(__doc__).parse_args()
     torch.set_num_threads(1)
     pool = read_pool()
-    costs = pd.DataFrame(count(pool), columns=["parameters", "macs", "bytes"])
+    costs = pd.DataFrame(count(pool)._asdict())
     spread, band = chosen(costs)
     first = planned(options, pool[0], 0)
     make_in_turn(first, share(stages_of(first, "teachers"), options), lambda *_: None)

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from budget.ledger import totals
 from budget.limits import Limits
 from dynacp.student.architecture import TABLE1, Architecture, resolve, with_classes
-from nas.space.counting import count
+from dynacp.student.layers import layers_of
 from nas.space.feasible import Feasible
 from nas.space.space import Space
 from nas.strategy.propose import derived_seed
@@ -39,7 +40,7 @@ def layouts() -> list[Architecture]:
     """Table 1, the pocket search's winner, uniform ones by number of blocks and bin of MACs, and those of the band."""
     rng, feasible = np.random.default_rng(0), Feasible(Space(), Limits())
     sizes = feasible.space.sizes
-    band = (int(BAND * count([TABLE1])[0, 1]), feasible.limits.max_macs)
+    band = (int(BAND * totals(layers_of(TABLE1)).macs), feasible.limits.max_macs)
     asked = [*product(sizes, pairwise(MACS_BINS), [OF_EACH]), *product(sizes, [band], [IN_BAND // len(sizes)])]
     mixed = [network for blocks, macs, number in asked for network in _between(feasible, blocks, macs, number, rng)]
     winner = resolve(str(HERE.parent / "pocket" / "export" / "pocket-54.json"))
@@ -53,7 +54,7 @@ def _between(
     found = list[Architecture]()
     while len(found) < number:
         (network,) = feasible.sample(blocks, 1, rng)
-        if macs[0] < count([network])[0, 1] <= macs[1] and network not in found:
+        if macs[0] < totals(layers_of(network)).macs <= macs[1] and network not in found:
             found.append(network)
     return found
 
@@ -81,7 +82,7 @@ def main() -> None:
         if astuple(job) not in rows.done():
             network = with_classes(pool[job.layout], len(scoring.material.classes))
             score = scoring(network, samples=job.samples, seed=derived_seed(job.seed, job.samples))
-            parameters, macs, _ = count([network])[0].tolist()
+            parameters, macs, _ = map(int, totals(layers_of(network)))
             cost = {"parameters": parameters, "macs": macs, "accuracy": score.accuracy, "seconds": score.seconds}
             rows.keep({**asdict(job), **cost})
             print(job, f"{score.accuracy:.3f} {score.seconds:.0f} s", flush=True)

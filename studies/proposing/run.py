@@ -81,7 +81,7 @@ def searched(sampler: Sampler, rules: Rules, landscape: RandomForestRegressor, s
         training = {"accuracy": truth + rng.normal(0, NOISE)}
         done.append(Candidate.trained(len(done), rules, proposal, {1: training}))
     rejected, duplicates = (sum(candidate[name] for candidate in done) for name in ("rejected", "duplicates"))
-    costs = count(list(seen))[:, 1]
+    costs = count(list(seen)).macs
     points = [(truth, macs / 30e6) for truth, macs in zip(seen.values(), costs, strict=True)]
     return {
         "proposals": TRIALS - 1 + rejected + duplicates,

@@ -24,8 +24,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from budget.ledger import totals
 from budget.limits import Limits
 from dynacp.student.architecture import Architecture
+from dynacp.student.layers import layers_of
 from nas.space.counting import count
 from nas.space.space import Space
 from nas.strategy.front import front, hypervolume
@@ -67,7 +69,7 @@ class Pool:
         scores = scores[scores["seed"] == 0].pivot(index="layout", columns="samples", values="accuracy").dropna()
         self.scores = {samples: column.to_numpy(float) for samples, column in scores.items()}
         self.layouts = [layouts[index] for index in scores.index]
-        self.macs = count(self.layouts)[:, 1]
+        self.macs = count(self.layouts).macs
         described = np.array([describe(layout) for layout in self.layouts])
         self._centre, self._spread = described.mean(axis=0), described.std(axis=0)
         self._places = (described - self._centre) / self._spread
@@ -100,7 +102,7 @@ def picked(macs: np.ndarray, judged: np.ndarray) -> float:
 
 def describe(layout: Architecture) -> list[float]:
     """What makes two layouts alike: cost, depth, and how early and by what each block shrinks, widens and dilates."""
-    parameters, macs, _ = count([layout])[0].tolist()
+    parameters, macs, _ = map(int, totals(layers_of(layout)))
     strides = np.array([block.stride for block in layout.blocks])
     halvings = [np.cumsum(strides[:, axis] - 1).mean() for axis in (0, 1)]
     dilated = np.mean([block.dilation for block in layout.blocks])

@@ -24,13 +24,14 @@ from dynacp.pipeline.bootstrap import Bootstrap
 from dynacp.pipeline.evaluation import SPECIFIC, tested_students
 from dynacp.pipeline.overrides import changed
 from dynacp.pipeline.pipeline import Pipeline
-from dynacp.pipeline.plan import PRESETS, Plan, Schedule, TrainingSettings
+from dynacp.pipeline.plan import PRESETS, Plan, TrainingSettings
 from dynacp.pipeline.report import Report
 from dynacp.pipeline.runner import GROUPS, make_in_turn, stages_of
 from dynacp.pipeline.stages import Stage, in_order
 from dynacp.student.architecture import TABLE1, Architecture, resolve
 from dynacp.teachers.ensemble import MEMBERS
 from dynacp.training.loop import predict
+from dynacp.training.schedule import Schedule
 
 SEEDS = (0, 1, 2)
 HERE, RUNS = Path(__file__).parent, Path("runs/training-study")

@@ -17,6 +17,7 @@ from dynacp.export.exported import Exported
 from dynacp.export.onnx_graph import onnx_graph
 from dynacp.pipeline.prediction import Student
 from dynacp.student.architecture import BASELINE, TABLE1, Architecture
+from dynacp.student.layers import layers_of
 from dynacp.student.model import DynaCP
 
 
@@ -46,7 +47,7 @@ def test_an_exported_graph_costs_what_the_ledger_says_row_by_row(
     counted = count_graph(onnx_graph(Exported(student(architecture), "float16", waveform=False))).ledger
     assert (counted.parameters, counted.macs, counted.bytes) == (parameters, macs, 2 * parameters)
     assert counted.dtype == "float16"
-    expected = ledger(architecture.layers(), convention=FOLDED, dtype="float16").rows
+    expected = ledger(layers_of(architecture), convention=FOLDED, dtype="float16").rows
     assert [row[2:] for row in counted.rows] == [row[2:] for row in expected if row.parameters]
 
 

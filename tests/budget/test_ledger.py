@@ -13,16 +13,17 @@ from budget.dtypes import DTYPES
 from budget.layers import BatchNorm2d, Conv2d
 from budget.ledger import ledger, totals
 from dynacp.student.architecture import BASELINE, TABLE1, Architecture
+from dynacp.student.layers import layers_of
 
 
 def count(architecture: Architecture, convention: Any = DCASE) -> tuple[int, int]:
-    cost = totals(architecture.layers(), convention=convention)
+    cost = totals(layers_of(architecture), convention=convention)
     return int(cost.parameters), int(cost.macs)
 
 
 def test_table_1_costs_what_the_report_says() -> None:
     assert count(TABLE1) == (61_644, 28_938_900)
-    assert ledger(TABLE1.layers(), dtype="float16").bytes == 2 * 61_644 == 123_288
+    assert ledger(layers_of(TABLE1), dtype="float16").bytes == 2 * 61_644 == 123_288
 
 
 TABLE1_PARTS = {  # part -> parameters, MACs
@@ -39,7 +40,7 @@ TABLE1_PARTS = {  # part -> parameters, MACs
 
 @pytest.mark.parametrize(("part", "cost"), TABLE1_PARTS.items())
 def test_every_row_of_table_1_costs_what_its_arithmetic_gives(part: str, cost: tuple[int, int]) -> None:
-    rows = [row for row in ledger(TABLE1.layers()).rows if row.name.startswith(f"{part}.")]
+    rows = [row for row in ledger(layers_of(TABLE1)).rows if row.name.startswith(f"{part}.")]
     assert (sum(row.parameters for row in rows), sum(row.macs for row in rows)) == cost
 
 
@@ -72,7 +73,7 @@ def test_a_norm_after_the_sum_of_two_branches_cannot_be_folded() -> None:
 
 def test_convolutions_alone_leave_out_bias_and_norm() -> None:
     """The depthwise biases cost one MAC an output position and channel, the norms two a channel."""
-    rows = ledger(TABLE1.layers()).rows
+    rows = ledger(layers_of(TABLE1)).rows
     bias = sum(row.output[0] * row.output[1] * row.output[2] for row in rows if row.name.endswith(".depthwise"))
     norm = sum(row.macs for row in rows if row.kind == "BatchNorm2d")
     assert count(TABLE1, CONVOLUTIONS) == (61_644, 28_938_900 - bias - norm) == (61_644, 28_699_648)
@@ -92,7 +93,7 @@ def test_a_dilation_never_moves_the_budget() -> None:
 
 @pytest.mark.parametrize(("dtype", "size"), [("float32", 4), ("float16", 2)])
 def test_bytes_of_a_float_dtype_are_those_of_its_parameters_by_the_challenge_s_rule(dtype: str, size: int) -> None:
-    account = ledger(TABLE1.layers(), dtype=dtype)
+    account = ledger(layers_of(TABLE1), dtype=dtype)
     assert account.convention == "dcase"
     assert account.bytes == size * 61_644 == sum(row.bytes for row in account.rows)
 
@@ -108,7 +109,7 @@ def test_table_1_in_int8_is_folded_and_keeps_biases_and_norms_in_4_bytes() -> No
     biases = (8 + 32) + 3 * (64 + 64 + 32) + (64 + 64 + 56) + (120 + 120 + 56) + (120 + 120 + 104) + 10
     norms = 2 * (4 * 64 + 2 * 120)
     assert (kernels, biases, norms) == (58_440, 1_354, 992)
-    account = ledger(TABLE1.layers(), dtype="int8")
+    account = ledger(layers_of(TABLE1), dtype="int8")
     assert account.convention == "folded"
     assert account.parameters == kernels + biases + norms == 60_786
     assert account.macs == 29_496_672
@@ -122,7 +123,7 @@ def test_int8_takes_a_byte_for_each_weight_of_a_kernel_and_four_for_all_else_tha
     seed: int, norm: str
 ) -> None:
     (drawn,) = random_layouts(1, seed=seed)
-    layers = list(replace(drawn, norm=norm).layers())
+    layers = list(layers_of(replace(drawn, norm=norm)))
     kernels = sum(layer.weights for layer in layers if isinstance(layer, Conv2d))
     folded = totals(layers, convention=FOLDED)
     bytes = kernels + 4 * (folded.parameters - kernels)
@@ -132,7 +133,7 @@ def test_int8_takes_a_byte_for_each_weight_of_a_kernel_and_four_for_all_else_tha
 @given(st.integers(0, 100_000), st.sampled_from(["sum", "depthwise"]))
 def test_xnnpack_computes_each_norm_that_stays_at_every_element_and_else_as_folded(seed: int, norm: str) -> None:
     (drawn,) = random_layouts(1, seed=seed)
-    layers = list(replace(drawn, norm=norm).layers())
+    layers = list(layers_of(replace(drawn, norm=norm)))
     folded, xnnpack = (totals(layers, convention=each) for each in (FOLDED, XNNPACK))
     stay = [layer.output for layer in layers if isinstance(layer, BatchNorm2d) and not layer.foldable]
     assert len(stay) == (len(drawn.blocks) if norm == "sum" else 0)
@@ -141,16 +142,16 @@ def test_xnnpack_computes_each_norm_that_stays_at_every_element_and_else_as_fold
 
 
 def test_a_convention_that_is_named_goes_before_the_dtype_s_own() -> None:
-    account = ledger(TABLE1.layers(), convention=DCASE, dtype="int8")
+    account = ledger(layers_of(TABLE1), convention=DCASE, dtype="int8")
     assert (account.convention, account.parameters) == ("dcase", 61_644)
     assert account.bytes == 58_440 + 4 * (61_644 - 58_440)
 
 
 def test_an_unknown_dtype_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"`dtype` must be one of float32, float16, int8, but got 'float8'"):
-        ledger(TABLE1.layers(), dtype="float8")
+        ledger(layers_of(TABLE1), dtype="float8")
     with pytest.raises(ValueError, match="but got 'float8'"):
-        totals(TABLE1.layers(), dtype="float8")
+        totals(layers_of(TABLE1), dtype="float8")
 
 
 def test_an_unknown_layer_raises_under_every_convention() -> None:
@@ -165,6 +166,6 @@ def test_an_unknown_layer_raises_under_every_convention() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("convention", [None, *CONVENTIONS.values()], ids=["the dtype's", *CONVENTIONS])
 def test_totals_are_the_sums_of_the_rows(convention: Any, dtype: str) -> None:
-    account = ledger(TABLE1.layers(), convention=convention, dtype=dtype)
-    cost = totals(TABLE1.layers(), convention=convention, dtype=dtype)
+    account = ledger(layers_of(TABLE1), convention=convention, dtype=dtype)
+    cost = totals(layers_of(TABLE1), convention=convention, dtype=dtype)
     assert cost == (account.parameters, account.macs, account.bytes)

@@ -7,6 +7,7 @@ import pytest
 from budget.ledger import ledger
 from budget.limits import Limits
 from dynacp.student.architecture import BASELINE, TABLE1
+from dynacp.student.layers import layers_of
 
 ON_89_FRAMES = replace(BASELINE, input=(256, 89))
 
@@ -16,21 +17,21 @@ def test_the_default_limits_are_the_challenge_s() -> None:
 
 
 def test_a_network_that_fits_is_told_its_headroom() -> None:
-    verdict = Limits().verdict(ledger(TABLE1.layers()))
+    verdict = Limits().verdict(ledger(layers_of(TABLE1)))
     assert verdict.fits
     assert (verdict.macs_over, verdict.bytes_over) == (28_938_900 - 30_000_000, 123_288 - 128_000)
     assert str(verdict) == "fits, with 1,061,100 MACs and 4,712 bytes to spare"
 
 
 def test_a_network_exactly_at_both_limits_fits_and_one_beyond_does_not() -> None:
-    account = ledger(TABLE1.layers())
+    account = ledger(layers_of(TABLE1))
     assert Limits(account.bytes, account.macs).verdict(account).fits
     assert not Limits(account.bytes - 1, account.macs).verdict(account).fits
     assert not Limits(account.bytes, account.macs - 1).verdict(account).fits
 
 
 def test_the_blame_names_the_fewest_layers_that_make_up_the_excess() -> None:
-    account = ledger(ON_89_FRAMES.layers())
+    account = ledger(layers_of(ON_89_FRAMES))
     verdict = Limits().verdict(account)
     assert verdict.macs_over == 9_526_036
     blamed = [row.macs for row in verdict.blame]
@@ -41,7 +42,7 @@ def test_the_blame_names_the_fewest_layers_that_make_up_the_excess() -> None:
 
 
 def test_both_limits_overstepped_are_both_reported() -> None:
-    verdict = Limits().verdict(ledger(ON_89_FRAMES.layers(), dtype="float32"))
+    verdict = Limits().verdict(ledger(layers_of(ON_89_FRAMES), dtype="float32"))
     assert "9,526,036 MACs and 116,592 bytes" in str(verdict)  # 4 x 61,148 - 128,000
 
 

@@ -13,7 +13,7 @@ from dynacp.export.exported import Exported
 from dynacp.export.onnx_graph import onnx_graph
 from dynacp.pipeline.prediction import Student
 from dynacp.student.architecture import BASELINE, TABLE1, Architecture, Block
-from dynacp.student.dataflow import steps
+from dynacp.student.layers import steps_of
 from dynacp.student.model import DynaCP
 
 
@@ -24,7 +24,7 @@ def names(held: tuple[Step, ...]) -> list[str]:
 def test_table_1_holds_most_while_the_first_block_pools() -> None:
     """The block's input waits for the identity; pool and convolution both read the expanded tensor. 64 x 23 positions,
     32 channels once and 64 three times."""
-    most = peak(steps(TABLE1))
+    most = peak(steps_of(TABLE1))
     assert most.at == "blocks.1.pool"
     assert names(most.alive) == ["stem.conv2", "blocks.1.expand", "blocks.1.depthwise", "blocks.1.pool"]
     assert most.elements == 64 * 23 * (32 + 3 * 64) == 329_728
@@ -33,7 +33,7 @@ def test_table_1_holds_most_while_the_first_block_pools() -> None:
 
 def test_the_baseline_which_has_no_parallel_pool_holds_one_tensor_less() -> None:
     """64 x 17 positions on 65 frames. The second block holds as much; the first one of equals is named."""
-    most = peak(steps(BASELINE))
+    most = peak(steps_of(BASELINE))
     assert most.at == "blocks.1.depthwise"
     assert names(most.alive) == ["stem.conv2", "blocks.1.expand", "blocks.1.depthwise"]
     assert most.elements == 64 * 17 * (32 + 2 * 64) == 174_080
@@ -41,7 +41,7 @@ def test_the_baseline_which_has_no_parallel_pool_holds_one_tensor_less() -> None
 
 def test_a_narrow_network_holds_most_in_its_stem() -> None:
     """8 x 128 x 45 and 32 x 64 x 23 elements; then 40 channels at 64 x 23 are fewer, and no shortcut waits."""
-    most = peak(steps(Architecture((Block(8, 8, stride=(2, 2)),))))
+    most = peak(steps_of(Architecture((Block(8, 8, stride=(2, 2)),))))
     assert names(most.alive) == ["stem.conv1", "stem.conv2"]
     assert most.elements == 46_080 + 47_104
 
@@ -85,7 +85,7 @@ VARIANTS = [
 
 @pytest.mark.parametrize("architecture", [TABLE1, BASELINE, *VARIANTS], ids=lambda a: a.key)
 def test_the_exported_graph_holds_as_much_by_its_own_edges(architecture: Architecture) -> None:
-    assert exported_peak(architecture) == peak(steps(architecture)).elements
+    assert exported_peak(architecture) == peak(steps_of(architecture)).elements
 
 
 def test_a_graph_that_casts_or_starts_from_samples_holds_as_many_elements() -> None:

@@ -12,6 +12,7 @@ from budget.ledger import ledger, totals
 from budget.limits import Limits
 from budget.witness import InputShape, by_fvcore, by_thop, by_torch, by_torchinfo
 from dynacp.student.architecture import BASELINE, TABLE1, Architecture
+from dynacp.student.layers import layers_of
 from dynacp.student.model import DynaCP
 
 WITNESSED = 1_000
@@ -27,7 +28,7 @@ def built(architecture: Architecture) -> tuple[DynaCP, InputShape]:
 
 
 def macs(architecture: Architecture, convention: str) -> int:
-    return int(totals(architecture.layers(), convention=CONVENTIONS[convention]).macs)
+    return int(totals(layers_of(architecture), convention=CONVENTIONS[convention]).macs)
 
 
 def test_a_thousand_random_layouts_count_as_torchinfo_and_torch_count_them() -> None:
@@ -35,7 +36,7 @@ def test_a_thousand_random_layouts_count_as_torchinfo_and_torch_count_them() -> 
     fitting = 0
     for architecture in layouts:
         module, shape = built(architecture)
-        account = ledger(architecture.layers())
+        account = ledger(layers_of(architecture))
         assert by_torchinfo(module, shape) == (account.parameters, account.macs), architecture
         assert by_torch(module, shape) == macs(architecture, "convolutions"), architecture
         fitting += Limits().verdict(account).fits
@@ -45,7 +46,7 @@ def test_a_thousand_random_layouts_count_as_torchinfo_and_torch_count_them() -> 
 @pytest.mark.parametrize("architecture", [*VARIANTS, *random_layouts(24, seed=2)], ids=lambda a: a.key)
 def test_every_tool_counts_by_the_convention_that_bears_its_name(architecture: Architecture) -> None:
     module, shape = built(architecture)
-    assert by_torchinfo(module, shape) == totals(architecture.layers())[:2]
+    assert by_torchinfo(module, shape) == totals(layers_of(architecture))[:2]
     assert by_torch(module, shape) == macs(architecture, "convolutions")
     assert by_fvcore(module, shape) == macs(architecture, "fvcore")
     assert by_thop(module, shape) == macs(architecture, "thop")
@@ -55,7 +56,7 @@ def test_every_tool_counts_by_the_convention_that_bears_its_name(architecture: A
 def test_thop_and_fvcore_differ_by_norms_average_pools_and_classes(architecture: Architecture) -> None:
     """thop takes 4 MACs an element of batch norm to fvcore's 2, one an output element of an average pool to none, and
     divides each class's sum in the global pool."""
-    layers = list(architecture.layers())
+    layers = list(layers_of(architecture))
 
     def elements(kind: type) -> int:
         return sum(layer.output[0] * layer.output[1] * layer.output[2] for layer in layers if isinstance(layer, kind))  # type: ignore[misc]
@@ -70,7 +71,7 @@ def test_the_rows_of_the_ledger_are_the_modules_of_the_network() -> None:
     """Row by row, not only in total: each row names a module with as many parameters."""
     for architecture in (TABLE1, BASELINE, *random_layouts(20, seed=4)):
         modules = dict(DynaCP(architecture).named_modules())
-        rows = ledger(architecture.layers()).rows
+        rows = ledger(layers_of(architecture)).rows
         for row in rows:
             assert row.parameters == sum(p.numel() for p in modules[row.name].parameters()), row
         weighted = {name for name, module in modules.items() if list(module.parameters(recurse=False))}

@@ -11,6 +11,7 @@ from rich.console import Console
 from budget.ledger import ledger
 from budget.limits import Limits
 from dynacp.student.architecture import TABLE1, Block
+from dynacp.student.layers import layers_of
 from nas import explore
 from nas.space import overview
 from nas.space.counting import count
@@ -33,7 +34,7 @@ def test_single_changes_are_distinct_networks_of_the_space_and_cost_what_the_led
     assert all(space.decode(space.encode(network)) == network for network in networks)
     table = margins(TABLE1, Feasible(space, Limits(), dtype))
     for change, (_, row) in zip(changes, table.iterrows(), strict=True):
-        account = ledger(change.architecture.layers(), dtype=dtype)
+        account = ledger(layers_of(change.architecture), dtype=dtype)
         assert (account.bytes, account.macs) == (row["bytes"], row["macs"])
         assert (account.bytes - bytes, account.macs - macs) == (row["more_bytes"], row["more_macs"])
         assert Limits().verdict(account).fits == row["fits"]
@@ -56,7 +57,7 @@ def test_numbers_by_macs_are_those_of_the_networks_and_are_kept(
     limits = Limits(max_bytes=30_000, max_macs=22_000_000)
     numbers = numbers_that_fit(Feasible(space, limits), tmp_path, Console())
     networks = {space.decode(choices) for choices in _every_encoding(space)}
-    costs = pd.DataFrame(count(list(networks)), columns=["parameters", "macs", "bytes"])
+    costs = pd.DataFrame(count(list(networks))._asdict())
     costs["blocks"] = [len(network.blocks) for network in networks]
     fitting = costs[(costs["parameters"] <= 15_000) & (costs["macs"] <= 22_000_000)]
     assert 0 < len(fitting) < len(costs)
@@ -122,8 +123,6 @@ def test_a_layout_with_its_own_stem_is_refused_for_its_stem(tmp_path: Path, caps
     [
         (["baseline"], "differs from the space's frame"),
         (["nosuch.json"], "'nosuch.json' is neither a file"),
-        (["--max-macs", "inf"], "infinity"),
-        (["--max-macs", "0"], "`max_macs` must be positive"),
         (["--max-macs", "3e6"], "nothing in the space fits"),
         (["--max-bytes", "1_000"], "nothing in the space fits"),
         (["--max-bytes", "1_000_000_000"], "exact tables in float16 go up to 529,560 bytes"),

@@ -20,6 +20,7 @@ from dynacp.export import files, package
 from dynacp.export.trained import ExportError
 from dynacp.pipeline.prediction import Student
 from dynacp.student.architecture import TABLE1, Architecture
+from dynacp.student.layers import layers_of
 
 
 def export(run: Path, data: Path, *more: str) -> int:
@@ -116,7 +117,7 @@ def test_what_cannot_be_exported_is_refused(
 
 
 def test_a_count_that_disagrees_is_told_by_names_and_two_numbers() -> None:
-    account = ledger(TABLE1.layers())
+    account = ledger(layers_of(TABLE1))
     counted = [row for row in account.rows if row.parameters]
     with pytest.raises(ExportError) as missing:
         files.compare("base", replace(account, rows=tuple(counted[:-1])), account)

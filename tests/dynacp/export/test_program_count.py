@@ -14,6 +14,7 @@ from dynacp.export.exported import Exported
 from dynacp.pipeline.prediction import Student
 from dynacp.student.architecture import TABLE1, Architecture, Block
 from dynacp.student.int8 import quantised
+from dynacp.student.layers import layers_of
 
 SMALL = Architecture((Block(8, 8, stride=(2, 2)),), stem=(4, 8))
 
@@ -37,7 +38,7 @@ def test_a_norm_that_stays_costs_xnnpack_two_macs_an_element() -> None:
     )
     channels = 4 * 64 + 2 * 120
     assert (elements, channels) == (236_544, 496)
-    folded, xnnpack = (totals(TABLE1.layers(), convention=each) for each in (FOLDED, XNNPACK))
+    folded, xnnpack = (totals(layers_of(TABLE1), convention=each) for each in (FOLDED, XNNPACK))
     assert xnnpack.macs - folded.macs == 2 * 236_544 - 2 * 496 == 472_096
     assert xnnpack.macs == 29_496_672 + 472_096 == 29_968_768
     assert xnnpack.parameters == folded.parameters == 60_786
@@ -61,7 +62,7 @@ def test_table_1_as_a_program_costs_what_the_ledger_says_row_by_row(
     account = count.ledger
     assert (account.parameters, account.bytes, account.macs) == (60_786, size, 29_968_768)
     assert account.dtype == dtype
-    expected = ledger(TABLE1.layers(), convention=XNNPACK, dtype=dtype).rows
+    expected = ledger(layers_of(TABLE1), convention=XNNPACK, dtype=dtype).rows
     assert [row[2:] for row in account.rows] == [row[2:] for row in expected if row.parameters]
     assert (count.statistics_bytes, count.front_end_bytes) == (0, 0)
     assert (count.quantiser_bytes > apart) == (dtype == "int8")
@@ -80,7 +81,7 @@ def test_what_xnnpack_leaves_to_others_is_refused() -> None:
     with pytest.raises(UnknownLayerError, match=r"computes aten::avg_pool2d beside \d parts for XNNPACK"):
         Program(Exported(student, "float32")).count()
     prepared = Program(Exported(student, "float32", network=Program.prepared(student.network)))
-    assert prepared.count().ledger.macs == totals(SMALL.layers(), convention=XNNPACK).macs
+    assert prepared.count().ledger.macs == totals(layers_of(SMALL), convention=XNNPACK).macs
 
 
 def test_preparing_changes_no_answer_and_not_the_network() -> None:
@@ -108,5 +109,5 @@ def test_a_norm_that_is_folded_leaves_no_trace_in_a_program() -> None:
     architecture = replace(SMALL, norm="depthwise")
     student = settled.student(architecture)
     account = Program(Exported(student, "float32", network=Program.prepared(student.network))).count().ledger
-    assert account.macs == totals(architecture.layers(), convention=FOLDED).macs
+    assert account.macs == totals(layers_of(architecture), convention=FOLDED).macs
     assert len(account.rows) == 2 + 3 + 1

@@ -22,7 +22,7 @@ from dynacp.export.trained import Trained
 from dynacp.pipeline.prediction import Student
 from dynacp.pipeline.stages import StageError, read_artifact
 from dynacp.student.architecture import Architecture, with_classes
-from dynacp.student.dataflow import steps
+from dynacp.student.layers import layers_of, steps_of
 
 ARCHITECTURE = with_classes(tiny.LEAN, len(tiny.CLASSES))
 CONVENTIONS = {"onnx": FOLDED, "executorch": XNNPACK}
@@ -67,10 +67,10 @@ def test_beside_each_file_stands_what_was_counted_compared_and_reached(exported:
     folder = exported / "exports" / form
     assert sorted(file.name for file in folder.iterdir()) == sorted(("README.md", "base.json", f"base.{FORMS[form]}"))
     facts, (runtime, dtype) = facts_of(exported, form), form.split("-")
-    account = ledger(ARCHITECTURE.layers(), convention=CONVENTIONS[runtime], dtype=dtype)
+    account = ledger(layers_of(ARCHITECTURE), convention=CONVENTIONS[runtime], dtype=dtype)
     assert (facts["parameters"], facts["bytes"], facts["macs"]) == (account.parameters, account.bytes, account.macs)
     assert (facts["dtype"], facts["convention"]) == (dtype, CONVENTIONS[runtime].name)
-    assert facts["peak_activation_bytes"] == peak(steps(ARCHITECTURE)).bytes[dtype]
+    assert facts["peak_activation_bytes"] == peak(steps_of(ARCHITECTURE)).bytes[dtype]
     assert facts["verdict"] == str(Limits().verdict(account))
     assert (facts["quantiser_bytes"] > 0) == (dtype == "int8")
     assert facts["parity"]["clips"] == tiny.TEST_CLIPS
@@ -86,7 +86,7 @@ def test_the_bytes_in_int8_by_hand() -> None:
     """Kernels of stem, two blocks and head, one byte each; a bias of four bytes for each channel behind them."""
     kernels = 9 * 8 + 9 * 8 * 32 + 2 * (32 * 32 + 9 * 32 + 32 * 32) + 32 * 3
     biases = 8 + 32 + 2 * (32 + 32 + 32) + 3
-    account = ledger(ARCHITECTURE.layers(), convention=FOLDED, dtype="int8")
+    account = ledger(layers_of(ARCHITECTURE), convention=FOLDED, dtype="int8")
     assert account.bytes == kernels + 4 * biases == 8_084
 
 

@@ -24,6 +24,7 @@ from dynacp.export.onnx_graph import OnnxGraph
 from dynacp.pipeline.prediction import Student
 from dynacp.student.architecture import TABLE1, Architecture, Block
 from dynacp.student.int8 import PairwiseObserver, aware, quantised
+from dynacp.student.layers import layers_of
 
 SMALL = Architecture((Block(16, 16, dilation=2), Block(16, 16, residual=3, stride=(2, 2))), stem=(8, 16))
 
@@ -56,7 +57,7 @@ def test_table_1_in_int8_costs_what_the_ledger_says_row_by_row(graph: OnnxGraph)
     assert (account.parameters, account.macs) == (60_786, 29_496_672)
     assert account.bytes == 58_440 + 4 * (1_354 + 992) == 67_824
     assert account.dtype == "int8"
-    expected = ledger(TABLE1.layers(), convention=FOLDED, dtype="int8").rows
+    expected = ledger(layers_of(TABLE1), convention=FOLDED, dtype="int8").rows
     assert [row[2:] for row in account.rows] == [row[2:] for row in expected if row.parameters]
     assert count.quantiser_bytes > 4 * 1_354  # a scale for each output channel, and those of activations
     assert count.front_end_bytes == 0

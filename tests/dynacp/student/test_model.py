@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from dynacp.student.architecture import BASELINE, POOLED, TABLE1, Architecture, Block
+from dynacp.student.layers import layers_of
 from dynacp.student.model import DPCPBlock, DynaCP
 
 
@@ -23,7 +24,7 @@ def test_the_shapes_that_flow_are_those_of_the_ledger(architecture: Architecture
     for name, module in network.named_modules():
         module.register_forward_hook(lambda _m, _i, output, name=name: seen.update({name: tuple(output.shape[1:])}))
     network(torch.zeros(1, 1, *architecture.input))
-    for layer in architecture.layers():
+    for layer in layers_of(architecture):
         assert seen[layer.name] == layer.output, layer.name
 
 

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from dynacp.audio.augmentation import Augmentation
 from dynacp.audio.batches import Features
-from dynacp.training.loop import Recipe, macro_accuracy, one_hot, predict, train
+from dynacp.training.loop import macro_accuracy, one_hot, predict, train
+from dynacp.training.schedule import Recipe
 
 OFF = Augmentation(0, 0, 0, 0.0, 0.4, 0.0)
 CPU = torch.device("cpu")

@@ -11,6 +11,7 @@ from budget.dtypes import DTYPES
 from budget.ledger import ledger, totals
 from budget.limits import Limits
 from dynacp.student.architecture import BASELINE, TABLE1
+from dynacp.student.layers import layers_of
 from nas.space.counting import count, count_choices, sample_fitting, share_that_fits
 from nas.space.space import Space, encodings
 
@@ -26,33 +27,35 @@ def test_many_at_once_count_as_one_by_one_under_every_convention(convention: Con
         *random_layouts(300, seed=7),
     ]
     for dtype in DTYPES:
-        wanted = [list(totals(network.layers(), convention=convention, dtype=dtype)) for network in mixed]
-        assert count(mixed, convention=convention, dtype=dtype).tolist() == wanted
+        wanted = [list(totals(layers_of(network), convention=convention, dtype=dtype)) for network in mixed]
+        assert np.transpose(count(mixed, convention=convention, dtype=dtype)).tolist() == wanted
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_many_count_by_the_convention_of_their_dtype_unless_another_is_named(dtype: str) -> None:
     networks = random_layouts(20, seed=6)
-    assert count(networks, dtype=dtype).tolist() == [list(totals(each.layers(), dtype=dtype)) for each in networks]
+    assert np.transpose(count(networks, dtype=dtype)).tolist() == [
+        list(totals(layers_of(each), dtype=dtype)) for each in networks
+    ]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_encodings_count_as_the_networks_they_decode_to(dtype: str) -> None:
     columns = SPACE.sample(500, np.random.default_rng(8))
     networks = [SPACE.decode(choices) for choices in encodings(columns)]
-    assert (count_choices(SPACE, columns, dtype=dtype) == count(networks, dtype=dtype)).all()
+    assert np.array_equal(count_choices(SPACE, columns, dtype=dtype), count(networks, dtype=dtype))
 
 
 @pytest.mark.parametrize(("dtype", "max_bytes"), [("float16", 100_000), ("int8", 55_000)])
 def test_what_is_sampled_to_fit_fits_and_what_is_left_out_does_not(dtype: str, max_bytes: int) -> None:
     limits = Limits(max_bytes, max_macs=12_000_000)
     fitting = sample_fitting(SPACE, limits, dtype, proposals=400, rng=np.random.default_rng(9))
-    accounts = [ledger(network.layers(), dtype=dtype) for network in SPACE.networks(400, np.random.default_rng(9))]
+    accounts = [ledger(layers_of(network), dtype=dtype) for network in SPACE.networks(400, np.random.default_rng(9))]
     wanted = [place for place, each in enumerate(accounts) if each.bytes <= max_bytes and each.macs <= 12_000_000]
     assert 0 < len(wanted) < 400
     assert list(fitting) == wanted
     for choices in fitting.values():
-        cost = totals(SPACE.decode(choices).layers(), dtype=dtype)
+        cost = totals(layers_of(SPACE.decode(choices)), dtype=dtype)
         assert limits.allow(bytes=cost.bytes, macs=cost.macs)
 
 

@@ -47,7 +47,7 @@ class TestEverySampler:
     def test_proposes_distinct_networks_that_fit(self, name: str) -> None:
         networks = [candidate.architecture for candidate in searched(name)]
         assert len(set(networks)) == len(networks)
-        parameters, macs, _ = count(networks).T
+        parameters, macs, _ = count(networks)
         assert (2 * parameters).max() <= 128_000
         assert macs.max() <= 30_000_000
 

@@ -8,7 +8,7 @@ from layouts import random_layouts
 
 from budget.layers import BatchNorm2d
 from dynacp.student.architecture import BASELINE, TABLE1, Architecture
-from dynacp.student.dataflow import steps
+from dynacp.student.layers import layers_of, steps_of
 from dynacp.student.model import DynaCP
 
 NETWORKS = [TABLE1, BASELINE, replace(TABLE1, norm="depthwise"), *random_layouts(12, seed=10)]
@@ -18,8 +18,8 @@ NETWORKS = [TABLE1, BASELINE, replace(TABLE1, norm="depthwise"), *random_layouts
 def test_every_layer_but_the_norms_is_a_step_that_reads_a_tensor_of_the_layer_s_input(
     architecture: Architecture,
 ) -> None:
-    order = {step.name: step for step in steps(architecture)}
-    layers = {layer.name: layer for layer in architecture.layers() if not isinstance(layer, BatchNorm2d)}
+    order = {step.name: step for step in steps_of(architecture)}
+    layers = {layer.name: layer for layer in layers_of(architecture) if not isinstance(layer, BatchNorm2d)}
     assert layers.keys() == {name for name, step in order.items() if step.reads and not step.adds}
     for name, layer in layers.items():
         (read,) = order[name].reads
@@ -28,19 +28,19 @@ def test_every_layer_but_the_norms_is_a_step_that_reads_a_tensor_of_the_layer_s_
 
 @pytest.mark.parametrize("architecture", NETWORKS, ids=lambda a: a.key)
 def test_the_steps_come_in_the_order_in_which_the_modules_run(architecture: Architecture) -> None:
-    order = [step.name for step in steps(architecture)]
+    order = [step.name for step in steps_of(architecture)]
     network, ran = DynaCP(architecture).eval(), list[str]()
     for name, module in network.named_modules():
         module.register_forward_hook(lambda _m, _i, _o, name=name: ran.append(name))
     network(torch.zeros(1, 1, *architecture.input))
     assert [name for name in ran if name in order] == [name for name in order if name in ran]
     assert {name for name in order if name not in ran} == {"input"} | {
-        step.name for step in steps(architecture) if step.adds
+        step.name for step in steps_of(architecture) if step.adds
     }
 
 
 def test_an_addition_adds_tensors_of_the_shape_that_it_writes() -> None:
     for architecture in NETWORKS:
-        order = {step.name: step for step in steps(architecture)}
+        order = {step.name: step for step in steps_of(architecture)}
         for step in order.values():
             assert not step.adds or {order[name].output for name in step.reads} == {step.output}, step

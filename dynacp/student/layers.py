@@ -1,0 +1,151 @@
+"""What follows from a network's description alone: its layers, their order of execution, its table as in the paper.
+
+What is counted here is computed by the modules of `dynacp.student.model`, in the same order and under the same names.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from budget.layers import BatchNorm2d, Conv2d, Count, GlobalAveragePool, Layer, Pool2d, Shape
+from budget.memory import Step
+from dynacp.student.architecture import PLAIN, POOLED, STEM_STRIDE, Architecture
+
+INPUT = "input"
+"""The name of the log-mel."""
+
+
+class BlockLike(Protocol):
+    """What the layers of a block follow from: a `Block`, or the same fields as arrays over many networks."""
+
+    @property
+    def expanded(self) -> Count: ...
+    @property
+    def out(self) -> Count: ...
+    @property
+    def dilation(self) -> Count: ...
+    @property
+    def residual(self) -> Count: ...
+    @property
+    def stride(self) -> tuple[Count, Count]: ...
+
+
+def layers_of(architecture: Architecture) -> Iterator[Layer]:
+    """The layers of a network in order, named as the modules of `dynacp.student.model.DynaCP` are."""
+    return network_layers(architecture, architecture.blocks)
+
+
+def network_layers(frame: Architecture, blocks: Iterable[BlockLike]) -> Iterator[Layer]:
+    """The layers of `frame` with these blocks in place of its own: blocks of arrays stand for many networks at once."""
+    shape: Shape = (1, *frame.input)
+    for layer in stem_layers(frame):
+        shape = layer.output
+        yield layer
+    for number, block in enumerate(blocks, start=1):
+        yield from block_layers(frame, f"blocks.{number}", block, shape)
+        shape = shape_after(block, shape)
+    yield from head_layers(frame, shape)
+
+
+def shape_after(block: BlockLike, shape: Shape) -> Shape:
+    """What leaves a block that such a (channels, frequency, time) enters."""
+    (_, frequency, time), (down, along) = shape, block.stride
+    return block.out, (frequency + down - 1) // down, (time + along - 1) // along
+
+
+def stem_layers(frame: Architecture) -> Iterator[Layer]:
+    shape: Shape = (1, *frame.input)
+    for number, channels in enumerate(frame.stem, start=1):
+        conv = Conv2d(
+            f"stem.conv{number}", shape, channels, kernel=3, stride=STEM_STRIDE, padding=1, foldable_norm=True
+        )
+        shape = conv.output
+        yield conv
+        yield BatchNorm2d(f"stem.norm{number}", shape, True)
+
+
+def head_layers(frame: Architecture, shape: Shape) -> Iterator[Layer]:
+    """The layers behind the last block, which `shape` leaves."""
+    head = Conv2d("head.conv", shape, frame.classes, foldable_norm=True)
+    yield head
+    yield BatchNorm2d("head.norm", head.output, True)
+    yield GlobalAveragePool("head.pool", head.output)
+
+
+def block_layers(frame: Architecture, name: str, block: BlockLike, shape: Shape) -> Iterator[Layer]:
+    """The layers of a block that `shape` enters."""
+    parallel_pool, average = frame.family == "dpcp", frame.pool == "average"
+    norm_on_depthwise = frame.norm == "depthwise"
+    expanded, stride, dilation = block.expanded, block.stride, block.dilation
+    inner = (expanded, *shape[1:])
+    yield Conv2d(f"{name}.expand", shape, expanded, foldable_norm=True)
+    yield BatchNorm2d(f"{name}.expand_norm", inner, True)
+    depthwise = Conv2d(
+        f"{name}.depthwise", inner, expanded, kernel=3, stride=stride, padding=dilation, dilation=dilation,
+        groups=expanded, bias=parallel_pool, foldable_norm=norm_on_depthwise,
+    )  # fmt: skip
+    merged = depthwise.output
+    yield depthwise
+    if parallel_pool:
+        yield Pool2d(f"{name}.pool", inner, stride, average)
+    yield BatchNorm2d(f"{name}.depthwise_norm", merged, norm_on_depthwise)
+    yield Conv2d(f"{name}.project", merged, block.out, foldable_norm=True)
+    yield BatchNorm2d(f"{name}.project_norm", (block.out, *merged[1:]), True)
+    pooled = block.residual == POOLED
+    if pooled is not False:  # True for one network, an array of 0 and 1 for many
+        yield Pool2d(f"{name}.shortcut", shape, stride, average, pooled)
+
+
+def steps_of(architecture: Architecture) -> Iterator[Step]:
+    """The steps that compute one clip, and the tensors that each reads, in the order of `DynaCP.forward`.
+
+    Steps are named as layers and modules are. Two have no layer: `blocks.N.sum` adds the depthwise convolution and the
+    parallel pool, `blocks.N.residual` the projection and the shortcut. Norms and activations happen in place and are
+    left out.
+    """
+    outputs = {layer.name: layer.output for layer in layers_of(architecture)}
+
+    def layer(name: str, reads: str) -> Step:
+        return Step(name, (reads,), outputs[name])
+
+    def addition(name: str, left: str, right: str) -> Step:
+        return Step(name, (left, right), outputs[left], adds=True)
+
+    yield Step(INPUT, (), (1, *architecture.input))
+    yield layer("stem.conv1", INPUT)
+    yield layer("stem.conv2", "stem.conv1")
+    entering = "stem.conv2"
+    for number, block in enumerate(architecture.blocks, start=1):
+        name = f"blocks.{number}"
+        expanded, branch, projected = f"{name}.expand", f"{name}.depthwise", f"{name}.project"
+        yield layer(expanded, entering)
+        yield layer(branch, expanded)
+        if architecture.family == "dpcp":
+            yield layer(f"{name}.pool", expanded)
+            yield addition(f"{name}.sum", branch, f"{name}.pool")
+            branch = f"{name}.sum"
+        yield layer(projected, branch)
+        shortcut = entering
+        if block.residual == POOLED:
+            shortcut = f"{name}.shortcut"
+            yield layer(shortcut, entering)
+        entering = projected
+        if block.residual != PLAIN:
+            entering = f"{name}.residual"
+            yield addition(entering, projected, shortcut)
+    yield layer("head.conv", entering)
+    yield layer("head.pool", "head.conv")
+
+
+def table_of(architecture: Architecture) -> list[tuple[str, str, str, str]]:
+    """The network in the form of the paper's Table 1: rows of input (frequency x time x channels), operator, stride and
+    dilation."""
+    shapes = {layer.name: layer.input for layer in layers_of(architecture)}
+    act = {"relu6": "ReLU6", "relu": "ReLU"}[architecture.activation]
+    rows = [(shapes[f"stem.conv{i}"], f"Conv2D@3x3, BN, {act}", "{} x {}".format(*STEM_STRIDE), "-") for i in (1, 2)]
+    prefix = {"dpcp": "DPCPBlock", "cp": "CPBlock"}[architecture.family]
+    for number, block in enumerate(architecture.blocks, start=1):
+        operator = f"{prefix}({block.dilation})_{block.residual}, {block.expanded} expanded"
+        rows.append((shapes[f"blocks.{number}.expand"], operator, "{} x {}".format(*block.stride), str(block.dilation)))
+    rows.append((shapes["head.conv"], "Conv2D@1x1, BN", "1 x 1", "-"))
+    rows.append((shapes["head.pool"], "Avg. Pool", "-", "-"))
+    return [(f"{f} x {t} x {c}", operator, stride, dilation) for (c, f, t), operator, stride, dilation in rows]

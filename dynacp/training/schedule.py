@@ -1,0 +1,47 @@
+"""How long a training is and how fast: by epochs, as settings give it, and by samples, as the loop takes it."""
+
+from dataclasses import dataclass
+
+from dynacp.audio.augmentation import Augmentation
+from dynacp.settings import require
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training budget and how it is spent: AdamW on a one-cycle cosine schedule that peaks after `warm_up` of it.
+
+    It has no defaults: whoever trains states all of it, in settings that a user can see.
+    """
+
+    samples: int
+    batch: int
+    peak_rate: float
+    weight_decay: float
+    warm_up: float
+    augmentation: Augmentation
+
+    @property
+    def steps(self) -> int:
+        return max(1, self.samples // self.batch)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a training is and how fast: AdamW on a one-cycle cosine that peaks after `warm_up` of the steps."""
+
+    epochs: int
+    batch: int
+    peak_rate: float
+    weight_decay: float = 1e-4
+    warm_up: float = 0.1
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require(self.batch >= 2, "batch", self.batch, "at least 2, for batch norm")
+        require(self.peak_rate > 0, "peak_rate", self.peak_rate, "positive")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        require(0 < self.warm_up < 1, "warm_up", self.warm_up, "a share between 0 and 1")
+
+    def recipe(self, clips: int, augmentation: Augmentation) -> Recipe:
+        """The same schedule for a training on this many clips, with its augmentation."""
+        return Recipe(self.epochs * clips, self.batch, self.peak_rate, self.weight_decay, self.warm_up, augmentation)
