@@ -31,13 +31,15 @@ from rich.console import Console
 from rich.table import Table
 
 from budget.limits import Limits
+from dynacp.audio.features import FrontEnd
 from dynacp.student.architecture import TABLE1, Architecture
-from nas.scoring.score import Score
+from nas.scoring.score import Score, ScoreSettings
 from nas.space.counting import sample_fitting
 from nas.space.space import Space
 from nas.strategy.propose import Proposal, Rules
 from nas.strategy.samplers import SAMPLERS
 from nas.study.candidate import Candidate
+from nas.study.settings import StudySettings
 from nas.study.store import Store, connect
 from nas.study.worker import Plan, Worker
 
@@ -46,7 +48,11 @@ MOST_FOR_GP = 100
 """Stored trials above which gp takes minutes for a candidate."""
 
 RULES = Rules(Space(), Limits(), "float16")
-SETTINGS = {"identity": {"space": {"classes": 10, "max_blocks": 8}, "limits": {"max_macs": 30_000_000}}}
+SETTINGS = StudySettings.of(
+    data="made up", device="cpu", seed=0, sampler="random", dtype=RULES.dtype, limits=RULES.limits, rungs=(1,),
+    teachers={}, score=ScoreSettings(), space=RULES.space, front_end=FrontEnd(), command="benchmarks.coordinator",
+    classes=["a"] * 10, clips={}, threads=1, versions={},
+)  # fmt: skip
 ALTERNATIVES: dict[str, BaseSampler] = {
     "tpe": TPESampler(n_startup_trials=0, multivariate=True, seed=0),
     "nsga2": NSGAIISampler(population_size=20, seed=0),

@@ -18,7 +18,6 @@ import pandas as pd
 
 from budget.command import CommandParser, answering, run
 from budget.ledger import Ledger, ledger
-from budget.limits import Limits
 from dynacp.files import write_text
 from dynacp.student.architecture import Architecture
 from dynacp.student.layers import layers_of, table_of
@@ -97,10 +96,9 @@ def place(store: Store, candidate: Candidate, entries: list[Rescored]) -> str:
 
 def export(store: Store, candidate: Candidate, folder: Path) -> tuple[list[Path], Ledger, str]:
     """Write NAME.json, NAME-ledger.csv and NAME.md; returns them, the ledger and the layout's place."""
-    architecture, identity = candidate.architecture, store.settings["identity"]
-    account = ledger(layers_of(architecture), dtype=identity["dtype"])
-    limits = Limits(identity["limits"]["max_bytes"], identity["limits"]["max_macs"])
-    verdict = limits.verdict(account)
+    architecture, settings = candidate.architecture, store.settings
+    account = ledger(layers_of(architecture), dtype=settings.dtype)
+    verdict = settings.limits.verdict(account)
     standing = place(store, candidate, rescored(store))
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / f"{store.folder.name}-{candidate.number}"

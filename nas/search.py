@@ -15,9 +15,8 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import version
-from typing import Any
 
 import optuna
 import torch
@@ -45,6 +44,7 @@ from nas.strategy.samplers import SAMPLERS
 from nas.study.database import without_password
 from nas.study.local_workers import helpers
 from nas.study.rescoring import rescored
+from nas.study.settings import StudySettings
 from nas.study.store import Store, StudyError, clear_errors, connect, default_storage, study_folder
 from nas.study.worker import Plan, Worker
 from nas.views.figures import draw_pareto
@@ -200,29 +200,26 @@ class Search:
         url = self.options.storage
         return argument.replace(url, without_password(url)) if url else argument
 
-    def _settings(self, material: Material, space: Space, arguments: Sequence[str]) -> dict[str, Any]:
+    def _settings(self, material: Material, space: Space, arguments: Sequence[str]) -> StudySettings:
         options = self.options
-        described = {**asdict(space), "classes": len(material.classes), "stem": space.frame.stem}
-        return {
-            "identity": {
-                "data": material.key,
-                "device": material.training.device.type,
-                "seed": options.seed,
-                "sampler": options.sampler,
-                "dtype": options.dtype,
-                "limits": asdict(self.limits),
-                "rungs": self.rungs,
-                "teachers": self.teachers.identity(),
-                "score": asdict(self.score_settings),
-                "space": {name: value for name, value in described.items() if name != "frame"},
-                "front_end": asdict(material.front_end),
-            },
-            "command": shlex.join(["python", "-m", "nas.search", *map(self._shown, arguments)]),
-            "classes": material.classes,
-            "clips": {"training": len(material.training), "validation": len(material.validation)},
-            "threads": self._threads,
-            "versions": {name: version(name) for name in VERSIONED},
-        }
+        return StudySettings.of(
+            data=material.key,
+            device=material.training.device.type,
+            seed=options.seed,
+            sampler=options.sampler,
+            dtype=options.dtype,
+            limits=self.limits,
+            rungs=self.rungs,
+            teachers=self.teachers.identity(),
+            score=self.score_settings,
+            space=space,
+            front_end=material.front_end,
+            command=shlex.join(["python", "-m", "nas.search", *map(self._shown, arguments)]),
+            classes=material.classes,
+            clips={"training": len(material.training), "validation": len(material.validation)},
+            threads=self._threads,
+            versions={name: version(name) for name in VERSIONED},
+        )
 
     def teachers_of(self, material: Material) -> Ensemble:
         """The teachers, fine-tuned where they are not cached yet."""

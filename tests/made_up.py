@@ -1,29 +1,24 @@
 """Searches without training: the sampler proposes, a formula scores, and everything is kept in memory."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 from budget.limits import Limits
+from dynacp.audio.features import FrontEnd
 from dynacp.student.architecture import Architecture
+from nas.scoring.score import ScoreSettings
 from nas.space.space import Space
 from nas.strategy.propose import History, Proposal, Rules, Sampler, propose
 from nas.study.candidate import Candidate
+from nas.study.settings import StudySettings
 
 
-def settings(space: Space) -> dict[str, Any]:
-    """A study's, as a database holds them."""
-    described = {name: value for name, value in asdict(space).items() if name != "frame"}
-    return {
-        "identity": {
-            "data": "made up", "device": "cpu", "seed": 0, "sampler": "random", "dtype": "float16",
-            "limits": asdict(Limits()), "rungs": [1], "teachers": {},
-            "score": {"recipe": {"batch": 2, "peak_rate": 0.1}},
-            "space": {**described, "classes": 10, "stem": (8, 32)},
-        },
-        "command": "python -m nas.search", "classes": ["a"] * 10, "clips": {"training": 1, "validation": 1},
-        "threads": 1, "versions": {},
-    }  # fmt: skip
+def settings(space: Space) -> StudySettings:
+    """Those of a search of this space that trains nothing."""
+    return StudySettings.of(
+        data="made up", device="cpu", seed=0, sampler="random", dtype="float16", limits=Limits(), rungs=[1],
+        teachers={}, score=ScoreSettings(), space=space, front_end=FrontEnd(), command="python -m nas.search",
+        classes=["a"] * 10, clips={"training": 1, "validation": 1}, threads=1, versions={},
+    )  # fmt: skip
 
 
 def made_up_score(architecture: Architecture) -> float:

@@ -19,8 +19,7 @@ def hypervolume_history(store: Store) -> pd.DataFrame:
 
     The hypervolume is a share of the box from chance and the MAC limit to 1 and 0 MACs.
     """
-    identity = store.settings["identity"]
-    reference = (1 / identity["space"]["classes"], identity["limits"]["max_macs"])
+    reference = (store.settings.chance, store.settings.limits.max_macs)
     box = (1 - reference[0]) * reference[1]
     best, samples, history = list[Point](), 0, []
     for candidate in store.candidates:

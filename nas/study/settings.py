@@ -1,8 +1,16 @@
-"""A study's settings as its database holds them: checked when it is opened, so that all readers find what they need."""
+"""What a search was started with, as its database keeps it; checked when a study is opened."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-SETTINGS: dict[str, Any] = {
+from budget.limits import Limits
+from dynacp.audio.features import FrontEnd
+from dynacp.strict_json import check_shape
+from nas.scoring.score import ScoreSettings
+from nas.space.space import Space
+
+_SHAPE: dict[str, Any] = {
     "identity": {
         "data": str,
         "sampler": str,
@@ -28,4 +36,106 @@ SETTINGS: dict[str, Any] = {
     "threads": int,
     "versions": {},
 }
-"""What is read of them, as `dynacp.strict_json.check_shape` takes it."""
+"""What is read of the stored settings, as `dynacp.strict_json.check_shape` takes it."""
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """A study's settings. `content` is plain JSON, as the database holds it."""
+
+    content: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        data: str,
+        device: str,
+        seed: int,
+        sampler: str,
+        dtype: str,
+        limits: Limits,
+        rungs: Sequence[int],
+        teachers: Mapping[str, object],
+        score: ScoreSettings,
+        space: Space,
+        front_end: FrontEnd,
+        command: str,
+        classes: Sequence[str],
+        clips: Mapping[str, int],
+        threads: int,
+        versions: Mapping[str, str],
+    ) -> "StudySettings":
+        """The settings of a new search.
+
+        `data` names the clips by their content, `teachers` all that their logits depend on. `rungs` are training
+        samples, `clips` the numbers of training and validation clips, `threads` those of one worker.
+        """
+        described = {**asdict(space), "classes": len(classes), "stem": space.frame.stem}
+        identity = {
+            "data": data,
+            "device": device,
+            "seed": seed,
+            "sampler": sampler,
+            "dtype": dtype,
+            "limits": asdict(limits),
+            "rungs": rungs,
+            "teachers": teachers,
+            "score": asdict(score),
+            "space": {name: value for name, value in described.items() if name != "frame"},
+            "front_end": asdict(front_end),
+        }
+        return cls(
+            {
+                "identity": identity,
+                "command": command,
+                "classes": classes,
+                "clips": clips,
+                "threads": threads,
+                "versions": versions,
+            }
+        )
+
+    @classmethod
+    def read(cls, content: Any) -> "StudySettings":
+        """The settings that a database holds. Raises `UserError` that names what is missing or wrong."""
+        check_shape(content, _SHAPE, "settings")
+        settings = cls(content)
+        settings.limits  # noqa: B018  (raises for limits that are none)
+        return settings
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """All that candidates and scores depend on: a search is resumed with the same, or refused."""
+        return self.content["identity"]
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that candidates keep."""
+        stored = self.identity["limits"]
+        return Limits(stored["max_bytes"], stored["max_macs"])
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of parameters at inference."""
+        return self.identity["dtype"]
+
+    @property
+    def rungs(self) -> Sequence[int]:
+        """Training samples at each rung; the last is a whole trial."""
+        return self.identity["rungs"]
+
+    @property
+    def max_blocks(self) -> int:
+        """The most blocks of a network in the space."""
+        return self.identity["space"]["max_blocks"]
+
+    @property
+    def chance(self) -> float:
+        """The macro accuracy of guessing."""
+        return 1 / self.identity["space"]["classes"]
+
+    @property
+    def command(self) -> str:
+        """The command line of the first worker."""
+        return self.content["command"]

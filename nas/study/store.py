@@ -21,12 +21,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from budget.command import Add
 from budget.errors import UserError
 from dynacp.files import write_text
-from dynacp.strict_json import JSONError, check_shape
 from nas.strategy.front import front
 from nas.strategy.propose import DIRECTIONS
 from nas.study.candidate import Candidate
 from nas.study.database import cause, check_database, open_storage, patiently, without_password
-from nas.study.settings import SETTINGS
+from nas.study.settings import StudySettings
 
 STUDIES = Path("studies")
 
@@ -66,7 +65,7 @@ class Store:
 
     def __init__(self, study: optuna.Study, again: optuna.Study, folder: Path) -> None:
         self.study, self.again, self.folder = study, again, folder
-        self.settings: dict[str, Any] = study.user_attrs["settings"]
+        self.settings = StudySettings(study.user_attrs["settings"])
         self._ended = dict[int, Candidate]()
         self.read()
 
@@ -93,7 +92,7 @@ class Store:
         return store
 
     @classmethod
-    def create_or_resume(cls, name: str, storage: RDBStorage, settings: dict[str, Any]) -> "Store":
+    def create_or_resume(cls, name: str, storage: RDBStorage, settings: StudySettings) -> "Store":
         """A new study, or one made with the same settings. Raises `StudyError` that names what differs."""
         folder = study_folder(name)
         folder.mkdir(parents=True, exist_ok=True)
@@ -101,9 +100,9 @@ class Store:
             study = _made(name, storage)
             if study.user_attrs or study.trials or tuple(study.directions) != DIRECTIONS:
                 _refuse_foreign(study)
-                _refuse_other(name, study.user_attrs["settings"], json.loads(json.dumps(settings)))
+                _refuse_other(name, study.user_attrs["settings"], json.loads(json.dumps(settings.content)))
             else:
-                study.set_user_attr("settings", settings)
+                study.set_user_attr("settings", settings.content)
                 study.set_metric_names(["validation macro accuracy", "MACs"])
             return cls(study, _made(_again(name), storage), folder)
 
@@ -192,7 +191,7 @@ class Store:
         with self.publishing():
             write_text(self.folder / "results.csv", self.results().to_csv(index=False))
             write_text(self.folder / "rescored.csv", self.fresh_scores().to_csv(index=False))
-            write_text(self.folder / "settings.json", json.dumps(self.settings, indent=2) + "\n")
+            write_text(self.folder / "settings.json", json.dumps(self.settings.content, indent=2) + "\n")
 
     def publishing(self) -> FileLock:
         """Workers that share the folder write to it one at a time."""
@@ -248,8 +247,8 @@ def _refuse_foreign(study: optuna.Study) -> None:
 
 def _refuse_damaged(study: optuna.Study) -> None:
     try:
-        check_shape(study.user_attrs["settings"], SETTINGS, "settings")
-    except JSONError as error:
+        StudySettings.read(study.user_attrs["settings"])
+    except UserError as error:
         raise StudyError(f"study {study.study_name!r} is damaged, or another version's: {error}.") from None
 
 

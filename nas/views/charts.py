@@ -44,7 +44,7 @@ def _dots(candidates: list[Candidate], name: str, **marker: Any) -> go.Scatter:
 
 def front(store: Store, entries: list[Rescored]) -> Markup:
     """Accuracy against MACs; hovering shows the layout. Brings plotly's script along for the others."""
-    limits, figure = store.settings["identity"]["limits"], go.Figure()
+    limits, figure = store.settings.limits, go.Figure()
     stopped = [each for each in store.candidates if each.stopped]
     trained = [each for each in store.candidates if not each.stopped and each.number]
     if stopped:
@@ -53,7 +53,7 @@ def front(store: Store, entries: list[Rescored]) -> Markup:
         "color": [each.bytes / 1e3 for each in trained],
         "colorscale": "Viridis_r",
         "cmin": 0,
-        "cmax": limits["max_bytes"] / 1e3,
+        "cmax": limits.max_bytes / 1e3,
         "colorbar": {"title": {"text": "kB"}, "thickness": 10, "len": 0.8},
     }
     figure.add_trace(_dots(trained, "candidate, one short training", size=8, **shade))
@@ -76,8 +76,8 @@ def front(store: Store, entries: list[Rescored]) -> Markup:
         figure.add_trace(_means(baseline, "Table 1, fresh mean ± sd", color=BASELINE, symbol="star", size=16))
     elif store.baseline:
         figure.add_trace(_dots([store.baseline], "Table 1", color=BASELINE, symbol="star", size=16))
-    figure.add_vline(x=limits["max_macs"] / 1e6, line={"color": LIMIT, "dash": "dash", "width": 1})
-    most = max(limits["max_macs"], *(each.macs for each in store.candidates)) / 1e6
+    figure.add_vline(x=limits.max_macs / 1e6, line={"color": LIMIT, "dash": "dash", "width": 1})
+    most = max(limits.max_macs, *(each.macs for each in store.candidates)) / 1e6
     figure.update_xaxes(title="million MACs for one second of audio", range=[0, 1.05 * most])
     figure.update_yaxes(title="validation macro accuracy, %")
     return _html(figure, height=460, script=True)

@@ -59,20 +59,20 @@ def _draw(store: Store, name: str, size: tuple[float, float], drawing: Drawing) 
 def _pareto(store: Store, axes: Axes) -> None:
     results = store.results()
     results["MMACs"], results["percent"] = results["macs"] / 1e6, results["accuracy"] * 100
-    limits = store.settings["identity"]["limits"]
+    limits = store.settings.limits
     others = results[results["candidate"] != 0]
     dots = axes.scatter(
         others["MMACs"], others["percent"], c=others["bytes"] / 1e3, cmap="viridis_r", vmin=0,
-        vmax=limits["max_bytes"] / 1e3, s=26, alpha=0.75, linewidths=0, label="candidate, one short training",
+        vmax=limits.max_bytes / 1e3, s=26, alpha=0.75, linewidths=0, label="candidate, one short training",
     )  # fmt: skip
     front = results[results["front"]].sort_values("macs")
     axes.step(
         front["MMACs"], front["percent"], where="post", color=FRONT, lw=1.2, alpha=0.6, label="front of these scores"
     )
-    axes.axvline(limits["max_macs"] / 1e6, color=LIMIT, ls="--", lw=1)
+    axes.axvline(limits.max_macs / 1e6, color=LIMIT, ls="--", lw=1)
     axes.annotate(
-        f"limit {limits['max_macs'] / 1e6:g} MMACs",
-        (limits["max_macs"] / 1e6, 0.98),
+        f"limit {limits.max_macs / 1e6:g} MMACs",
+        (limits.max_macs / 1e6, 0.98),
         xycoords=("data", "axes fraction"),
         xytext=(3, 0),
         textcoords="offset points",
@@ -86,10 +86,10 @@ def _pareto(store: Store, axes: Axes) -> None:
     if (results["candidate"] == 0).any():
         _baseline(results.iloc[0], entries, axes)
     _fresh([entry for entry in entries if entry.candidate.number != 0], axes)
-    axes.figure.colorbar(dots, ax=axes, label=f"parameters, kB in {store.settings['identity']['dtype']}", pad=0.01)
+    axes.figure.colorbar(dots, ax=axes, label=f"parameters, kB in {store.settings.dtype}", pad=0.01)
     axes.set(xlabel="MACs for one second of audio, millions", ylabel="validation macro accuracy, %")
     axes.set_title(f"{store.folder.name}: {len(results)} trained layouts", loc="left", weight="bold")
-    axes.set_xlim(0, 1.06 * max(limits["max_macs"] / 1e6, results["MMACs"].max()))
+    axes.set_xlim(0, 1.06 * max(limits.max_macs / 1e6, results["MMACs"].max()))
     axes.grid(alpha=0.25)
     axes.figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     sns.despine(ax=axes)
@@ -149,7 +149,7 @@ def importances(store: Store) -> dict[str, float]:
 
 def importance_grid(store: Store, shares: dict[str, float]) -> pd.DataFrame:
     """Shares, as `well_read` gives them, choices by blocks; NaN where it gives none."""
-    numbers = range(1, store.settings["identity"]["space"]["max_blocks"] + 1)
+    numbers = range(1, store.settings.max_blocks + 1)
     return pd.DataFrame(
         {f"block {number}": [shares.get(f"{choice}_{number}", np.nan) for choice in _CHOICES] for number in numbers},
         index=list(_CHOICES.values()),

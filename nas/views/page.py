@@ -24,14 +24,14 @@ def write_page(store: Store) -> Path:
 
 
 def _content(store: Store) -> dict[str, Any]:
-    identity, entries = store.settings["identity"], rescored(store)
+    settings, entries = store.settings, rescored(store)
     return {
         "name": store.folder.name,
         "colours": {"front": FRONT, "baseline": BASELINE},
-        "identity": identity,
+        "identity": settings.identity,
         "limits": {
-            "macs": f"{identity['limits']['max_macs'] / 1e6:g} million MACs",
-            "bytes": f"{identity['limits']['max_bytes']:,} bytes",
+            "macs": f"{settings.limits.max_macs / 1e6:g} million MACs",
+            "bytes": f"{settings.limits.max_bytes:,} bytes",
         },
         "verdict": verdict(entries),
         "facts": _facts(store),
@@ -87,7 +87,7 @@ def _facts(store: Store) -> list[dict[str, str]]:
 
 def _rungs(store: Store) -> list[dict[str, str]]:
     rows = []
-    for samples in store.settings["identity"]["rungs"]:
+    for samples in store.settings.rungs:
         there = [each for each in store.candidates if samples in each.scores]
         stopped = sum(each.stopped and max(each.scores) == samples for each in there)
         best = max((each.scores[samples] for each in there), default=float("nan"))
@@ -111,7 +111,7 @@ def _proposals(store: Store) -> str:
 def command(store: Store) -> str:
     """That of the first worker, with the number of trials that the study has come to."""
     try:
-        words = shlex.split(store.settings["command"])
+        words = shlex.split(store.settings.command)
     except ValueError as error:
         raise StudyError(f"the study's command cannot be read ({error}): it is damaged.") from None
     asked = [place for place, word in enumerate(words) if word.split("=")[0] == "--trials"]
@@ -121,7 +121,7 @@ def command(store: Store) -> str:
 
 
 def _settings(store: Store) -> dict[str, str]:
-    settings, identity = store.settings, store.settings["identity"]
+    settings, identity = store.settings.content, store.settings.identity
     space, recipe = identity["space"], identity["score"]["recipe"]
     clips = settings["clips"]
     return {

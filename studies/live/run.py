@@ -23,6 +23,7 @@ from nas.scoring.score import SAMPLES, Scorer
 from nas.space.space import Space
 from nas.strategy.propose import Rules, derived_seed
 from nas.strategy.samplers import SAMPLERS
+from nas.study.settings import StudySettings
 from nas.study.store import Store, connect, default_storage, study_folder
 from nas.study.worker import Plan, Worker
 from studies.replay.run import JUDGED, MEASURES, picked, share_of_box
@@ -76,9 +77,13 @@ def searched(search: Search, scoring: Scorer) -> Store:
     """The search, from nothing or from where it was."""
     study_folder(search.name).mkdir(parents=True, exist_ok=True)
     storage = connect(search.name, default_storage(search.name))
-    identity = {"space": {"classes": FRAME.classes}, "limits": {"max_macs": LIMITS.max_macs}, "search": search.name}
-    store = Store.create_or_resume(search.name, storage, {"identity": identity})
-    rules = Rules(Space(FRAME), LIMITS, "float16")
+    rules, material = Rules(Space(FRAME), LIMITS, "float16"), scoring.material
+    settings = StudySettings.of(
+        data=material.key, device="cpu", seed=search.seed, sampler=search.sampler, dtype=rules.dtype, limits=LIMITS,
+        rungs=(SAMPLES,), teachers={}, score=scoring.settings, space=rules.space, front_end=material.front_end,
+        command=f"studies.live.run: {search.name}", classes=material.classes, clips={}, threads=1, versions={},
+    )  # fmt: skip
+    store = Store.create_or_resume(search.name, storage, settings)
     plan = Plan(rules, FRAME, SAMPLERS[search.sampler], (SAMPLES,), trials=10_000, fresh_seeds=0, seed=search.seed)
     if spent(store) < COST:
         for _ in Worker(plan, store, storage).search(scoring):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
-from made_up import history, scored
+from made_up import history, scored, settings
 from optuna.trial import create_trial
 from scipy.stats import multivariate_t
 from scipy.stats import t as student_t
@@ -27,16 +27,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 def stored(tmp_path: Path, scores: list[float]) -> Store:
     """Table 1 and random layouts with given search scores, in memory."""
     study, again = (optuna.create_study(directions=DIRECTIONS) for _ in range(2))
-    study.set_user_attr(
-        "settings",
-        {
-            "identity": {
-                "space": {"classes": 10, "max_blocks": 8},
-                "limits": {"max_macs": 30_000_000, "max_bytes": 128_000},
-                "dtype": "float16",
-            }
-        },
-    )
+    study.set_user_attr("settings", settings(Space()).content)
     rules, done = Rules(Space(), Limits(), "float16"), list[Candidate]()
     for score in scores:
         table1 = Proposal.of(TABLE1, rules)
