@@ -41,8 +41,7 @@ from rich.table import Table
 from budget.memory import peak
 from dynacp.audio.features import FrontEnd, LogMel
 from dynacp.export.exported import Exported
-from dynacp.export.files import RUNTIMES
-from dynacp.export.trained import DTYPES_OF
+from dynacp.export.formats import TARGETS
 from dynacp.pipeline.prediction import Student
 from dynacp.student.architecture import TABLE1
 from dynacp.student.int8 import quantised
@@ -74,12 +73,12 @@ def clip(waveform: bool) -> np.ndarray:
 
 def write(runtime: str, dtype: str, waveform: bool, file: Path) -> None:
     """The student as a file of the runtime."""
-    form, network = RUNTIMES[runtime], student()
-    prepared = form.prepared(network.network)
+    writer, network = TARGETS[runtime].file(), student()
+    prepared = writer.prepared(network.network)
     if dtype == "int8":
         heard = torch.randn(64, 1, *TABLE1.input)
-        prepared = quantised(prepared, heard, adds_in_16_bits=form.adds_in_16_bits)
-    form(Exported(network, dtype, waveform=waveform, network=prepared)).save(file, {})
+        prepared = quantised(prepared, heard, adds_in_16_bits=writer.adds_in_16_bits)
+    writer(Exported(network, dtype, waveform=waveform, network=prepared)).save(file, {})
 
 
 def by_pytorch(dtype: str, waveform: bool) -> Cost:
@@ -162,7 +161,7 @@ def conditions(folder: Path) -> dict[tuple[str, str], Callable[[], Cost]]:
             found[heard, f"PyTorch, {dtype}"] = partial(by_pytorch, dtype, waveform)
         runtimes = [("onnxruntime", "onnx", by_onnxruntime), ("ExecuTorch", "executorch", by_executorch)]
         for name, runtime, by_runtime in runtimes[: 1 if waveform else None]:
-            for dtype in DTYPES_OF[runtime]:
+            for dtype in TARGETS[runtime].dtypes:
                 file = folder / f"{runtime}-{dtype}-{heard}"
                 write(runtime, dtype, waveform, file)
                 found[heard, f"{name}, {dtype}"] = partial(by_runtime, file, waveform)

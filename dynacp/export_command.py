@@ -12,7 +12,7 @@ nothing.
 A package of the challenge holds one system, all students of a run, for each RUN (at most four, in this order). It is
 written into the first RUN's folder.
 
-A student that is over the limits in the form asked for is refused, and the error says in which forms it fits.
+A student that is over the limits in the format asked for is refused, and the error says in which formats it fits.
 Exit status: 0 exported, 2 refused or bad input, 3 standard output could not be written, 130 stopped.
 """
 
@@ -26,7 +26,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from budget.command import Add, add_limit_options, answering
 from budget.dtypes import DTYPES
 from budget.limits import Limits
-from dynacp.export.trained import DTYPES_OF, Form, Trained
+from dynacp.export.formats import TARGETS, ExportFormat
+from dynacp.export.trained import Trained
 from dynacp.options import add_cache_option, add_data_option, cache_errors, data_root
 from dynacp.settings import SettingError
 
@@ -37,7 +38,7 @@ INT8 = "int8"
 def add_options(add: Add) -> None:
     """Add the options of `python -m dynacp export`."""
     add("run", type=Path, nargs="+", metavar="RUN", help="a folder that `train` finished (dcase: up to four)")
-    add("--to", choices=("onnx", INT8, "executorch", "dcase"), required=True, help="see above")
+    add("--to", choices=("onnx", INT8, *(name for name in TARGETS if name != "onnx")), required=True, help="see above")
     add(
         "--dtype",
         choices=tuple(DTYPES),
@@ -69,39 +70,40 @@ def _export(options: argparse.Namespace, console: Console) -> None:
         return
     if len(runs) > 1:
         raise SettingError(f"`--to {options.to}` exports one run, but got {len(runs)}: give the command for each.")
-    _files(runs[0], _form(runs[0], options), options, console)
+    _files(runs[0], _format(runs[0], options), options, console)
 
 
-def _form(trained: Trained, options: argparse.Namespace) -> Form:
+def _format(trained: Trained, options: argparse.Namespace) -> ExportFormat:
     if options.name:
         raise SettingError("`--name` is a submission's: it goes with `--to dcase`.")
     if options.to == INT8:
         if options.dtype not in (None, INT8):
             raise SettingError(f"`--to int8` is no `--dtype {options.dtype}`: leave one of them out.")
-        return Form("onnx", INT8, options.waveform)
-    if options.to == "executorch" and options.waveform:
+        return ExportFormat(TARGETS["onnx"], INT8, options.waveform)
+    target = TARGETS[options.to]
+    if options.waveform and target.no_waveform:
         raise SettingError(
-            "`--waveform` does not go with `--to executorch`: XNNPACK has no Fourier transform. Compute the log-mel "
-            "outside, or take `--to onnx` or `--to int8`."
+            f"`--waveform` does not go with `--to {target.name}`: {target.no_waveform}. Compute the log-mel outside, "
+            "or take `--to onnx` or `--to int8`."
         )
-    dtype = options.dtype or (INT8 if options.to == "executorch" else trained.dtype)
-    if dtype not in DTYPES_OF[options.to]:
+    dtype = options.dtype or target.default_dtype or trained.dtype
+    if dtype not in target.dtypes:
         raise SettingError(
-            f"`--to {options.to}` stores parameters in {' or '.join(DTYPES_OF[options.to])}, but not in {dtype}."
+            f"`--to {target.name}` stores parameters in {' or '.join(target.dtypes)}, but not in {dtype}."
         )
-    return Form(options.to, dtype, options.waveform)
+    return ExportFormat(target, dtype, options.waveform)
 
 
-def _files(trained: Trained, form: Form, options: argparse.Namespace, console: Console) -> None:
+def _files(trained: Trained, format: ExportFormat, options: argparse.Namespace, console: Console) -> None:
     students = trained.students(options.student)
-    trained.judge(trained.base.network.architecture, form)  # before the slow imports
+    trained.judge(trained.base.network.architecture, format)  # before the slow imports
     from dynacp.export.files import Files
 
     quiet = not console.is_terminal
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=quiet) as bar:
-        task = bar.add_task(f"exporting as {form}", total=len(students))
-        files = Files(trained, form, tell=lambda text: console.print(text, soft_wrap=True))
+        task = bar.add_task(f"exporting as {format}", total=len(students))
+        files = Files(trained, format, tell=lambda text: console.print(text, soft_wrap=True))
         for export in files.exports(students):
             console.print(str(export), soft_wrap=True)
             card = files.write_card()

@@ -8,7 +8,8 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from budget.ledger import ledger
-from dynacp.export.trained import CALIBRATION_CLIPS, TOLERATED, Form, Trained
+from dynacp.export.formats import ExportFormat
+from dynacp.export.trained import CALIBRATION_CLIPS, TOLERATED, Trained
 from dynacp.pipeline.plan import computed_in
 from dynacp.student.layers import layers_of, table_of
 
@@ -20,7 +21,7 @@ def card(
     students: Sequence[Mapping[str, Any]],
     *,
     title: str,
-    form: Form,
+    format: ExportFormat,
     library: str,
     usage: str,
     adds_in_16_bits: bool = False,
@@ -43,8 +44,12 @@ def card(
         calibration_clips=CALIBRATION_CLIPS,
         tolerated=TOLERATED,
         adds_in_16_bits=adds_in_16_bits,
-        counted=f"Convention `{form.convention.name}`: {form.convention.summary}.",
-        ledger=[row for row in ledger(layers, convention=form.convention, dtype=form.dtype).rows if row.parameters],
+        counted=f"Convention `{format.target.convention.name}`: {format.target.convention.summary}.",
+        ledger=[
+            row
+            for row in ledger(layers, convention=format.target.convention, dtype=format.dtype).rows
+            if row.parameters
+        ],
     )
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +16,10 @@ from budget.limits import Verdict
 from budget.memory import peak
 from dynacp.audio.dataset import BASE
 from dynacp.export.card import card
-from dynacp.export.executorch_program import Program
 from dynacp.export.exported import Exported
-from dynacp.export.onnx_graph import OnnxGraph
+from dynacp.export.formats import ExportError, ExportFormat, RuntimeFile
 from dynacp.export.parity import Accuracy, Choice, Parity
-from dynacp.export.trained import TOLERATED, ExportError, Form, Trained, ledger_hash
+from dynacp.export.trained import TOLERATED, Trained, ledger_hash
 from dynacp.files import write_text, written_whole
 from dynacp.pipeline.prediction import Student
 from dynacp.strict_json import JSONError, check_shape, read_json
@@ -29,32 +28,12 @@ from dynacp.student.layers import layers_of, steps_of
 from dynacp.training.loop import PREDICTED_AT_ONCE
 
 
-class RuntimeFile(Protocol):
-    """A student as one runtime wants it."""
-
-    suffix: ClassVar[str]
-    library: ClassVar[str]
-    adds_in_16_bits: ClassVar[bool]
-    """Whether the runtime may add two 8-bit products in 16 bits, on some processor."""
-    usage: ClassVar[str]
-
-    def __init__(self, exported: Exported) -> None: ...
-    @staticmethod
-    def prepared(network: nn.Module) -> nn.Module: ...
-    def count(self) -> GraphCount: ...
-    def run(self, heard: np.ndarray) -> np.ndarray: ...
-    def save(self, file: Path, metadata: dict[str, object], /) -> None: ...
-
-
-RUNTIMES: dict[str, type[RuntimeFile]] = {"onnx": OnnxGraph, "executorch": Program}
-
-
 @dataclass(frozen=True)
 class Export:
     """One student's file, what was counted in it, and how it compares."""
 
     student: str
-    form: Form
+    format: ExportFormat
     file: Path
     count: GraphCount
     verdict: Verdict
@@ -74,7 +53,7 @@ class Export:
         uncounted = ", ".join(f"{what} {size:,} bytes" for what, size in apart.items() if size)
         return (
             f"{self.file}: {account.parameters:,} parameters, {account.bytes:,} bytes, {account.macs:,} MACs "
-            f"({self.form.convention.name}): {self.verdict}. {self.parity}."
+            f"({self.format.target.convention.name}): {self.verdict}. {self.parity}."
             + (f" Not counted: {uncounted}." if uncounted else "")
             + "".join(f" {figures}." for figures in (self.choice, self.accuracy) if figures)
         )
@@ -85,7 +64,7 @@ class Export:
         return {
             "student": self.student,
             "dtype": account.dtype,
-            "convention": self.form.convention.name,
+            "convention": self.format.target.convention.name,
             "parameters": account.parameters,
             "bytes": account.bytes,
             "macs": account.macs,
@@ -102,43 +81,43 @@ class Export:
 
 @dataclass(frozen=True)
 class Files:
-    """A run's students as files of one form. `tell` is told what takes long."""
+    """A run's students as files of one format. `tell` is told what takes long."""
 
     trained: Trained
-    form: Form
+    format: ExportFormat
     tell: Callable[[str], None]
 
     @property
     def folder(self) -> Path:
-        return self.trained.run / "exports" / str(self.form)
+        return self.trained.run / "exports" / str(self.format)
 
     @property
     def _runtime(self) -> type[RuntimeFile]:
-        return RUNTIMES[self.form.runtime]
+        return self.format.target.file()
 
     def exports(self, students: Sequence[str]) -> Iterator[Export]:
         """Each student's, once it is kept. Raises `ExportError`, and `StageError` where fine-tuning lacks something."""
-        heard = self.trained.heard(waveform=self.form.waveform)
+        heard = self.trained.heard(waveform=self.format.waveform)
         for name in students:
             yield self._kept(name, self.trained.student(name), heard)
 
     def write_card(self) -> Path:
         """README.md, of all files in the folder."""
-        shape = FACTS_OF_INT8 if self.form.dtype == "int8" else FACTS
+        shape = FACTS_OF_INT8 if self.format.dtype == "int8" else FACTS
         facts = [_facts(file, shape) for file in self.folder.glob("*.json")]
         facts.sort(key=lambda each: (each["student"] != BASE, each["student"]))
-        exported = Exported(self.trained.base, "float32", waveform=self.form.waveform)
+        exported = Exported(self.trained.base, "float32", waveform=self.format.waveform)
         usage = self._runtime.usage.format(
             student=facts[0]["student"],
             input=exported.input_name,
             shape=(1, *exported.input_shape),
-            heard="one second of samples in [-1, 1]" if self.form.waveform else "as the front end's settings make it",
+            heard="one second of samples in [-1, 1]" if self.format.waveform else "as the front end's settings make it",
         )
         text = card(
             self.trained,
             facts,
-            title=str(self.form),
-            form=self.form,
+            title=str(self.format),
+            format=self.format,
             library=self._runtime.library,
             usage=usage,
             adds_in_16_bits=self._runtime.adds_in_16_bits,
@@ -148,21 +127,23 @@ class Files:
         return file
 
     def _kept(self, name: str, student: Student, heard: np.ndarray) -> Export:
-        form, architecture = self.form, student.network.architecture
-        verdict = self.trained.judge(architecture, form)
-        if form.dtype == "int8":
+        format, architecture = self.format, student.network.architecture
+        verdict = self.trained.judge(architecture, format)
+        if format.dtype == "int8":
             student, graph, choice, accuracy = self._in_int8(name, student)
         else:
             graph, choice, accuracy = self._graph(student), None, None
         theirs = self._logits(student, heard)
         count = graph.count()
-        compare(name, count.ledger, ledger(layers_of(architecture), convention=form.convention, dtype=form.dtype))
+        compare(
+            name, count.ledger, ledger(layers_of(architecture), convention=format.target.convention, dtype=format.dtype)
+        )
         parity = Parity.between(graph.run(heard), theirs)
-        if form.dtype == "float32" and parity.equal_decisions < 1:
+        if format.dtype == "float32" and parity.equal_decisions < 1:
             raise ExportError(f"{name}: the exported graph decides otherwise than the student: {parity}.")
         self.folder.mkdir(parents=True, exist_ok=True)
-        file, most_alive = self.folder / f"{name}.{graph.suffix}", peak(steps_of(architecture)).bytes[form.dtype]
-        export = Export(name, form, file, count, verdict, parity, choice, accuracy, most_alive)
+        file, most_alive = self.folder / f"{name}.{graph.suffix}", peak(steps_of(architecture)).bytes[format.dtype]
+        export = Export(name, format, file, count, verdict, parity, choice, accuracy, most_alive)
         metadata = _metadata(student, count.ledger)
         with written_whole(export.file) as partial:
             graph.save(partial, metadata)
@@ -171,7 +152,7 @@ class Files:
 
     def _graph(self, student: Student, network: nn.Module | None = None) -> RuntimeFile:
         network = self._runtime.prepared(student.network) if network is None else network
-        return self._runtime(Exported(student, self.form.dtype, waveform=self.form.waveform, network=network))
+        return self._runtime(Exported(student, self.format.dtype, waveform=self.format.waveform, network=network))
 
     def _in_int8(self, name: str, student: Student) -> tuple[Student, RuntimeFile, Choice, Accuracy]:
         """Calibrate a student, and fine-tune it first where calibration alone costs too much and fine-tuning helps.
@@ -180,12 +161,12 @@ class Files:
         those on test clips, which are told and decide nothing.
         """
         kept, graph, choice = self._chosen(name, student)
-        tested = self.trained.tested(name, waveform=self.form.waveform)
+        tested = self.trained.tested(name, waveform=self.format.waveform)
         in_float = tested.accuracy(lambda heard: self._logits(student, heard))
         return kept, graph, choice, Accuracy(len(tested), in_float, tested.accuracy(graph.run))
 
     def _chosen(self, name: str, student: Student) -> tuple[Student, RuntimeFile, Choice]:
-        clips = self.trained.trained_on(name, waveform=self.form.waveform)
+        clips = self.trained.trained_on(name, waveform=self.format.waveform)
         graph = self._calibrated(name, student)
         in_float = clips.accuracy(lambda heard: self._logits(student, heard))
         choice = Choice(len(clips), in_float, clips.accuracy(graph.run))
@@ -203,7 +184,7 @@ class Files:
 
     def _logits(self, student: Student, heard: np.ndarray) -> np.ndarray:
         """The student's own, in the dtype that it computes in here."""
-        network = Exported(student, self.form.dtype, waveform=self.form.waveform)
+        network = Exported(student, self.format.dtype, waveform=self.format.waveform)
         with torch.inference_mode():
             return torch.cat([network(part) for part in torch.from_numpy(heard).split(PREDICTED_AT_ONCE)]).numpy()
 

@@ -47,7 +47,7 @@ rate, front end and architecture.
 
     @staticmethod
     def prepared(network: nn.Module) -> nn.Module:
-        """The network as this form wants it, before it is quantised."""
+        """The network unchanged: ONNX has all of its layers."""
         return network
 
     def count(self) -> GraphCount:

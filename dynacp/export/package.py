@@ -22,12 +22,15 @@ from budget.witness import by_torchinfo
 from dynacp.audio.dataset import BASE
 from dynacp.export import submission
 from dynacp.export.card import card
+from dynacp.export.formats import TARGETS, ExportError, ExportFormat
 from dynacp.export.parity import Parity
 from dynacp.export.submission import System, logits
-from dynacp.export.trained import DTYPES_OF, ExportError, Form, Trained
+from dynacp.export.trained import Trained
 from dynacp.export.vendor import vendored
 from dynacp.files import behind_links, write_text
 from dynacp.student.layers import layers_of
+
+PACKAGE = TARGETS["dcase"]
 
 MOST_SYSTEMS = 4
 """That the challenge takes of one team."""
@@ -185,10 +188,10 @@ def _check_runs(runs: Sequence[Trained]) -> None:
     for number, run in enumerate(runs):
         if run.run.resolve() in [other.run.resolve() for other in runs[:number]]:
             raise ExportError(f"{run.run} is given twice, but each system is another run.")
-        if run.dtype not in DTYPES_OF["dcase"]:
+        if run.dtype not in PACKAGE.dtypes:
             raise ExportError(
                 f"{run.run} is meant for {run.dtype}, but a package computes in PyTorch, in one of "
-                f"{', '.join(DTYPES_OF['dcase'])}; `--to int8` and `--to executorch` export in {run.dtype}."
+                f"{', '.join(PACKAGE.dtypes)}; `--to int8` and `--to executorch` export in {run.dtype}."
             )
 
 
@@ -207,7 +210,7 @@ def _checkpoint(trained: Trained) -> dict[str, Any]:
 def _checked(trained: Trained, system: System) -> dict[str, Parity]:
     """Judge each student as the organisers will, and compare it with the run's."""
     architecture, dtype = system.architecture, trained.dtype
-    trained.judge(architecture, Form("dcase", dtype))
+    trained.judge(architecture, ExportFormat(PACKAGE, dtype))
     account = ledger(layers_of(architecture), dtype=dtype)
     heard, parity = torch.from_numpy(trained.heard(waveform=True)), dict[str, Parity]()
     with torch.inference_mode():
@@ -234,15 +237,15 @@ def compare(name: str, counted: tuple[int, int], account: Ledger) -> None:
 
 
 def _card(trained: Trained, parity: dict[str, Parity], package: str, module: str) -> str:
-    form = Form("dcase", trained.dtype)
-    account = ledger(layers_of(trained.base.network.architecture), convention=form.convention, dtype=form.dtype)
+    format = ExportFormat(PACKAGE, trained.dtype)
+    account = ledger(layers_of(trained.base.network.architecture), convention=PACKAGE.convention, dtype=format.dtype)
     cost = {"parameters": account.parameters, "bytes": account.bytes, "macs": account.macs}
     of_each = [
         {"student": name, **cost, "verdict": str(trained.limits.verdict(account)), "parity": asdict(compared)}
         for name, compared in parity.items()
     ]
     usage = USAGE.format(package=package, module=module, dtype=trained.dtype)
-    return card(trained, of_each, title=f"system {module}", form=form, library="pytorch", usage=usage)
+    return card(trained, of_each, title=f"system {module}", format=format, library="pytorch", usage=usage)
 
 
 def _texts(package: str, modules: dict[str, Trained]) -> dict[str, str]:

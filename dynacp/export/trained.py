@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from budget.conventions import DCASE, FOLDED, XNNPACK, Convention
-from budget.errors import UserError
 from budget.ledger import Ledger, ledger
 from budget.limits import Limits, Verdict
 from dynacp.audio.batches import Features
@@ -20,6 +18,7 @@ from dynacp.audio.cache import WAVE_SCALE, waves
 from dynacp.audio.dataset import BASE, GENERAL, Corpus
 from dynacp.audio.features import FrontEnd
 from dynacp.audio.tau import Clips
+from dynacp.export.formats import TARGETS, ExportError, ExportFormat
 from dynacp.export.parity import Heard
 from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import COMPUTED_IN, TrainingSettings, read_plan
@@ -40,38 +39,6 @@ CHOICE_CLIPS = 2_048
 TOLERATED = 0.005
 """Of accuracy on training clips, that calibration alone may cost a student in int8; if it costs more, the student is
 fine-tuned."""
-
-CONVENTIONS = {"onnx": FOLDED, "executorch": XNNPACK, "dcase": DCASE}
-"""By what a student is exported to: the convention that counts it there."""
-
-DTYPES_OF = {"onnx": ("float32", "float16", "int8"), "executorch": ("float32", "int8"), "dcase": ("float32", "float16")}
-"""What it can be stored in there. XNNPACK's files hold float16 kernels in float32; the challenge's packages compute in
-PyTorch."""
-
-
-class ExportError(UserError):
-    """A student that cannot be exported as asked, or came out as something else; nothing of it is kept."""
-
-
-@dataclass(frozen=True)
-class Form:
-    """What is exported. `waveform`: the front end is part of it."""
-
-    runtime: str
-    dtype: str
-    waveform: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.runtime}-{self.dtype}" + "-waveform" * self.waveform
-
-    @property
-    def convention(self) -> Convention:
-        return CONVENTIONS[self.runtime]
-
-    @property
-    def options(self) -> str:
-        """That ask for it."""
-        return f"--to {self.runtime}" + f" --dtype {self.dtype}" * (self.runtime != "dcase")
 
 
 @dataclass(frozen=True)
@@ -166,26 +133,28 @@ class Trained:
         numbers = torch.arange(len(clips))
         return Heard(lambda part: log_mels[numbers[part]].numpy(), clips.labels)
 
-    def judge(self, architecture: Architecture, form: Form) -> Verdict:
-        """Raises `ExportError` for a form over the limits; says which forms would fit."""
+    def judge(self, architecture: Architecture, format: ExportFormat) -> Verdict:
+        """The verdict on an architecture in a format. Raises `ExportError` over the limits; says which formats fit."""
 
-        def verdict(form: Form) -> Verdict:
-            return self.limits.verdict(ledger(layers_of(architecture), convention=form.convention, dtype=form.dtype))
+        def verdict(format: ExportFormat) -> Verdict:
+            convention = format.target.convention
+            return self.limits.verdict(ledger(layers_of(architecture), convention=convention, dtype=format.dtype))
 
-        own = verdict(form)
+        own, convention = verdict(format), format.target.convention
         if not own.fits:
-            fitting = [f"`{other.options}`" for other in self._forms() if verdict(other).fits]
-            remedy = f"it fits as {', '.join(fitting)}" if fitting else "no form of it fits"
+            fitting = [f"`{other.options}`" for other in self._formats() if verdict(other).fits]
+            remedy = f"it fits as {', '.join(fitting)}" if fitting else "no format of it fits"
             raise ExportError(
-                f"as {form}, counted as {form.convention.name} ({form.convention.summary}), a student is {own}. "
+                f"as {format}, counted as {convention.name} ({convention.summary}), a student is {own}. "
                 f"Remedy: {remedy}; for limits that are not the challenge's, `--max-bytes` and `--max-macs`."
             )
         return own
 
-    def _forms(self) -> Iterator[Form]:
-        """All that the run can be exported in."""
-        for runtime, dtypes in DTYPES_OF.items():  # a package takes the run's own dtype
-            yield from (Form(runtime, dtype) for dtype in dtypes if runtime != "dcase" or dtype == self.dtype)
+    def _formats(self) -> Iterator[ExportFormat]:
+        """All formats that the run can be exported in; a package takes the run's own dtype."""
+        for target in TARGETS.values():
+            dtypes = target.dtypes if target.writer else [dtype for dtype in target.dtypes if dtype == self.dtype]
+            yield from (ExportFormat(target, dtype) for dtype in dtypes)
 
 
 def ledger_hash(account: Ledger) -> str:

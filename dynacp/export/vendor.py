@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from dynacp.export.trained import ExportError
+from dynacp.export.formats import ExportError
 
 OURS = ("budget", "dynacp", "nas")
 

@@ -17,7 +17,7 @@ import torch
 from budget.ledger import ledger
 from dynacp.__main__ import main
 from dynacp.export import files, package
-from dynacp.export.trained import ExportError
+from dynacp.export.formats import ExportError
 from dynacp.pipeline.prediction import Student
 from dynacp.student.architecture import TABLE1, Architecture
 from dynacp.student.layers import layers_of
@@ -93,7 +93,7 @@ def test_over_the_limits_is_an_error_that_names_what_fits(
     fitting = ("--to onnx --dtype float16", "--to onnx --dtype int8", "--to executorch --dtype int8", "--to dcase")
     assert re.search(rf"over by 112,204 bytes; .*it fits as {', .*'.join(f'`{each}`' for each in fitting)}", complaint)
     assert export(finished_run, data, "--max-macs", "20000000") == 2
-    assert re.search(r"over by 9,355,552 MACs; .*no form of it fits", capsys.readouterr().err)
+    assert re.search(r"over by 9,355,552 MACs; .*no format of it fits", capsys.readouterr().err)
     assert not (finished_run / "exports").exists()
 
 

@@ -292,7 +292,7 @@ def test_a_clip_that_is_no_second_of_audio_is_refused_and_another_rate_resampled
         (("--name", "Team-Lab"), r"`--name` must be a Python name .* but got 'Team-Lab'"),
         (("--name", "class"), r"but got 'class'"),
         (("--name", "Team", "--waveform"), r"`--waveform` does not go with `--to dcase`"),
-        (("--name", "Team", "--max-macs", "20000000"), r"counted as dcase .* over by \S+ MACs; .*no form of it fits"),
+        (("--name", "Team", "--max-macs", "20000000"), r"counted as dcase .* over by \S+ MACs; .*no format of it fits"),
     ],
 )
 def test_what_cannot_be_packaged_is_refused(

@@ -276,7 +276,7 @@ def test_a_run_meant_for_int8_is_exported_in_int8_unless_it_is_told_otherwise(
     complaint = capsys.readouterr().err
     assert "as executorch-int8, counted as xnnpack" in complaint
     assert "over by 84 bytes" in complaint
-    assert "no form of it fits" in complaint
+    assert "no format of it fits" in complaint
     wav = str(next((data / "audio").glob("*.wav")))
     assert main(["predict", str(run), wav]) == 0
 
@@ -291,7 +291,7 @@ def test_a_run_meant_for_int8_is_exported_in_int8_unless_it_is_told_otherwise(
         (("--to", "executorch", "--name", "Team"), r"`--name` is a submission's"),
         (("--to", "dcase", "--name", "Team", "--dtype", "int8"), r"`--dtype` does not go with `--to dcase`"),
         (("--to", "int8", "--student", "c"), r"has no student 'c'; it has base, a, b, s1"),
-        (("--to", "int8", "--max-bytes", "8083"), r"over by 1 bytes; .*no form of it fits"),
+        (("--to", "int8", "--max-bytes", "8083"), r"over by 1 bytes; .*no format of it fits"),
         (
             ("--to", "onnx", "--dtype", "float32", "--max-bytes", "14000"),
             r"it fits as `--to onnx --dtype int8`, `--to exe",

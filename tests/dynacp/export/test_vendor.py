@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dynacp.export import submission
-from dynacp.export.trained import ExportError
+from dynacp.export.formats import ExportError
 from dynacp.export.vendor import vendored
 
 PROJECT = {

@@ -1,0 +1,108 @@
+"""What students are exported to: one record for each target, and the format of one export.
+
+A new target is a module with a class as `RuntimeFile` describes it, and a record in `TARGETS`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import numpy as np
+from torch import nn
+
+from budget.conventions import DCASE, FOLDED, XNNPACK, Convention
+from budget.errors import UserError
+from budget.graph import GraphCount
+from dynacp.export.exported import Exported
+
+
+class ExportError(UserError):
+    """A student that cannot be exported as asked, or came out as something else; nothing of it is kept."""
+
+
+class RuntimeFile(Protocol):
+    """A student as one runtime wants it, made from an `Exported` network."""
+
+    suffix: ClassVar[str]
+    """The ending of its files' names."""
+    library: ClassVar[str]
+    """The name that the Hugging Face hub gives the runtime."""
+    adds_in_16_bits: ClassVar[bool]
+    """Whether the runtime may add two 8-bit products in 16 bits, on some processor."""
+    usage: ClassVar[str]
+    """Markdown for the card that shows how to run the file."""
+
+    def __init__(self, exported: Exported) -> None: ...
+    @staticmethod
+    def prepared(network: nn.Module) -> nn.Module:
+        """The network with its layers put as the runtime computes them, before it is quantised."""
+
+    def count(self) -> GraphCount:
+        """The cost of the file, counted in the file itself."""
+
+    def run(self, inputs: np.ndarray) -> np.ndarray:
+        """Logits [clips, classes] by the runtime, of log-mels [clips, 1, mels, frames] or samples [clips, samples]."""
+
+    def save(self, file: Path, metadata: dict[str, object], /) -> None:
+        """Write the file, with the metadata in it if it can hold any."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A runtime, or a place, that students are exported to."""
+
+    name: str
+    """The value of `--to`."""
+    convention: Convention
+    """How its files are counted."""
+    dtypes: tuple[str, ...]
+    """The dtypes that it stores parameters in."""
+    default_dtype: str | None = None
+    """The dtype without `--dtype`; None for the run's own."""
+    no_waveform: str | None = None
+    """Why the front end cannot be part of an export; None where it can."""
+    writer: str | None = None
+    """Module and class of its files; None for the challenge's package, which `dynacp.export.package` writes."""
+
+    def file(self) -> type[RuntimeFile]:
+        """The class of its files. The first import of a runtime takes seconds."""
+        assert self.writer is not None
+        module, _, name = self.writer.partition(":")
+        found: type[RuntimeFile] = getattr(import_module(module), name)
+        return found
+
+
+TARGETS: Mapping[str, Target] = {
+    target.name: target
+    for target in (
+        Target("onnx", FOLDED, ("float32", "float16", "int8"), writer="dynacp.export.onnx_graph:OnnxGraph"),
+        Target(
+            "executorch",
+            XNNPACK,
+            ("float32", "int8"),  # XNNPACK's files hold float16 kernels in float32
+            default_dtype="int8",
+            no_waveform="XNNPACK has no Fourier transform",
+            writer="dynacp.export.executorch_program:Program",
+        ),
+        Target("dcase", DCASE, ("float32", "float16")),  # packages compute in PyTorch, which has no int8 of this kind
+    )
+}
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """What one export is: its target, the dtype of parameters, and whether the front end is part of it (`waveform`)."""
+
+    target: Target
+    dtype: str
+    waveform: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.target.name}-{self.dtype}" + "-waveform" * self.waveform
+
+    @property
+    def options(self) -> str:
+        """The options of `python -m dynacp export` that ask for this format."""
+        return f"--to {self.target.name}" + (f" --dtype {self.dtype}" if self.target.writer else "")
