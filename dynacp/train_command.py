@@ -20,6 +20,7 @@ from rich.progress import (
 from budget.command import Add, answering
 from budget.ledger import ledger
 from budget.terminal import show
+from dynacp.efficientat import FAMILIES
 from dynacp.options import (
     BUILT_IN,
     add_cache_option,
@@ -38,7 +39,6 @@ from dynacp.pipeline.stages import Stage, in_order
 from dynacp.settings import SettingError
 from dynacp.student.architecture import resolve
 from dynacp.student.layers import layers_of
-from dynacp.teachers.ensemble import FAMILIES
 
 
 def add_options(add: Add) -> None:
@@ -152,8 +152,8 @@ def _introduce(pipeline: Pipeline, console: Console) -> None:
         console.print(f"Device {device} has a single training clip and gets no models of its own; the base serves it.")
     real = [device for device in pipeline.corpus.devices if device in settings.recording.real_names]
     console.print(f"Real devices (`recording.real`) among them: {', '.join(real) or 'none'}.")
-    for family in FAMILIES:
-        console.print(f"Teachers {family}: four, {settings.teachers.start(family)}.")
+    for name, family in FAMILIES.items():
+        console.print(f"Teachers {name}: four, {settings.teachers.start(family)}.")
     if (own := pipeline.plan.architecture.classes) != pipeline.classes:
         console.print(
             f"The layout's head of {own:,} classes is replaced by one of {pipeline.classes:,}, as the data has."

@@ -26,7 +26,7 @@ from torch import Tensor
 from budget.errors import UserError
 from dynacp.efficientat.blocks import LAST_HIDDEN
 from dynacp.efficientat.dymn import TRAINED_TEMPERATURE, DyMN
-from dynacp.efficientat.mn import MN
+from dynacp.efficientat.families import FAMILIES, Family, Teacher
 from dynacp.files import written_whole
 from dynacp.strict_json import shown
 
@@ -49,9 +49,8 @@ NAMES = (
 """Family, width in tenths, training set, and mean average precision there in thousandths."""
 
 State = dict[str, Tensor]
-Family = type[MN] | type[DyMN]
 
-_FIRST_KEYS: dict[str, Family] = {"features.0.0.weight": MN, "in_c.0.weight": DyMN}
+_FIRST_KEYS = {family.first_key: family for family in FAMILIES.values()}
 _LAST_LAYER = ("classifier.5.weight", "classifier.5.bias")
 _OLD_FORMAT = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
 """What files of torch before 1.6 begin with."""
@@ -61,7 +60,7 @@ class CheckpointError(UserError):
     """A file that is no whole EfficientAT checkpoint, or one that could not be had; says what to do."""
 
 
-def load_checkpoint(path: Path, *, classes: int) -> MN | DyMN:
+def load_checkpoint(path: Path, *, classes: int) -> Teacher:
     """The network that a checkpoint holds, in training mode; DyMN at temperature 1, which AudioSet training ends at.
 
     Where the file was made for another number of classes, the last layer alone is left as a fresh network has it,
@@ -70,7 +69,7 @@ def load_checkpoint(path: Path, *, classes: int) -> MN | DyMN:
     """
     state = _read(path)
     family, width, own_classes = _held_by(path, state)
-    network = family(width, classes)
+    network = family.network(width, classes)
     if own_classes != classes:
         fresh = network.state_dict()
         state |= {key: fresh[key] for key in _LAST_LAYER}
@@ -102,12 +101,11 @@ def fetch(name: str, folder: Path, *, base: str = RELEASE) -> Path:
             raise CheckpointError(
                 f"{error.filename} cannot be written ({error.strerror}); name another folder with `--folder`."
             ) from error
-        flag = "--dymn" if name.startswith("dymn") else "--mn"
         raise CheckpointError(
             f"{name} could not be downloaded ({str(error) or type(error).__name__}).\n"
             f"Where there is a network, fetch  {url}\n"
             f"then put the file at             {path}\n"
-            f"or, from wherever it lies, pass  {flag} FILE"
+            f"or, from wherever it lies, pass  --{_named(name)[0].name} FILE"
         ) from error
     return path
 
@@ -124,11 +122,17 @@ def _download(url: str, path: Path, name: str) -> None:
 
 def _check_held(path: Path, name: str) -> None:
     family, width, _ = _held_by(path, _read(path))
-    promised = DyMN if name.startswith("dymn") else MN, int(name.split("_")[0][-2:]) / 10
+    promised = _named(name)
     if (family, width) != promised:
         raise _refusal(
-            path, f"it holds {family.__name__} of width {width:g}, not {promised[0].__name__} of width {promised[1]:g}"
+            path, f"it holds {family.title} of width {width:g}, not {promised[0].title} of width {promised[1]:g}"
         )
+
+
+def _named(name: str) -> tuple[Family, float]:
+    """The family and the width that the name of an official checkpoint says, such as dymn10_as."""
+    head = name.split("_")[0]
+    return FAMILIES[head[:-2]], int(head[-2:]) / 10
 
 
 def _refusal(path: Path, reason: str) -> CheckpointError:
@@ -206,10 +210,10 @@ def _held_by(path: Path, state: State) -> tuple[Family, float, int]:
     width, classes = hidden.numel() / LAST_HIDDEN, last.numel()
     try:
         with torch.device("meta"):
-            expected = family(width, classes).state_dict()
+            expected = family.network(width, classes).state_dict()
     except ValueError as error:
         raise _refusal(path, str(error).rstrip(".")) from error
-    what = f"of {family.__name__} at width {width:g}"
+    what = f"of {family.title} at width {width:g}"
     problems = {
         f"it lacks keys {what}": expected.keys() - state.keys(),
         f"it has keys that are none {what}": state.keys() - expected.keys(),

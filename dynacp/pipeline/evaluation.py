@@ -29,12 +29,12 @@ def tested_teachers(pipeline: Pipeline) -> Stage:
         for device, part in rows.items():
             features = pipeline.corpus.test_features(part)
             for stage, member in zip(stages[device], pipeline.members, strict=True):
-                of_family = summed.setdefault(member.family, {})
+                of_family = summed.setdefault(member.family.name, {})
                 logits = predict(pipeline.load_teacher(stage), features, after_batch=on_step)
                 of_family[device] = of_family.get(device, 0) + logits
         return {family: _systems(logits, rows) for family, logits in summed.items()}
 
-    macs = sum(pipeline.teacher_macs[member.family] for member in pipeline.members)
+    macs = sum(pipeline.teacher_macs[member.family.name] for member in pipeline.members)
     return _stage(pipeline, "teachers", stages, make, len(pipeline.members), macs)
 
 

@@ -24,14 +24,14 @@ from budget.ledger import totals
 from budget.terminal import warn
 from budget.witness import by_torch
 from dynacp.audio.dataset import BASE, FINE_TUNED, GENERAL, Corpus
-from dynacp.efficientat import MN, DyMN
+from dynacp.efficientat import FAMILIES, DyMN, Teacher
 from dynacp.pipeline.plan import Plan
 from dynacp.pipeline.stages import OnStep, Shelf, Stage, StageError
 from dynacp.settings import SettingError
 from dynacp.student.architecture import Architecture, with_classes
 from dynacp.student.layers import layers_of
 from dynacp.student.model import DynaCP
-from dynacp.teachers.ensemble import FAMILIES, MEMBERS, Member, chance_warning, fine_tune
+from dynacp.teachers.ensemble import MEMBERS, Member, chance_warning, fine_tune
 from dynacp.training.loop import PREDICTED_AT_ONCE, macro_accuracy, one_hot, predict, train
 from dynacp.training.schedule import Recipe
 
@@ -83,7 +83,7 @@ class Pipeline:
         """Fine-tuned on all clips from where the settings say, or on a device's clips from the general one."""
         settings, clips = self.settings, len(self.corpus.rows(device))
         recipe = member.recipe(settings.teachers, clips)
-        start: object = self._origins[member.family]
+        start: object = self._origins[member.family.name]
         needs: tuple[Stage, ...] = ()
         if device != GENERAL:
             recipe = settings.device_teachers.recipe(clips, recipe.augmentation)
@@ -112,7 +112,7 @@ class Pipeline:
                 accuracy = {name: macro_accuracy(logits, labels)}
                 warn(chance_warning(accuracy, labels, "the clips that they were trained on"))
             return {
-                "family": member.family,
+                "family": member.family.name,
                 "width": teacher.width,
                 "temperature": getattr(teacher, "temperature", None),  # a DyMN's is no part of its state
                 "state": _on_cpu(teacher),
@@ -128,7 +128,7 @@ class Pipeline:
                 needs,
                 make,
                 recipe.steps + batches(clips),
-                self.teacher_macs[member.family] * (TRAINING_WORK * recipe.samples + clips),
+                self.teacher_macs[member.family.name] * (TRAINING_WORK * recipe.samples + clips),
             )
         )
 
@@ -207,10 +207,10 @@ class Pipeline:
         source, loss = self.corpus.augmented(device, settings.waves), settings.distillation.loss
         return train(network, source, (soft, hard), loss, recipe, seed=seed, after_step=on_step)
 
-    def load_teacher(self, stage: Stage) -> MN | DyMN:
+    def load_teacher(self, stage: Stage) -> Teacher:
         """A finished teacher."""
         content = self.shelf.load(stage)
-        teacher = (MN if content["family"] == "mn" else DyMN)(content["width"], self.classes)
+        teacher = FAMILIES[content["family"]].network(content["width"], self.classes)
         teacher.load_state_dict(content["state"])
         if isinstance(teacher, DyMN):
             teacher.temperature = content["temperature"]
@@ -241,7 +241,7 @@ class Pipeline:
     def teacher_macs(self) -> dict[str, int]:
         """Of one clip, by family: how long a stage takes is told from it."""
         build, shape = self.settings.teachers.build, (1, 1, *self.architecture.input)
-        return {family: by_torch(build(family, self.classes).eval(), shape) for family in FAMILIES}
+        return {name: by_torch(build(family, self.classes).eval(), shape) for name, family in FAMILIES.items()}
 
     @cached_property
     def student_macs(self) -> int:

@@ -13,6 +13,7 @@ from budget.ledger import Ledger, ledger
 from budget.limits import Verdict
 from dynacp.audio.dataset import GENERAL
 from dynacp.audio.recording_devices import OVERALL, REAL
+from dynacp.efficientat import FAMILIES
 from dynacp.files import write_text, written_whole
 from dynacp.pipeline import published
 from dynacp.pipeline.bootstrap import RESAMPLES, Bootstrap, confusion, summary
@@ -22,7 +23,9 @@ from dynacp.pipeline.plan import computed_in
 from dynacp.student.layers import layers_of
 
 STUDENT = "student"
-ENSEMBLES = {"DyMN": ("dymn",), "MN": ("mn",), "DyMN + MN": ("dymn", "mn")}
+_BY_TITLE = {family.title: (name,) for name, family in sorted(FAMILIES.items())}
+ENSEMBLES = {**_BY_TITLE, " + ".join(_BY_TITLE): tuple(sorted(FAMILIES))}
+"""The ensembles of the paper's Table 2: each family by itself, and all together."""
 
 
 def figures_of(draws: Mapping[tuple[str, str], pd.DataFrame], classes: tuple[str, ...]) -> pd.DataFrame:

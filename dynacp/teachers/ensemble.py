@@ -21,13 +21,11 @@ from torch.nn import functional
 from dynacp.audio.augmentation import Augmentation
 from dynacp.audio.batches import ClipSource, Features
 from dynacp.audio.cache import stored_array
-from dynacp.efficientat import MN, CheckpointError, DyMN, dymn, load_checkpoint, mn, mn_initialised_dymn
+from dynacp.efficientat import FAMILIES, CheckpointError, Family, Teacher, load_checkpoint
 from dynacp.files import written_whole
 from dynacp.settings import require, sourced
 from dynacp.training.loop import macro_accuracy, one_hot, predict, train
 from dynacp.training.schedule import Recipe, Schedule
-
-FAMILIES = ("mn", "dymn")
 
 MASKING_AND_ROLL = Augmentation(mask_frames=17, mixstyle_probability=0.0)
 """Both switches on; the widths are derived above."""
@@ -57,44 +55,52 @@ class TeacherSettings:
     def __post_init__(self) -> None:
         for name in ("mn_rate", "dymn_rate", "scratch_rate"):
             require(getattr(self, name) > 0, name, getattr(self, name), "positive")
-        self.schedule(FAMILIES[0])
+        self.schedule(FAMILIES["mn"])
 
-    def checkpoint(self, family: str) -> Path | None:
-        """The file that a family's weights come from: for a DyMN without one of its own, the MN's."""
-        return self.mn if family == "mn" else self.dymn or self.mn
+    def checkpoint(self, family: Family) -> Path | None:
+        """The file that a family's weights come from: its own, or that of the family that it is made from."""
+        own: Path | None = getattr(self, family.name)
+        return own or (self.checkpoint(FAMILIES[family.made_from]) if family.made_from else None)
 
-    def start(self, family: str) -> str:
-        """In words, what a family starts from."""
+    def width(self, family: Family) -> float:
+        """The width of a family's networks that start from random weights."""
+        return float(getattr(self, f"{family.name}_width"))
+
+    def start(self, family: Family) -> str:
+        """What a family starts from, in words."""
         path = self.checkpoint(family)
         if path is None:
-            return f"from random weights, width {self.mn_width if family == 'mn' else self.dymn_width}"
+            return f"from random weights, width {self.width(family)}"
+        own = getattr(self, family.name) is not None
         return (
-            f"MN-initialised from {path.name}" if family == "dymn" and not self.dymn else f"from checkpoint {path.name}"
+            f"from checkpoint {path.name}"
+            if own
+            else f"{FAMILIES[str(family.made_from)].title}-initialised from {path.name}"
         )
 
-    def build(self, family: str, classes: int) -> MN | DyMN:
+    def build(self, family: Family, classes: int) -> Teacher:
         """A teacher before fine-tuning; random parts come from torch's global generator. Raises `CheckpointError`."""
         path = self.checkpoint(family)
         if path is None:
-            return mn(self.mn_width, classes) if family == "mn" else dymn(self.dymn_width, classes)
-        network = load_checkpoint(path, classes=classes)
-        wanted = DyMN if path == self.dymn else MN
-        if not isinstance(network, wanted):
+            return family.network(self.width(family), classes)
+        network, own = load_checkpoint(path, classes=classes), getattr(self, family.name) is not None
+        wanted = family if own else FAMILIES[str(family.made_from)]
+        if not isinstance(network, wanted.network):
             raise CheckpointError(
-                f"{path}: holds a {type(network).__name__}, but was given as the {wanted.__name__} checkpoint; "
+                f"{path}: holds a {type(network).__name__}, but was given as the {wanted.title} checkpoint; "
                 "`--mn` takes an MN, `--dymn` a DyMN."
             )
-        return mn_initialised_dymn(network, classes) if family == "dymn" and isinstance(network, MN) else network
+        return network if own or family.convert is None else family.convert(network, classes)
 
     def check(self, classes: int) -> None:
         """Raise `UserError` (`CheckpointError` for a checkpoint) for settings that no teacher can be built from."""
-        for family in FAMILIES:
+        for family in FAMILIES.values():
             self.build(family, classes)
 
     def identity(self) -> dict[str, object]:
         """All that the teachers depend on, and nothing that they do not; checkpoints by content."""
         return {
-            **{family: self._origin(family) for family in FAMILIES},
+            **{name: self._origin(family) for name, family in FAMILIES.items()},
             "epochs": self.epochs,
             "batch": self.batch,
             "weight_decay": self.weight_decay,
@@ -102,20 +108,19 @@ class TeacherSettings:
             "augmentation": asdict(self.augmentation),
         }
 
-    def rate(self, family: str) -> float:
+    def rate(self, family: Family) -> float:
         """Peak learning rate."""
         if self.checkpoint(family) is None:
             return self.scratch_rate
-        return self.mn_rate if family == "mn" else self.dymn_rate
+        return float(getattr(self, f"{family.name}_rate"))
 
-    def schedule(self, family: str) -> Schedule:
+    def schedule(self, family: Family) -> Schedule:
         """How a family is fine-tuned. Raises `SettingError` for settings that make no schedule."""
         return Schedule(self.epochs, self.batch, self.rate(family), self.weight_decay, self.warm_up)
 
-    def _origin(self, family: str) -> dict[str, object]:
+    def _origin(self, family: Family) -> dict[str, object]:
         path = self.checkpoint(family)
-        width = self.mn_width if family == "mn" else self.dymn_width
-        start = {"width": width} if path is None else {"checkpoint": _content(path)}
+        start = {"width": self.width(family)} if path is None else {"checkpoint": _content(path)}
         return {**start, "rate": self.rate(family)}
 
 
@@ -128,13 +133,13 @@ def _content(path: Path) -> str:
 class Member:
     """One teacher's place in the ensemble."""
 
-    family: str
+    family: Family
     masking: bool
     roll: bool
 
     @property
     def name(self) -> str:
-        return f"{self.family}-{'masking' if self.masking else 'plain'}-{'roll' if self.roll else 'still'}"
+        return f"{self.family.name}-{'masking' if self.masking else 'plain'}-{'roll' if self.roll else 'still'}"
 
     def recipe(self, settings: TeacherSettings, clips: int) -> Recipe:
         augmentation = settings.augmentation
@@ -145,7 +150,7 @@ class Member:
         return settings.schedule(self.family).recipe(clips, augmentation)
 
 
-MEMBERS = tuple(Member(*choice) for choice in product(FAMILIES, (False, True), (False, True)))
+MEMBERS = tuple(Member(*choice) for choice in product(FAMILIES.values(), (False, True), (False, True)))
 
 
 @dataclass(frozen=True)
@@ -235,7 +240,7 @@ def prepare_teachers(
 
 
 def fine_tune(
-    teacher: MN | DyMN,
+    teacher: Teacher,
     clips: ClipSource,
     labels: np.ndarray,
     classes: int,

@@ -15,7 +15,8 @@ from rich.table import Table
 
 from budget.limits import Limits
 from budget.terminal import console, show
-from dynacp.teachers.ensemble import FAMILIES, Ensemble, TeacherSettings
+from dynacp.efficientat import FAMILIES
+from dynacp.teachers.ensemble import Ensemble, TeacherSettings
 from nas.scoring.clips import Material
 from nas.space.counting import share_that_fits
 from nas.space.space import Space
@@ -50,8 +51,8 @@ class Screen:
             f"of random choices fit {limits.max_macs / 1e6:g} MMACs and {limits.max_bytes:,} bytes in {options.dtype} "
             f"({', '.join(f'{blocks} blocks {fit / max(drawn, 1):.0%}' for blocks, (fit, drawn) in fits.items())})."
         )
-        for family in FAMILIES:
-            self.note(f"Teachers {family}: four, {teachers.start(family)}.")
+        for name, family in FAMILIES.items():
+            self.note(f"Teachers {name}: four, {teachers.start(family)}.")
 
     def _clips(self, name: str, table: pd.DataFrame) -> None:
         view = Table(title=f"{name} clips", title_justify="left", box=None)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dynacp.audio.batches import Features
-from dynacp.efficientat import MN, CheckpointError, DyMN, mn
+from dynacp.efficientat import FAMILIES, MN, CheckpointError, DyMN, mn
 from dynacp.pipeline.overrides import changed
 from dynacp.pipeline.plan import TrainingSettings
 from dynacp.settings import SettingError, named
@@ -38,7 +38,7 @@ def prepare(
 
 def test_there_are_four_mn_and_four_dymn_one_for_each_setting_of_the_two_switches() -> None:
     assert len({member.name for member in MEMBERS}) == 8
-    assert [member.family for member in MEMBERS] == ["mn"] * 4 + ["dymn"] * 4
+    assert [member.family.name for member in MEMBERS] == ["mn"] * 4 + ["dymn"] * 4
     for member in MEMBERS:
         augmentation = member.recipe(TeacherSettings(), 100).augmentation
         assert bool(augmentation.mask_bands and augmentation.mask_frames) == member.masking
@@ -46,7 +46,7 @@ def test_there_are_four_mn_and_four_dymn_one_for_each_setting_of_the_two_switche
 
 
 def test_an_epoch_of_a_teacher_is_as_many_samples_as_there_are_clips() -> None:
-    assert Member("mn", True, True).recipe(TeacherSettings(epochs=3), 1_552).samples == 3 * 1_552
+    assert Member(FAMILIES["mn"], True, True).recipe(TeacherSettings(epochs=3), 1_552).samples == 3 * 1_552
 
 
 def test_every_number_of_a_teacher_s_training_is_a_setting_that_is_printed_and_can_be_changed() -> None:
@@ -129,13 +129,13 @@ def test_a_checkpoint_of_the_wrong_family_is_refused_and_the_right_one_starts_bo
     file = tmp_path / "mn02.pt"
     torch.save(mn(0.2, 527).state_dict(), file)
     with pytest.raises(CheckpointError, match=r"mn02.pt: holds a MN, but was given as the DyMN checkpoint"):
-        TeacherSettings(dymn=file).build("dymn", CLASSES)
+        TeacherSettings(dymn=file).build(FAMILIES["dymn"], CLASSES)
     settings = TeacherSettings(mn=file)
-    assert isinstance(settings.build("mn", CLASSES), MN)
-    assert isinstance(settings.build("dymn", CLASSES), DyMN)
-    assert settings.start("mn") == "from checkpoint mn02.pt"
-    assert settings.start("dymn") == "MN-initialised from mn02.pt"
-    assert replace(settings, mn=None).start("dymn") == "from random weights, width 0.1"
+    assert isinstance(settings.build(FAMILIES["mn"], CLASSES), MN)
+    assert isinstance(settings.build(FAMILIES["dymn"], CLASSES), DyMN)
+    assert settings.start(FAMILIES["mn"]) == "from checkpoint mn02.pt"
+    assert settings.start(FAMILIES["dymn"]) == "MN-initialised from mn02.pt"
+    assert replace(settings, mn=None).start(FAMILIES["dymn"]) == "from random weights, width 0.1"
 
 
 def test_settings_name_a_checkpoint_by_its_content_not_by_its_path(tmp_path: Path) -> None:
