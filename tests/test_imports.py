@@ -41,7 +41,7 @@ PACKAGES = ("budget", "dynacp", "nas")
 OURS = {*BELOW, "tests", *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
 OUTSIDE = {
     "rich": {"report", "terminal"},
-    "onnx": {"graph", "graph_memory"},
+    "onnx": {"graph"},
     **{name: {"witness"} for name in ("torch", "torchinfo", "fvcore", "thop")},
 }
 """By what `budget` imports from outside besides numpy: in which of its modules alone."""

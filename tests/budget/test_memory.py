@@ -6,7 +6,7 @@ import pytest
 import torch
 from layouts import random_layouts
 
-from budget.graph_memory import peak_activations
+from graph_memory import peak_activations
 from budget.memory import Step, peak
 from dynacp.audio.features import FrontEnd, LogMel
 from dynacp.export.exported import Exported
