@@ -76,30 +76,30 @@ def write(runtime: str, dtype: str, waveform: bool, file: Path) -> None:
     writer, network = TARGETS[runtime].file(), student()
     prepared = writer.prepared(network.network)
     if dtype == "int8":
-        heard = torch.randn(64, 1, *TABLE1.input)
-        prepared = quantised(prepared, heard, adds_in_16_bits=writer.adds_in_16_bits)
+        inputs = torch.randn(64, 1, *TABLE1.input)
+        prepared = quantised(prepared, inputs, adds_in_16_bits=writer.adds_in_16_bits)
     writer(Exported(network, dtype, waveform=waveform, network=prepared)).save(file, {})
 
 
 def by_pytorch(dtype: str, waveform: bool) -> Cost:
     torch.set_num_threads(1)
-    heard = torch.from_numpy(clip(waveform))
+    inputs = torch.from_numpy(clip(waveform))
 
     def load() -> Callable[[], object]:
         network = Exported(student(), dtype, waveform=waveform)
-        return lambda: network(heard)
+        return lambda: network(inputs)
 
     with torch.inference_mode():
         return _cost(load)
 
 
 def by_onnxruntime(file: Path, waveform: bool) -> Cost:
-    options, heard = onnxruntime.SessionOptions(), clip(waveform)
+    options, clips = onnxruntime.SessionOptions(), clip(waveform)
     options.intra_op_num_threads = 1
 
     def load() -> Callable[[], object]:
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-        inputs = {session.get_inputs()[0].name: heard}
+        inputs = {session.get_inputs()[0].name: clips}
         return lambda: session.run(None, inputs)
 
     return _cost(load)
@@ -156,15 +156,15 @@ def measured(condition: Callable[[], Cost]) -> Cost:
 def conditions(folder: Path) -> dict[tuple[str, str], Callable[[], Cost]]:
     """(what it hears, what computes) -> measurement."""
     found: dict[tuple[str, str], Callable[[], Cost]] = {}
-    for heard, waveform in (("log-mel", False), ("samples", True)):
+    for inputs, waveform in (("log-mel", False), ("samples", True)):
         for dtype in ("float32", "float16"):
-            found[heard, f"PyTorch, {dtype}"] = partial(by_pytorch, dtype, waveform)
+            found[inputs, f"PyTorch, {dtype}"] = partial(by_pytorch, dtype, waveform)
         runtimes = [("onnxruntime", "onnx", by_onnxruntime), ("ExecuTorch", "executorch", by_executorch)]
         for name, runtime, by_runtime in runtimes[: 1 if waveform else None]:
             for dtype in TARGETS[runtime].dtypes:
-                file = folder / f"{runtime}-{dtype}-{heard}"
+                file = folder / f"{runtime}-{dtype}-{inputs}"
                 write(runtime, dtype, waveform, file)
-                found[heard, f"{name}, {dtype}"] = partial(by_runtime, file, waveform)
+                found[inputs, f"{name}, {dtype}"] = partial(by_runtime, file, waveform)
     return found
 
 

@@ -92,14 +92,14 @@ def _train(options: argparse.Namespace, console: Console) -> None:
         stages = stages_of(pipeline, options.only)[shard]
     else:
         stages = in_order([stage for group in GROUPS for stage in stages_of(pipeline, group)])
-    missing = [stage for stage in stages if pipeline.shelf.checksum(stage) is None]
+    missing = [stage for stage in stages if pipeline.store.checksum(stage) is None]
     console.print(f"{len(stages) - len(missing)} of {len(stages)} stages are finished already.")
     with _progress(console, missing) as progressed:
         if options.jobs == 1:
             make_in_turn(pipeline, missing, progressed)
         else:
             make_side_by_side(plan, groups, missing, options.jobs, progressed)
-    if "evaluation" in groups and all(pipeline.shelf.checksum(stage) for stage in stages_of(pipeline, "evaluation")):
+    if "evaluation" in groups and all(pipeline.store.checksum(stage) for stage in stages_of(pipeline, "evaluation")):
         from dynacp.pipeline.report import Report  # seaborn takes half a second, which others need not wait for
 
         report = Report(pipeline)
@@ -144,13 +144,13 @@ def _device(options: argparse.Namespace) -> str:
 
 def _introduce(pipeline: Pipeline, console: Console) -> None:
     """The data, what the teachers start from, and whether the layout fits, before anything is trained."""
-    clips, settings = pipeline.corpus.training, pipeline.settings
-    pipeline.corpus.decode()
-    counts = ", ".join(f"{device} {len(pipeline.corpus.rows(device)):,}" for device in pipeline.corpus.devices)
+    clips, settings = pipeline.dataset.training, pipeline.settings
+    pipeline.dataset.decode()
+    counts = ", ".join(f"{device} {len(pipeline.dataset.rows(device)):,}" for device in pipeline.dataset.devices)
     console.print(f"{len(clips):,} training clips of {len(clips.classes)} classes; by device: {counts}.")
-    for device in sorted({clips.device_names[number] for number in set(clips.devices)} - {*pipeline.corpus.devices}):
+    for device in sorted({clips.device_names[number] for number in set(clips.devices)} - {*pipeline.dataset.devices}):
         console.print(f"Device {device} has a single training clip and gets no models of its own; the base serves it.")
-    real = [device for device in pipeline.corpus.devices if device in settings.recording.real_names]
+    real = [device for device in pipeline.dataset.devices if device in settings.recording.real_names]
     console.print(f"Real devices (`recording.real`) among them: {', '.join(real) or 'none'}.")
     for name, family in FAMILIES.items():
         console.print(f"Teachers {name}: four, {settings.teachers.start(family)}.")

@@ -35,7 +35,7 @@ from dynacp.options import (
 )
 from dynacp.student.architecture import TABLE1, with_classes
 from dynacp.teachers.ensemble import Ensemble, chance_warning
-from nas.scoring.clips import Material, load_material
+from nas.scoring.clips import SearchData, load_search_data
 from nas.scoring.score import SAMPLES, TEACHERS, Scorer, ScoreSettings
 from nas.space.space import Space
 from nas.strategy.propose import Rules
@@ -140,19 +140,19 @@ class Search:
         """The whole of it; `arguments` are those of the command line, for workers that help."""
         options, screen = self.options, self.screen
         folder = study_folder(options.study)
-        material = self.material(training_device(options.device))
-        self.teachers.check(len(material.classes))
-        frame = with_classes(TABLE1, len(material.classes))
+        data = self.data(training_device(options.device))
+        self.teachers.check(len(data.classes))
+        frame = with_classes(TABLE1, len(data.classes))
         rules = Rules(Space(frame), self.limits, options.dtype)
         folder.mkdir(parents=True, exist_ok=True)
         storage = connect(options.study, options.storage or default_storage(options.study))
-        store = Store.create_or_resume(options.study, storage, self._settings(material, rules.space, arguments))
-        screen.introduce(options, rules.space, self.limits, material, self.teachers)
+        store = Store.create_or_resume(options.study, storage, self._settings(data, rules.space, arguments))
+        screen.introduce(options, rules.space, self.limits, data, self.teachers)
         sampler = SAMPLERS[options.sampler]
         plan = Plan(rules, frame, sampler, self.rungs, options.trials, options.rescore_seeds, options.seed)
         worker = Worker(plan, store, storage, screen.note)
         if worker.has_work:
-            scorer = self._scorer(store, material)
+            scorer = self._scorer(store, data)
             torch.set_num_threads(self._threads)  # the teachers had all
             with helpers(options.workers - 1, arguments, folder, screen.note):
                 self._work(worker, scorer)
@@ -165,14 +165,14 @@ class Search:
         """Of one worker."""
         return max(1, torch.get_num_threads() // self.options.workers)
 
-    def _scorer(self, store: Store, material: Material) -> Scorer:
-        ensemble = self.teachers_of(material)
+    def _scorer(self, store: Store, data: SearchData) -> Scorer:
+        ensemble = self.teachers_of(data)
         if others := store.note_teachers(ensemble.fingerprint):
             self.screen.note(
                 f"These teachers ({ensemble.fingerprint}) are not those of other workers ({', '.join(others)}): "
                 "fine-tuned apart, they teach a little differently, and scores mix. Share one --cache."
             )
-        return Scorer.from_ensemble(material, ensemble, self.score_settings)
+        return Scorer.from_ensemble(data, ensemble, self.score_settings)
 
     def _work(self, worker: Worker, scorer: Scorer) -> None:
         store, screen, options = worker.store, self.screen, self.options
@@ -185,26 +185,26 @@ class Search:
         if worker.exhausted:
             screen.note(f"The search ends after {len(store.candidates)} candidates: {worker.exhausted}.")
         with screen.rescoring(worker.missing) as retrained:
-            for candidate, accuracy in worker.train_again(scorer):
+            for candidate, accuracy in worker.rescore(scorer):
                 store.write_tables()
                 retrained(candidate, accuracy)
 
-    def material(self, device: torch.device) -> Material:
+    def data(self, device: torch.device) -> SearchData:
         """The clips that the options name; raises `DataError`."""
         options = self.options
         root = data_root(options, self.screen.note)
-        return load_material(root, seed=options.seed, cache=options.cache, device=device)
+        return load_search_data(root, seed=options.seed, cache=options.cache, device=device)
 
     def _shown(self, argument: str) -> str:
         """As it may be kept with the study."""
         url = self.options.storage
         return argument.replace(url, without_password(url)) if url else argument
 
-    def _settings(self, material: Material, space: Space, arguments: Sequence[str]) -> StudySettings:
+    def _settings(self, data: SearchData, space: Space, arguments: Sequence[str]) -> StudySettings:
         options = self.options
         return StudySettings.of(
-            data=material.key,
-            device=material.training.device.type,
+            data=data.key,
+            device=data.training.device.type,
             seed=options.seed,
             sampler=options.sampler,
             dtype=options.dtype,
@@ -213,23 +213,21 @@ class Search:
             teachers=self.teachers.identity(),
             score=self.score_settings,
             space=space,
-            front_end=material.front_end,
+            front_end=data.front_end,
             command=shlex.join(["python", "-m", "nas.search", *map(self._shown, arguments)]),
-            classes=material.classes,
-            clips={"training": len(material.training), "validation": len(material.validation)},
+            classes=data.classes,
+            clips={"training": len(data.training), "validation": len(data.validation)},
             threads=self._threads,
             versions={name: version(name) for name in VERSIONED},
         )
 
-    def teachers_of(self, material: Material) -> Ensemble:
+    def teachers_of(self, data: SearchData) -> Ensemble:
         """The teachers, fine-tuned where they are not cached yet."""
         with self.screen.teaching() as on_step:
-            ensemble = material.ensemble(
-                self.teachers, seed=self.options.seed, folder=self.options.cache, on_step=on_step
-            )
+            ensemble = data.ensemble(self.teachers, seed=self.options.seed, folder=self.options.cache, on_step=on_step)
         self.screen.teachers(ensemble)
         accuracies = {**ensemble.accuracies, "all eight": ensemble.accuracy}
-        if warning := chance_warning(accuracies, material.validation_labels, "the validation clips"):
+        if warning := chance_warning(accuracies, data.validation_labels, "the validation clips"):
             self.screen.note(warning)
         return ensemble
 

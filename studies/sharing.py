@@ -12,7 +12,7 @@ import torch
 from filelock import FileLock
 from scipy.stats import t
 
-from nas.scoring.clips import load_material
+from nas.scoring.clips import load_search_data
 from nas.scoring.score import TEACHERS, Scorer, ScoreSettings
 
 
@@ -41,11 +41,11 @@ def share(things: Iterable[T], options: argparse.Namespace) -> list[T]:
 
 def scorer(options: argparse.Namespace) -> Scorer:
     """A default search's, on one thread. The first process that asks fine-tunes the teachers, the others wait."""
-    material = load_material(options.data, seed=0, cache=options.cache, device=torch.device("cpu"))
+    data = load_search_data(options.data, seed=0, cache=options.cache, device=torch.device("cpu"))
     teachers = replace(TEACHERS, mn=options.mn)
-    ensemble = material.ensemble(teachers, seed=0, folder=options.cache, on_step=lambda *_: None)
+    ensemble = data.ensemble(teachers, seed=0, folder=options.cache, on_step=lambda *_: None)
     torch.set_num_threads(1)
-    return Scorer.from_ensemble(material, ensemble, ScoreSettings())
+    return Scorer.from_ensemble(data, ensemble, ScoreSettings())
 
 
 def reach(differences: "pd.Series[float]") -> float:

@@ -23,7 +23,7 @@ from mutations import VALUES, damaged_bytes, damaged_header, damaged_json, damag
 from budget.__main__ import main as budget
 from dynacp.__main__ import main as dynacp
 from dynacp.audio.augment import load_impulse_responses
-from dynacp.audio.dataset import Corpus
+from dynacp.audio.dataset import Dataset
 from dynacp.audio.features import FrontEnd
 from dynacp.audio.recording_devices import RecordingDevices
 from dynacp.audio.tau import DataError, split_validation
@@ -68,10 +68,10 @@ def dataset(sandbox: Sandbox) -> Make:
 
     def read() -> None:
         roles = RecordingDevices()
-        corpus = Corpus(root, sandbox.out / "cache", FrontEnd(), torch.device("cpu"), recording=roles)
-        corpus.check()
-        corpus.decode()
-        split_validation(corpus.training, seed=0)
+        dataset = Dataset(root, sandbox.out / "cache", FrontEnd(), torch.device("cpu"), recording=roles)
+        dataset.check()
+        dataset.decode()
+        split_validation(dataset.training, seed=0)
 
     check(answered(read))
 

@@ -9,7 +9,7 @@ import torch
 
 from dynacp.audio.features import FrontEnd
 from dynacp.pipeline.plan import PRESETS, Plan, claim_run
-from dynacp.pipeline.stages import Shelf, Stage
+from dynacp.pipeline.stages import Stage, StageStore
 from dynacp.student.architecture import Architecture, Block, with_classes
 from dynacp.student.model import DynaCP
 
@@ -90,7 +90,7 @@ def write_run(folder: Path) -> Path:
         "front_end": asdict(FrontEnd()),
         "state": DynaCP(architecture).state_dict(),
     }
-    Shelf().make(Stage("students/base", folder / "students" / "base", {}, (), lambda _: base), lambda: None)
+    StageStore().make(Stage("students/base", folder / "students" / "base", {}, (), lambda _: base), lambda: None)
     return folder
 
 

@@ -33,7 +33,7 @@ MIN_CLIPS = 2
 
 
 @dataclass(frozen=True)
-class Corpus:
+class Dataset:
     """The data set in `root`, decoded into `cache` when first asked for. Raises `DataError` for what it cannot use."""
 
     root: Path

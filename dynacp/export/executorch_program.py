@@ -33,8 +33,8 @@ import torch
 from executorch.runtime import Runtime
 
 method = Runtime.get().load_program("{student}.pte").load_method("forward")
-heard = torch.zeros({shape})  # {heard}
-(logits,) = method.execute([heard])
+inputs = torch.zeros({shape})  # {inputs}
+(logits,) = method.execute([inputs])
 ```
 
 Input and logits are float32, one clip at a time; another shape is an error. In Java, Kotlin, Swift and C++ the file
@@ -61,9 +61,9 @@ architecture.
     def count(self) -> GraphCount:
         return count_program(self.content)
 
-    def run(self, heard: np.ndarray) -> np.ndarray:
+    def run(self, inputs: np.ndarray) -> np.ndarray:
         """Logits [clips, classes] by ExecuTorch's own Python runtime."""
-        clips = torch.from_numpy(heard).split(1)
+        clips = torch.from_numpy(inputs).split(1)
         return np.concatenate([self._method.execute([clip.contiguous()])[0].numpy() for clip in clips])
 
     @cached_property

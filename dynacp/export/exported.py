@@ -26,8 +26,8 @@ class Exported(nn.Module):
         self.input_shape: tuple[int, ...] = (rate,) if waveform else log_mel  # of one clip
         self.eval()
 
-    def forward(self, heard: Tensor) -> Tensor:
-        return self.network(self.front_end(heard).to(self.dtype)).float()
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.network(self.front_end(inputs).to(self.dtype)).float()
 
 
 class _Evaluation(nn.Module):

@@ -97,9 +97,9 @@ class Files:
 
     def exports(self, students: Sequence[str]) -> Iterator[Export]:
         """Each student's, once it is kept. Raises `ExportError`, and `StageError` where fine-tuning lacks something."""
-        heard = self.trained.heard(waveform=self.format.waveform)
+        inputs = self.trained.parity_inputs(waveform=self.format.waveform)
         for name in students:
-            yield self._kept(name, self.trained.student(name), heard)
+            yield self._kept(name, self.trained.student(name), inputs)
 
     def write_card(self) -> Path:
         """README.md, of all files in the folder."""
@@ -111,7 +111,9 @@ class Files:
             student=facts[0]["student"],
             input=exported.input_name,
             shape=(1, *exported.input_shape),
-            heard="one second of samples in [-1, 1]" if self.format.waveform else "as the front end's settings make it",
+            inputs="one second of samples in [-1, 1]"
+            if self.format.waveform
+            else "as the front end's settings make it",
         )
         text = card(
             self.trained,
@@ -126,19 +128,19 @@ class Files:
         write_text(file, text)
         return file
 
-    def _kept(self, name: str, student: Student, heard: np.ndarray) -> Export:
+    def _kept(self, name: str, student: Student, inputs: np.ndarray) -> Export:
         format, architecture = self.format, student.network.architecture
         verdict = self.trained.judge(architecture, format)
         if format.dtype == "int8":
             student, graph, choice, accuracy = self._in_int8(name, student)
         else:
             graph, choice, accuracy = self._graph(student), None, None
-        theirs = self._logits(student, heard)
+        theirs = self._logits(student, inputs)
         count = graph.count()
         compare(
             name, count.ledger, ledger(layers_of(architecture), convention=format.target.convention, dtype=format.dtype)
         )
-        parity = Parity.between(graph.run(heard), theirs)
+        parity = Parity.between(graph.run(inputs), theirs)
         if format.dtype == "float32" and parity.equal_decisions < 1:
             raise ExportError(f"{name}: the exported graph decides otherwise than the student: {parity}.")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -162,13 +164,13 @@ class Files:
         """
         kept, graph, choice = self._chosen(name, student)
         tested = self.trained.tested(name, waveform=self.format.waveform)
-        in_float = tested.accuracy(lambda heard: self._logits(student, heard))
+        in_float = tested.accuracy(lambda inputs: self._logits(student, inputs))
         return kept, graph, choice, Accuracy(len(tested), in_float, tested.accuracy(graph.run))
 
     def _chosen(self, name: str, student: Student) -> tuple[Student, RuntimeFile, Choice]:
         clips = self.trained.trained_on(name, waveform=self.format.waveform)
         graph = self._calibrated(name, student)
-        in_float = clips.accuracy(lambda heard: self._logits(student, heard))
+        in_float = clips.accuracy(lambda inputs: self._logits(student, inputs))
         choice = Choice(len(clips), in_float, clips.accuracy(graph.run))
         if choice.lost <= TOLERATED:
             return student, graph, choice
@@ -182,11 +184,11 @@ class Files:
         network, clips = self._runtime.prepared(student.network), self.trained.calibration(name)
         return self._graph(student, quantised(network, clips, adds_in_16_bits=self._runtime.adds_in_16_bits))
 
-    def _logits(self, student: Student, heard: np.ndarray) -> np.ndarray:
+    def _logits(self, student: Student, inputs: np.ndarray) -> np.ndarray:
         """The student's own, in the dtype that it computes in here."""
         network = Exported(student, self.format.dtype, waveform=self.format.waveform)
         with torch.inference_mode():
-            return torch.cat([network(part) for part in torch.from_numpy(heard).split(PREDICTED_AT_ONCE)]).numpy()
+            return torch.cat([network(part) for part in torch.from_numpy(inputs).split(PREDICTED_AT_ONCE)]).numpy()
 
 
 FACTS = {

@@ -34,8 +34,8 @@ import numpy as np
 import onnxruntime
 
 session = onnxruntime.InferenceSession("{student}.onnx")
-heard = np.zeros({shape}, np.float32)  # {heard}
-(logits,) = session.run(None, {{"{input}": heard}})
+inputs = np.zeros({shape}, np.float32)  # {inputs}
+(logits,) = session.run(None, {{"{input}": inputs}})
 ```
 
 Input and logits are float32, the batch is free; another length is an error. The file's metadata holds classes, sample
@@ -53,10 +53,10 @@ rate, front end and architecture.
     def count(self) -> GraphCount:
         return count_graph(self.model)
 
-    def run(self, heard: np.ndarray) -> np.ndarray:
+    def run(self, inputs: np.ndarray) -> np.ndarray:
         """Logits [clips, classes] by onnxruntime on one thread of the CPU."""
         (name,) = (value.name for value in self._session.get_inputs())
-        batches = np.array_split(heard, max(1, len(heard) // RUN_AT_ONCE))
+        batches = np.array_split(inputs, max(1, len(inputs) // RUN_AT_ONCE))
         return np.concatenate([self._session.run([OUTPUT], {name: batch})[0] for batch in batches])
 
     @cached_property
@@ -84,7 +84,7 @@ def onnx_graph(exported: Exported) -> onnx.ModelProto:
             verbose=False,
             input_names=[exported.input_name],
             output_names=[OUTPUT],
-            dynamic_shapes={"heard": {0: torch.export.Dim("batch")}},
+            dynamic_shapes={"inputs": {0: torch.export.Dim("batch")}},
         )
     assert program is not None
     return _bare(program.model_proto)

@@ -63,7 +63,7 @@ def load_model(model_file_path=None):
 
 
 def load_inputs(file_paths, device_ids, model):
-    """A log-mel [1, 1, n_mels, T] for each file, in order; devices do not change what is heard."""
+    """A log-mel [1, 1, n_mels, T] for each file, in order; devices make no difference to it."""
     return list(submission.log_mels(model, file_paths))
 
 
@@ -212,12 +212,12 @@ def _checked(trained: Trained, system: System) -> dict[str, Parity]:
     architecture, dtype = system.architecture, trained.dtype
     trained.judge(architecture, ExportFormat(PACKAGE, dtype))
     account = ledger(layers_of(architecture), dtype=dtype)
-    heard, parity = torch.from_numpy(trained.heard(waveform=True)), dict[str, Parity]()
+    inputs, parity = torch.from_numpy(trained.parity_inputs(waveform=True)), dict[str, Parity]()
     with torch.inference_mode():
-        log_mels = system.front_end(heard)
+        log_mels = system.front_end(inputs)
     for name in trained.students():
         compare(name, by_torchinfo(system.student(name), (1, 1, *architecture.input)), account)
-        ours = torch.stack(logits(system, log_mels.split(1), [name] * len(heard), use_cuda=False)).numpy()
+        ours = torch.stack(logits(system, log_mels.split(1), [name] * len(inputs), use_cuda=False)).numpy()
         student = trained.student(name, dtype)
         with torch.inference_mode():
             theirs = torch.cat([student.network(each.to(student.dtype)).float() for each in log_mels.split(1)])

@@ -34,7 +34,7 @@ class Parity:
 
 
 @dataclass(frozen=True)
-class Heard:
+class ClipInputs:
     """Clips as an exported model takes them, and their class numbers [clips].
 
     `read` returns those of a slice, float32 [clips, ...], so that a test split need not fit into memory.

@@ -15,11 +15,11 @@ from budget.ledger import Ledger, ledger
 from budget.limits import Limits, Verdict
 from dynacp.audio.batches import Features
 from dynacp.audio.cache import WAVE_SCALE, waves
-from dynacp.audio.dataset import BASE, GENERAL, Corpus
+from dynacp.audio.dataset import BASE, GENERAL, Dataset
 from dynacp.audio.features import FrontEnd
 from dynacp.audio.tau import Clips
 from dynacp.export.formats import TARGETS, ExportError, ExportFormat
-from dynacp.export.parity import Heard
+from dynacp.export.parity import ClipInputs
 from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import COMPUTED_IN, TrainingSettings, read_plan
 from dynacp.pipeline.prediction import Student
@@ -64,8 +64,8 @@ class Trained:
         return self.settings.front_end
 
     @property
-    def _corpus(self) -> Corpus:
-        return self._pipeline.corpus
+    def _dataset(self) -> Dataset:
+        return self._pipeline.dataset
 
     @property
     def dtype(self) -> str:
@@ -74,13 +74,13 @@ class Trained:
 
     def students(self, wanted: str | None = None) -> Sequence[str]:
         """The one that is wanted, or all. Raises `StageError` for a run that is not finished, or has other data."""
-        all_of_run = (BASE, *self._corpus.devices)
+        all_of_run = (BASE, *self._dataset.devices)
         names = all_of_run if wanted is None else (wanted,)
         if unknown := set(names) - {*all_of_run}:
             raise StageError(f"{self.run} has no student {unknown.pop()!r}; it has {', '.join(all_of_run)}.")
         for name in names:
             trained_on = read_settings(self.run / "students" / name).get("data")
-            key = {**self._corpus.key, "responses": None}  # they are the run's, and not asked for to export
+            key = {**self._dataset.key, "responses": None}  # they are the run's, and not asked for to export
             if not isinstance(trained_on, dict) or {**trained_on, "responses": None} != plain(key):
                 raise StageError(f"{self.run} was not trained on {self.data}: give its `--data`.")
         return names
@@ -97,41 +97,41 @@ class Trained:
     def fine_tuned(self, name: str) -> Student:
         """The student after a training that knew of int8, which is kept in the run. Raises `StageError`."""
         stage = self._pipeline.fine_tuned(_device(name))
-        self._pipeline.shelf.make(stage, lambda: None)
+        self._pipeline.store.make(stage, lambda: None)
         return Student.load(self.run, Path(stage.name).name, torch.float32)
 
-    def heard(self, *, waveform: bool) -> np.ndarray:
+    def parity_inputs(self, *, waveform: bool) -> np.ndarray:
         """Test clips that exports are compared on, float32: log-mels [clips, 1, mels, frames], or [clips, samples]."""
-        rows = _spread(len(self._corpus.test), PARITY_CLIPS)
-        clips = self._corpus.test.take(rows)
-        return self._heard(clips, self._corpus.test_features(rows), waveform=waveform).read(slice(None))
+        rows = _spread(len(self._dataset.test), PARITY_CLIPS)
+        clips = self._dataset.test.take(rows)
+        return self._clip_inputs(clips, self._dataset.test_features(rows), waveform=waveform).read(slice(None))
 
-    def tested(self, name: str, *, waveform: bool) -> Heard:
+    def tested(self, name: str, *, waveform: bool) -> ClipInputs:
         """The test clips of a student's device; all test clips, where the device has none."""
-        test = self._corpus.test
+        test = self._dataset.test
         own = test.recorded_by(_device(name))
         rows = own if len(own) else np.arange(len(test))
-        return self._heard(test.take(rows), self._corpus.test_features(rows), waveform=waveform)
+        return self._clip_inputs(test.take(rows), self._dataset.test_features(rows), waveform=waveform)
 
-    def trained_on(self, name: str, *, waveform: bool) -> Heard:
+    def trained_on(self, name: str, *, waveform: bool) -> ClipInputs:
         """Clips that a student was trained on, without augmentation."""
-        rows = self._corpus.rows(_device(name))
+        rows = self._dataset.rows(_device(name))
         rows = rows[_spread(len(rows), CHOICE_CLIPS)]
-        clips = self._corpus.training.take(rows)
-        return self._heard(clips, self._corpus.training_features(rows), waveform=waveform)
+        clips = self._dataset.training.take(rows)
+        return self._clip_inputs(clips, self._dataset.training_features(rows), waveform=waveform)
 
     def calibration(self, name: str) -> Tensor:
         """Log-mels [clips, 1, mels, frames] that a student was trained on."""
-        clips = self._corpus.clean(_device(name))
+        clips = self._dataset.clean(_device(name))
         return clips[torch.from_numpy(_spread(len(clips), CALIBRATION_CLIPS))]
 
-    def _heard(self, clips: Clips, log_mels: Features, *, waveform: bool) -> Heard:
+    def _clip_inputs(self, clips: Clips, log_mels: Features, *, waveform: bool) -> ClipInputs:
         """The clips as exports take them. Log-mels are the evaluation's; samples were not needed before."""
         if waveform:
             stored = waves(clips, self.front_end.sample_rate, self.cache)
-            return Heard(lambda part: stored[part].astype(np.float32) / WAVE_SCALE, clips.labels)
+            return ClipInputs(lambda part: stored[part].astype(np.float32) / WAVE_SCALE, clips.labels)
         numbers = torch.arange(len(clips))
-        return Heard(lambda part: log_mels[numbers[part]].numpy(), clips.labels)
+        return ClipInputs(lambda part: log_mels[numbers[part]].numpy(), clips.labels)
 
     def judge(self, architecture: Architecture, format: ExportFormat) -> Verdict:
         """The verdict on an architecture in a format. Raises `ExportError` over the limits; says which formats fit."""

@@ -27,7 +27,7 @@ def tested_teachers(pipeline: Pipeline) -> Stage:
     def make(on_step: OnStep) -> dict[str, Any]:
         summed: dict[str, dict[str, Tensor]] = {}
         for device, part in rows.items():
-            features = pipeline.corpus.test_features(part)
+            features = pipeline.dataset.test_features(part)
             for stage, member in zip(stages[device], pipeline.members, strict=True):
                 of_family = summed.setdefault(member.family.name, {})
                 logits = predict(pipeline.load_teacher(stage), features, after_batch=on_step)
@@ -46,7 +46,7 @@ def tested_students(pipeline: Pipeline) -> Stage:
         dtype = COMPUTED_IN[pipeline.settings.dtype]
         logits = {}
         for device, part in rows.items():
-            student, features = pipeline.load_student(device), pipeline.corpus.test_features(part)
+            student, features = pipeline.load_student(device), pipeline.dataset.test_features(part)
             logits[device] = predict(student, features, dtype=dtype, after_batch=on_step)
         return _systems(logits, rows)
 
@@ -56,8 +56,8 @@ def tested_students(pipeline: Pipeline) -> Stage:
 
 def _rows(pipeline: Pipeline) -> dict[str, np.ndarray]:
     """Test clips by the models that predict them: all for the general ones, and each device's."""
-    test = pipeline.corpus.test
-    own = {device: test.recorded_by(device) for device in pipeline.corpus.devices}
+    test = pipeline.dataset.test
+    own = {device: test.recorded_by(device) for device in pipeline.dataset.devices}
     return {GENERAL: np.arange(len(test)), **{device: rows for device, rows in own.items() if len(rows)}}
 
 
@@ -74,7 +74,7 @@ def _stage(pipeline: Pipeline, name: str, stages: dict[str, list[Stage]], make: 
     return Stage(
         f"test/{name}",
         pipeline.plan.run / "test" / name,
-        {"format": FORMAT, "clips": pipeline.corpus.test_key, "dtype": pipeline.settings.dtype},
+        {"format": FORMAT, "clips": pipeline.dataset.test_key, "dtype": pipeline.settings.dtype},
         tuple(stage for of_device in stages.values() for stage in of_device),
         make,
         models * sum(batches(len(part)) for part in rows.values()),

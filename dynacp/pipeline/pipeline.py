@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from budget.ledger import totals
 from budget.terminal import warn
 from budget.witness import by_torch
-from dynacp.audio.dataset import BASE, FINE_TUNED, GENERAL, Corpus
+from dynacp.audio.dataset import BASE, FINE_TUNED, GENERAL, Dataset
 from dynacp.efficientat import FAMILIES, DyMN, Teacher
 from dynacp.pipeline.plan import Plan
-from dynacp.pipeline.stages import OnStep, Shelf, Stage, StageError
+from dynacp.pipeline.stages import OnStep, Stage, StageError, StageStore
 from dynacp.settings import SettingError
 from dynacp.student.architecture import Architecture, with_classes
 from dynacp.student.layers import layers_of
@@ -49,15 +49,15 @@ class Pipeline:
 
     def __init__(self, plan: Plan) -> None:
         settings = plan.settings
-        self.plan, self.settings, self.shelf = plan, settings, Shelf()
-        self.corpus = Corpus(
+        self.plan, self.settings, self.store = plan, settings, StageStore()
+        self.dataset = Dataset(
             plan.data, plan.cache, settings.front_end, torch.device(plan.device), plan.responses, settings.recording
         )
         self._stages: dict[str, Stage] = {}
 
     @cached_property
     def classes(self) -> int:
-        return len(self.corpus.training.classes)
+        return len(self.dataset.training.classes)
 
     def check(self) -> None:
         """Raise `SettingError`, `CheckpointError` or `DataError` for what can be known to fail without decoding."""
@@ -69,7 +69,7 @@ class Pipeline:
                 f'give a layout with "input": [{given[0]}, {given[1]}], or change `front_end` with --set.'
             )
         self.settings.teachers.check(self.classes)
-        self.corpus.check()
+        self.dataset.check()
 
     @cached_property
     def architecture(self) -> Architecture:
@@ -81,7 +81,7 @@ class Pipeline:
 
     def teacher(self, device: str, member: Member) -> Stage:
         """Fine-tuned on all clips from where the settings say, or on a device's clips from the general one."""
-        settings, clips = self.settings, len(self.corpus.rows(device))
+        settings, clips = self.settings, len(self.dataset.rows(device))
         recipe = member.recipe(settings.teachers, clips)
         start: object = self._origins[member.family.name]
         needs: tuple[Stage, ...] = ()
@@ -104,10 +104,10 @@ class Pipeline:
         def make(on_step: OnStep) -> dict[str, Any]:
             torch.manual_seed(seed)
             teacher = self.load_teacher(needs[0]) if needs else settings.teachers.build(member.family, self.classes)
-            labels, source = self.corpus.labels(device), self.corpus.augmented(device, waves)
+            labels, source = self.dataset.labels(device), self.dataset.augmented(device, waves)
             loss = fine_tune(teacher, source, labels, self.classes, recipe, seed=seed, after_step=on_step)
             _refuse_divergence(name, loss, recipe)
-            logits = predict(teacher, self.corpus.clean(device), after_batch=on_step)
+            logits = predict(teacher, self.dataset.clean(device), after_batch=on_step)
             if device == GENERAL:  # its device teachers start from it
                 accuracy = {name: macro_accuracy(logits, labels)}
                 warn(chance_warning(accuracy, labels, "the clips that they were trained on"))
@@ -134,7 +134,7 @@ class Pipeline:
 
     def student(self, device: str) -> Stage:
         """The base student, from scratch, or a device's student, from the base; with the ensemble's soft labels."""
-        settings, clips = self.settings, len(self.corpus.rows(device))
+        settings, clips = self.settings, len(self.dataset.rows(device))
         base = device == GENERAL
         schedule = settings.base if base else settings.devices
         recipe = schedule.recipe(clips, settings.augmentation if base else settings.device_augmentation)
@@ -150,7 +150,7 @@ class Pipeline:
             _refuse_divergence(name, last, recipe)
             return {
                 "architecture": self.architecture.to_json(),
-                "classes": list(self.corpus.training.classes),
+                "classes": list(self.dataset.training.classes),
                 "front_end": asdict(settings.front_end),
                 "state": _on_cpu(network),
                 "loss": last,
@@ -177,7 +177,7 @@ class Pipeline:
 
     def fine_tuned(self, device: str) -> Stage:
         """A finished student, trained on with int8 rounding in its forward pass; its weights are floats still."""
-        settings, clips = self.settings, len(self.corpus.rows(device))
+        settings, clips = self.settings, len(self.dataset.rows(device))
         recipe = settings.fine_tuning.recipe(clips, settings.device_augmentation)
         student, teachers = self.student(device), tuple(self.teacher(device, member) for member in self.members)
         name = f"{student.name}{FINE_TUNED}"
@@ -191,7 +191,7 @@ class Pipeline:
             last = self._distil(rounding, device, teachers, recipe, seed, on_step)
             _refuse_divergence(name, last, recipe)
             network.load_state_dict({key: rounding.state_dict()[key] for key in network.state_dict()})
-            return {**self.shelf.load(student), "state": _on_cpu(network), "loss": last}
+            return {**self.store.load(student), "state": _on_cpu(network), "loss": last}
 
         made_with = {**student.settings, "recipe": asdict(recipe), "seed": seed}
         work = TRAINING_WORK * recipe.samples * self.student_macs
@@ -203,13 +203,13 @@ class Pipeline:
         """Train a student in place on a device's clips; returns the last loss."""
         settings = self.settings
         soft = settings.distillation.soft_labels(self.summed_logits(teachers), len(teachers))
-        hard = one_hot(self.corpus.labels(device), self.classes)
-        source, loss = self.corpus.augmented(device, settings.waves), settings.distillation.loss
+        hard = one_hot(self.dataset.labels(device), self.classes)
+        source, loss = self.dataset.augmented(device, settings.waves), settings.distillation.loss
         return train(network, source, (soft, hard), loss, recipe, seed=seed, after_step=on_step)
 
     def load_teacher(self, stage: Stage) -> Teacher:
         """A finished teacher."""
-        content = self.shelf.load(stage)
+        content = self.store.load(stage)
         teacher = FAMILIES[content["family"]].network(content["width"], self.classes)
         teacher.load_state_dict(content["state"])
         if isinstance(teacher, DyMN):
@@ -219,18 +219,18 @@ class Pipeline:
     def load_student(self, device: str) -> DynaCP:
         """A finished student: a device's, or the base."""
         network = DynaCP(self.architecture)
-        network.load_state_dict(self.shelf.load(self.student(device))["state"])
+        network.load_state_dict(self.store.load(self.student(device))["state"])
         return network
 
     def summed_logits(self, teachers: Sequence[Stage]) -> Tensor:
         """What an ensemble says of the training clips it was fine-tuned on, [clips, classes]."""
-        logits: Tensor = sum(self.shelf.load(stage)["logits"] for stage in teachers)
+        logits: Tensor = sum(self.store.load(stage)["logits"] for stage in teachers)
         return logits
 
     @cached_property
     def _common(self) -> dict[str, Any]:
         """What every training depends on."""
-        return {"format": FORMAT, "data": self.corpus.key, "front_end": asdict(self.settings.front_end)}
+        return {"format": FORMAT, "data": self.dataset.key, "front_end": asdict(self.settings.front_end)}
 
     @cached_property
     def _origins(self) -> dict[str, object]:

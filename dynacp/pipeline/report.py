@@ -53,13 +53,13 @@ class Report:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline, self.folder = pipeline, pipeline.plan.run
-        self.clips = pipeline.corpus.test
-        training = pipeline.corpus.training
+        self.clips = pipeline.dataset.test
+        training = pipeline.dataset.training
         trained = {training.device_names[number] for number in training.devices}
         self.shared_places = len(set(training.groups) & set(self.clips.groups))
         self.bootstrap = Bootstrap(self.clips, tuple(sorted(trained)), recording=pipeline.settings.recording)
-        teachers = pipeline.shelf.load(tested_teachers(pipeline))
-        students = pipeline.shelf.load(tested_students(pipeline))
+        teachers = pipeline.store.load(tested_teachers(pipeline))
+        students = pipeline.store.load(tested_students(pipeline))
         self.logits = {
             (system, model): sum(teachers[family][system] for family in families)
             for system in SYSTEMS
@@ -91,7 +91,7 @@ class Report:
         return account, settings.limits.verdict(account)
 
     def models(self) -> tuple[str, ...]:
-        return ("base", *self.pipeline.corpus.devices)
+        return ("base", *self.pipeline.dataset.devices)
 
     def write(self) -> list[Path]:
         """report.md, figures.csv, table2.csv, table3.csv, budget.csv, confusion.png and devices.png."""

@@ -31,7 +31,7 @@ POLL_SECONDS = 0.2
 
 def stages_of(pipeline: Pipeline, group: str) -> list[Stage]:
     """The stages of one of `GROUPS`. The evaluation's alone read the test split."""
-    general, own = (GENERAL,), pipeline.corpus.devices
+    general, own = (GENERAL,), pipeline.dataset.devices
     if group in ("teachers", "device-teachers"):
         devices = general if group == "teachers" else own
         return [pipeline.teacher(device, member) for device in devices for member in pipeline.members]
@@ -43,7 +43,7 @@ def stages_of(pipeline: Pipeline, group: str) -> list[Stage]:
 def make_in_turn(pipeline: Pipeline, stages: list[Stage], progress: Progress) -> None:
     """Make what is not current, in order."""
     for stage in stages:
-        pipeline.shelf.make(stage, partial(progress, stage.name, 1))
+        pipeline.store.make(stage, partial(progress, stage.name, 1))
 
 
 def make_side_by_side(plan: Plan, groups: tuple[str, ...], stages: list[Stage], jobs: int, progress: Progress) -> None:
@@ -119,7 +119,7 @@ def _die_with_parent(parent: int) -> None:
 
 
 def _make(name: str) -> None:
-    _pipeline.shelf.make(_stages[name], lambda: _steps.put(name))
+    _pipeline.store.make(_stages[name], lambda: _steps.put(name))
 
 
 @contextmanager

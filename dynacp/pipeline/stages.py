@@ -62,7 +62,7 @@ class Stage:
 
 
 @dataclass
-class Shelf:
+class StageStore:
     """Where stages are looked up and made. Remembers what it has verified."""
 
     verified: dict[str, str] = field(default_factory=dict)

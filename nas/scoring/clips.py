@@ -21,7 +21,7 @@ from dynacp.teachers.ensemble import Ensemble, TeacherSettings, prepare_teachers
 
 
 @dataclass(frozen=True)
-class Material:
+class SearchData:
     """Clips as the search sees them. Labels are int64 [clips], indices into `classes`."""
 
     training: Features
@@ -50,7 +50,7 @@ class Material:
         )
 
 
-def load_material(root: Path, *, seed: int, cache: Path, device: torch.device) -> Material:
+def load_search_data(root: Path, *, seed: int, cache: Path, device: torch.device) -> SearchData:
     """Training split of the data set in `root`, decoded once, with a fifth of its locations kept for validation.
 
     Raises `dynacp.audio.tau.DataError` for whatever is wrong with the data, before anything is trained.
@@ -61,7 +61,7 @@ def load_material(root: Path, *, seed: int, cache: Path, device: torch.device) -
     row = {file: index for index, file in enumerate(clips.files)}
     rows = {name: np.array([row[file] for file in part.files]) for name, part in (("t", training), ("v", validation))}
     identity = [Path(array.filename).stem, clips.classes, clips.labels.tolist(), rows["v"].tolist()]  # type: ignore[attr-defined]
-    return Material(
+    return SearchData(
         training=Features(array, rows["t"], device),
         training_labels=training.labels,
         validation=Features(array, rows["v"], device),

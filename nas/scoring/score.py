@@ -13,7 +13,7 @@ from dynacp.teachers.ensemble import MEMBERS, Ensemble, TeacherSettings
 from dynacp.training.distillation import Distillation
 from dynacp.training.loop import macro_accuracy, one_hot, predict, train
 from dynacp.training.schedule import Recipe
-from nas.scoring.clips import Material
+from nas.scoring.clips import SearchData
 
 SAMPLES = 2_048
 """Training samples of a short distillation."""
@@ -52,16 +52,16 @@ class Score:
 
 @dataclass(frozen=True)
 class Scorer:
-    """Trains candidates on the material, each alike but for its seed."""
+    """Trains candidates on the data, each alike but for its seed."""
 
-    material: Material
+    data: SearchData
     soft_labels: Tensor
     settings: ScoreSettings
 
     @classmethod
-    def from_ensemble(cls, material: Material, ensemble: Ensemble, settings: ScoreSettings) -> "Scorer":
+    def from_ensemble(cls, data: SearchData, ensemble: Ensemble, settings: ScoreSettings) -> "Scorer":
         soft = settings.distillation.soft_labels(ensemble.summed_logits, len(MEMBERS))
-        return cls(material, soft, settings)
+        return cls(data, soft, settings)
 
     def __call__(self, architecture: Architecture, *, seed: int, samples: int | None = None) -> Score:
         """Distil from scratch with so many training samples (the recipe's, if not given) and score.
@@ -73,17 +73,17 @@ class Scorer:
         if samples is not None:
             recipe = replace(recipe, samples=samples)
         network, loss = self.distil(architecture, recipe, seed=seed)
-        accuracy = macro_accuracy(predict(network, self.material.validation), self.material.validation_labels)
+        accuracy = macro_accuracy(predict(network, self.data.validation), self.data.validation_labels)
         return Score(accuracy, loss, time.perf_counter() - started)
 
     def distil(self, architecture: Architecture, recipe: Recipe, *, seed: int) -> tuple[DynaCP, float]:
         """The trained network and its last loss."""
         torch.manual_seed(seed)
-        network, material = DynaCP(architecture), self.material
-        labels = one_hot(material.training_labels, len(material.classes))
+        network, data = DynaCP(architecture), self.data
+        labels = one_hot(data.training_labels, len(data.classes))
         loss = train(
             network,
-            material.training,
+            data.training,
             (self.soft_labels, labels),
             self.settings.distillation.loss,
             recipe,

@@ -17,7 +17,7 @@ KEPT = 2
 """Of so many candidates one climbs to the next rung, which trains with so many times the samples."""
 
 
-class Climber(Protocol):
+class RungCandidate(Protocol):
     """A candidate, as far as climbing goes. Number 0, the baseline, always climbs."""
 
     @property
@@ -32,10 +32,10 @@ class Climber(Protocol):
     def stopped(self) -> bool: ...
 
 
-class Fate(Enum):
-    CLIMBS = "climbs"
-    STOPS = "stops"
-    OPEN = "depends on an earlier candidate that has not come so far"
+class RungDecision(Enum):
+    PROMOTE = "trains at the next rung"
+    STOP = "is not trained further"
+    WAIT = "depends on an earlier candidate that has not come so far"
 
 
 def rungs(samples: int, number: int, *, least: int) -> tuple[int, ...]:
@@ -49,13 +49,13 @@ def rungs(samples: int, number: int, *, least: int) -> tuple[int, ...]:
     return steps
 
 
-def fate(climber: Climber, earlier: Sequence[Climber], *, reference: Point) -> Fate:
+def decide(candidate: RungCandidate, earlier: Sequence[RungCandidate], *, reference: Point) -> RungDecision:
     """What becomes of a candidate, given the living ones before it; without a score it goes to the first rung."""
-    if climber.number == 0 or not climber.scores:
-        return Fate.CLIMBS
-    rung = max(climber.scores)
-    there = [other for other in [*earlier, climber] if rung in other.scores]
-    if len(earlier) < climber.number or any(rung not in other.scores and not other.stopped for other in earlier):
-        return Fate.OPEN
+    if candidate.number == 0 or not candidate.scores:
+        return RungDecision.PROMOTE
+    rung = max(candidate.scores)
+    there = [other for other in [*earlier, candidate] if rung in other.scores]
+    if len(earlier) < candidate.number or any(rung not in other.scores and not other.stopped for other in earlier):
+        return RungDecision.WAIT
     ranked = ranking([(other.scores[rung], other.macs) for other in there], reference=reference)
-    return Fate.CLIMBS if ranked.index(len(there) - 1) < ceil(len(there) / KEPT) else Fate.STOPS
+    return RungDecision.PROMOTE if ranked.index(len(there) - 1) < ceil(len(there) / KEPT) else RungDecision.STOP

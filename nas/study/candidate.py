@@ -98,7 +98,7 @@ class Candidate:
         if not whole:
             raise ValueError(f"{named} notes a training without its {', '.join(_TRAINING)}")
 
-    def waiting_again(self) -> FrozenTrial:
+    def requeued(self) -> FrozenTrial:
         """The same, with the rungs that it came to, after its worker was lost."""
         return create_trial(
             state=TrialState.WAITING,
@@ -107,7 +107,7 @@ class Candidate:
             **self._shared(),
         )
 
-    def again(self, seed: int) -> FrozenTrial:
+    def rescoring(self, seed: int) -> FrozenTrial:
         """A training of this layout with a fresh seed, to be done."""
         attributes = {"training": f"{self.number}, seed {seed}", "candidate": self.number, "seed": seed}
         layout = {name: self.trial.user_attrs[name] for name in ("architecture", "layout", "macs")}

@@ -67,7 +67,7 @@ def rescored(store: Store) -> list[Rescored]:
     layouts are compared seed by seed, on the seeds that all of them have.
     """
     candidates = {candidate.number: candidate for candidate in store.candidates}
-    fresh = {number: scores for number, scores in sorted(store.fresh.items()) if len(scores) > 1}
+    fresh = {number: scores for number, scores in sorted(store.rescores.items()) if len(scores) > 1}
     shared = sorted(set.intersection(*(set(scores) for scores in fresh.values()))) if fresh else []
     if 0 not in fresh or len(shared) < 2:
         return []

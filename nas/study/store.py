@@ -63,8 +63,8 @@ def add_study_options(add: Add) -> None:
 class Store:
     """A search as it is stored: its settings, its candidates by number, and their fresh scores."""
 
-    def __init__(self, study: optuna.Study, again: optuna.Study, folder: Path) -> None:
-        self.study, self.again, self.folder = study, again, folder
+    def __init__(self, study: optuna.Study, rescoring_study: optuna.Study, folder: Path) -> None:
+        self.study, self.rescoring_study, self.folder = study, rescoring_study, folder
         self.settings = StudySettings(study.user_attrs["settings"])
         self._ended = dict[int, Candidate]()
         self.read()
@@ -85,7 +85,7 @@ class Store:
             study = _loaded(name, url)
             _refuse_foreign(study)
             _refuse_damaged(study)
-            store = cls(study, _loaded(_again(name), url), folder)
+            store = cls(study, _loaded(_rescoring_name(name), url), folder)
         if not store.candidates:
             raise StudyError(f"study {name!r} has no trained candidate yet; let the search train one first.")
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,24 +104,26 @@ class Store:
             else:
                 study.set_user_attr("settings", settings.content)
                 study.set_metric_names(["validation macro accuracy", "MACs"])
-            return cls(study, _made(_again(name), storage), folder)
+            return cls(study, _made(_rescoring_name(name), storage), folder)
 
     @patiently
     def read(self) -> None:
         """What has been scored so far, as `candidates`, by number; and every fresh score."""
-        again = self.again.get_trials(deepcopy=False, states=_LIVING)  # first: then each is of a candidate known below
+        rescorings = self.rescoring_study.get_trials(
+            deepcopy=False, states=_LIVING
+        )  # first: then each is of a candidate known below
         living = [self.candidate(trial) for trial in self.study.get_trials(deepcopy=False, states=_LIVING)]
         self.candidates = sorted((each for each in living if each.scores), key=lambda each: each.number)
-        self.fresh, known = dict[int, dict[int, float]](), {each.number for each in self.candidates}
-        for trial in again:
+        self.rescores, known = dict[int, dict[int, float]](), {each.number for each in self.candidates}
+        for trial in rescorings:
             number, seed = (trial.user_attrs.get(name) for name in ("candidate", "seed"))
             whole = {"training", "architecture"} <= trial.user_attrs.keys()
             if number not in known or not isinstance(seed, int) or not whole:
                 raise StudyError(
-                    f"study {self.again.study_name!r} is damaged: trial {trial.number} is of no candidate."
+                    f"study {self.rescoring_study.study_name!r} is damaged: trial {trial.number} is of no candidate."
                 )
             if trial.state == TrialState.COMPLETE:
-                self.fresh.setdefault(number, {})[seed] = trial.values[0]
+                self.rescores.setdefault(number, {})[seed] = trial.values[0]
 
     def candidate(self, trial: FrozenTrial) -> Candidate:
         """The same object for a trial that has ended, which saves parsing it again."""
@@ -181,16 +183,16 @@ class Store:
             )
         return pd.DataFrame(rows)
 
-    def fresh_scores(self) -> pd.DataFrame:
+    def rescores_table(self) -> pd.DataFrame:
         """A row per training with a fresh seed: candidate, seed, validation macro accuracy."""
-        rows = [(number, *pair) for number, scores in sorted(self.fresh.items()) for pair in sorted(scores.items())]
+        rows = [(number, *pair) for number, scores in sorted(self.rescores.items()) for pair in sorted(scores.items())]
         return pd.DataFrame(rows, columns=["candidate", "seed", "accuracy"])
 
     def write_tables(self) -> None:
         """results.csv, rescored.csv and settings.json in the study's folder, from the study."""
         with self.publishing():
             write_text(self.folder / "results.csv", self.results().to_csv(index=False))
-            write_text(self.folder / "rescored.csv", self.fresh_scores().to_csv(index=False))
+            write_text(self.folder / "rescored.csv", self.rescores_table().to_csv(index=False))
             write_text(self.folder / "settings.json", json.dumps(self.settings.content, indent=2) + "\n")
 
     def publishing(self) -> FileLock:
@@ -202,7 +204,7 @@ _TEACHERS = "teachers "
 _LIVING = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
 
 
-def _again(name: str) -> str:
+def _rescoring_name(name: str) -> str:
     """The study of a search's fresh seeds."""
     return f"{name}: fresh seeds"
 

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from dynacp.student.architecture import Architecture
 from nas.scoring.score import Score
 from nas.strategy.propose import History, Proposal, Rules, Sampler, SpaceExhaustedError, derived_seed, propose
-from nas.strategy.rungs import Fate, fate
+from nas.strategy.rungs import RungDecision, decide
 from nas.study import database
 from nas.study.candidate import Candidate
 from nas.study.queue import Queue, TrialLostError, worker_of
@@ -24,7 +24,7 @@ from nas.study.store import Store
 POLL_SECONDS = 1.0
 """Between two looks at what other workers still train, when nothing else is left."""
 
-_AGAIN = 1_000_000
+_RESCORING = 1_000_000
 """Marks the seeds of fresh trainings, so that none of them was used in the search."""
 
 
@@ -34,14 +34,14 @@ Scoring = Callable[..., Score]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a search trains: `trials` candidates, and at the end the front anew with `fresh_seeds` seeds."""
+    """What a search trains: `trials` candidates, and at the end the front anew with `rescore_seeds` seeds."""
 
     rules: Rules
     baseline: Architecture
     sampler: Sampler
     rungs: Sequence[int]
     trials: int
-    fresh_seeds: int
+    rescore_seeds: int
     seed: int
 
 
@@ -56,7 +56,7 @@ class Worker:
         self._awaited = set[tuple[str, int]]()
         self.exhausted: SpaceExhaustedError | None = None
         self._queue = Queue(store.study, storage, unique=("candidate", "architecture"))
-        self._again = Queue(store.again, storage, unique=("training",))
+        self._rescoring = Queue(store.rescoring_study, storage, unique=("training",))
         space = plan.rules.space
         self._reference = 1 / space.frame.classes, float(plan.rules.limits.max_macs)
 
@@ -116,13 +116,13 @@ class Worker:
         time.sleep(POLL_SECONDS)
 
     def _stop_early(self, candidates: Sequence[Candidate]) -> bool:
-        hopeless = list(self._waiting(candidates, Fate.STOPS))
+        hopeless = list(self._waiting(candidates, RungDecision.STOP))
         for candidate in hopeless:
             self._queue.end(candidate.trial, TrialState.PRUNED, candidate.point)
         return bool(hopeless)
 
     def _claim(self, candidates: Sequence[Candidate]) -> Candidate | None:
-        for candidate in self._waiting(candidates, Fate.CLIMBS):
+        for candidate in self._waiting(candidates, RungDecision.PROMOTE):
             if trial := self._queue.claim(candidate.trial):
                 claimed = Candidate(trial)
                 if claimed.scores == candidate.scores:
@@ -130,17 +130,17 @@ class Worker:
                 self._queue.put_back(trial)  # another worker has brought it farther meanwhile
         return None
 
-    def _waiting(self, candidates: Sequence[Candidate], wanted: Fate) -> Iterator[Candidate]:
+    def _waiting(self, candidates: Sequence[Candidate], wanted: RungDecision) -> Iterator[Candidate]:
         for place, candidate in enumerate(candidates):
             if candidate.trial.state != TrialState.WAITING:
                 continue
-            if self._fate(candidate, candidates[:place]) == wanted:
+            if self._decision(candidate, candidates[:place]) == wanted:
                 yield candidate
 
-    def _fate(self, candidate: Candidate, earlier: Sequence[Candidate]) -> Fate:
+    def _decision(self, candidate: Candidate, earlier: Sequence[Candidate]) -> RungDecision:
         if self.plan.rungs[-1] in candidate.scores:
-            return Fate.CLIMBS  # its worker was lost between its last score and its end
-        return fate(candidate, earlier, reference=self._reference)
+            return RungDecision.PROMOTE  # its worker was lost between its last score and its end
+        return decide(candidate, earlier, reference=self._reference)
 
     def _train(self, candidate: Candidate, scoring: Scoring) -> None:
         """To the next rung; after the last one it is complete. Raises `TrialLostError`."""
@@ -182,7 +182,7 @@ class Worker:
         known = {candidate.architecture for candidate in candidates}
         lost = [Candidate(trial) for trial in given_up if trial.user_attrs.get("candidate") == number]
         lost = [candidate for candidate in lost if candidate.architecture not in known]
-        return max(lost, key=lambda candidate: len(candidate.scores)).waiting_again() if lost else None
+        return max(lost, key=lambda candidate: len(candidate.scores)).requeued() if lost else None
 
     def _new(self, number: int, candidates: Sequence[Candidate]) -> FrozenTrial:
         rules, plan = self.plan.rules, self.plan
@@ -201,35 +201,37 @@ class Worker:
     def missing(self) -> list[tuple[Candidate, int]]:
         """The front and Table 1 with each fresh seed, less what is done."""
         plan, store = self.plan, self.store
-        seeds = [derived_seed(plan.seed, _AGAIN, index) for index in range(plan.fresh_seeds)]
+        seeds = [derived_seed(plan.seed, _RESCORING, index) for index in range(plan.rescore_seeds)]
         chosen = {each.number: each for each in (store.baseline, *store.front()) if each}.values()
-        return [(each, seed) for seed in seeds for each in chosen if seed not in store.fresh.get(each.number, {})]
+        return [(each, seed) for seed in seeds for each in chosen if seed not in store.rescores.get(each.number, {})]
 
-    def train_again(self, scoring: Scoring) -> Iterator[tuple[Candidate, float]]:
+    def rescore(self, scoring: Scoring) -> Iterator[tuple[Candidate, float]]:
         """Train what is missing; yields a candidate and its fresh score after each training of this worker,
         the store read anew."""
         while missing := self.missing():
-            living = {trial.user_attrs["training"]: trial for trial in self._again.refresh().living}
-            wanted = [each.again(seed) for each, seed in missing]
+            living = {trial.user_attrs["training"]: trial for trial in self._rescoring.refresh().living}
+            wanted = [each.rescoring(seed) for each, seed in missing]
             new = [trial for trial in wanted if trial.user_attrs["training"] not in living]
             for trial in new:
-                self._again.offer(trial)
+                self._rescoring.offer(trial)
             waiting = (trial for trial in living.values() if trial.state == TrialState.WAITING)
-            claimed = next(filter(None, map(self._again.claim, waiting)), None)
-            accuracy = self._train_again(claimed, scoring) if claimed else None
+            claimed = next(filter(None, map(self._rescoring.claim, waiting)), None)
+            accuracy = self._rescore(claimed, scoring) if claimed else None
             if not claimed and not new:
-                self._wait_for(self._again, [trial for trial in living.values() if trial.state == TrialState.RUNNING])
+                self._wait_for(
+                    self._rescoring, [trial for trial in living.values() if trial.state == TrialState.RUNNING]
+                )
             self.store.read()
             if claimed and accuracy is not None:
                 yield Candidate(claimed), accuracy
 
-    def _train_again(self, trial: FrozenTrial, scoring: Scoring) -> float | None:
+    def _rescore(self, trial: FrozenTrial, scoring: Scoring) -> float | None:
         """None where another worker has taken it up meanwhile."""
         candidate = Candidate(trial)
         try:
-            with self._again.working(trial):
+            with self._rescoring.working(trial):
                 score = scoring(candidate.architecture, seed=trial.user_attrs["seed"])
-                self._again.end(trial, TrialState.COMPLETE, (score.accuracy, candidate.macs))
+                self._rescoring.end(trial, TrialState.COMPLETE, (score.accuracy, candidate.macs))
         except TrialLostError:
             return None
         return score.accuracy

@@ -134,7 +134,7 @@ def _settings(store: Store) -> dict[str, str]:
         f"peak rate {recipe['peak_rate']}",
         "teachers": _flat(identity["teachers"]),
         "their fingerprints": _listed(store.teachers()),
-        "fresh seeds": _listed(sorted({seed for scores in store.fresh.values() for seed in scores})),
+        "fresh seeds": _listed(sorted({seed for scores in store.rescores.values() for seed in scores})),
         "threads": str(settings["threads"]),
         "versions": ", ".join(f"{name} {version}" for name, version in settings["versions"].items()),
     }

@@ -17,7 +17,7 @@ from budget.limits import Limits
 from budget.terminal import console, show
 from dynacp.efficientat import FAMILIES
 from dynacp.teachers.ensemble import Ensemble, TeacherSettings
-from nas.scoring.clips import Material
+from nas.scoring.clips import SearchData
 from nas.space.counting import share_that_fits
 from nas.space.space import Space
 from nas.study.candidate import Candidate
@@ -39,10 +39,10 @@ class Screen:
         self.console.print(text, soft_wrap=not self.console.is_terminal)
 
     def introduce(
-        self, options: argparse.Namespace, space: Space, limits: Limits, material: Material, teachers: TeacherSettings
+        self, options: argparse.Namespace, space: Space, limits: Limits, data: SearchData, teachers: TeacherSettings
     ) -> None:
         """The question, the data and the space, before anything is trained."""
-        for name, table in material.tables.items():
+        for name, table in data.tables.items():
             self._clips(name, table)
         fits = share_that_fits(space, limits, options.dtype, proposals=SHARE_PROPOSALS, rng=np.random.default_rng(0))
         share = sum(fit for fit, _ in fits.values()) / SHARE_PROPOSALS

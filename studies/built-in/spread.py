@@ -40,12 +40,12 @@ def spread_layouts(classes: int) -> list[Architecture]:
 
 def main() -> None:
     search, file = Search(parser().parse_args(), Screen()), Path(__file__).with_name("spread.csv")
-    material = search.material(torch.device("cpu"))
-    scorer = Scorer.from_ensemble(material, search.teachers_of(material), search.score_settings)
+    data = search.data(torch.device("cpu"))
+    scorer = Scorer.from_ensemble(data, search.teachers_of(data), search.score_settings)
     rows = pd.read_csv(file).to_dict("records") if file.exists() else []
     done = {(row["layout"], row["seed"]) for row in rows}
     for seed in SEEDS:
-        for network in spread_layouts(len(material.classes)):
+        for network in spread_layouts(len(data.classes)):
             if (str(network), seed) not in done:
                 score, macs = scorer(network, seed=seed), int(totals(layers_of(network)).macs)
                 rows.append({"layout": str(network), "macs": macs, "seed": seed, "accuracy": score.accuracy})

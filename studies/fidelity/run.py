@@ -76,8 +76,8 @@ def planned(options: argparse.Namespace, layout: Architecture, number: int) -> P
 def tested(pipeline: Pipeline) -> float:
     """Macro accuracy on the test split of the base student, trained in full; in float32, which a CPU is quicker at."""
     make_in_turn(pipeline, in_order([pipeline.student(GENERAL)]), lambda *_: None)
-    test = pipeline.corpus.test
-    features = pipeline.corpus.test_features(np.arange(len(test)))
+    test = pipeline.dataset.test
+    features = pipeline.dataset.test_features(np.arange(len(test)))
     return macro_accuracy(predict(pipeline.load_student(GENERAL), features), test.labels)
 
 

@@ -77,14 +77,14 @@ def searched(search: Search, scoring: Scorer) -> Store:
     """The search, from nothing or from where it was."""
     study_folder(search.name).mkdir(parents=True, exist_ok=True)
     storage = connect(search.name, default_storage(search.name))
-    rules, material = Rules(Space(FRAME), LIMITS, "float16"), scoring.material
+    rules, data = Rules(Space(FRAME), LIMITS, "float16"), scoring.data
     settings = StudySettings.of(
-        data=material.key, device="cpu", seed=search.seed, sampler=search.sampler, dtype=rules.dtype, limits=LIMITS,
-        rungs=(SAMPLES,), teachers={}, score=scoring.settings, space=rules.space, front_end=material.front_end,
-        command=f"studies.live.run: {search.name}", classes=material.classes, clips={}, threads=1, versions={},
+        data=data.key, device="cpu", seed=search.seed, sampler=search.sampler, dtype=rules.dtype, limits=LIMITS,
+        rungs=(SAMPLES,), teachers={}, score=scoring.settings, space=rules.space, front_end=data.front_end,
+        command=f"studies.live.run: {search.name}", classes=data.classes, clips={}, threads=1, versions={},
     )  # fmt: skip
     store = Store.create_or_resume(search.name, storage, settings)
-    plan = Plan(rules, FRAME, SAMPLERS[search.sampler], (SAMPLES,), trials=10_000, fresh_seeds=0, seed=search.seed)
+    plan = Plan(rules, FRAME, SAMPLERS[search.sampler], (SAMPLES,), trials=10_000, rescore_seeds=0, seed=search.seed)
     if spent(store) < COST:
         for _ in Worker(plan, store, storage).search(scoring):
             if spent(store) >= COST:

@@ -80,7 +80,7 @@ def main() -> None:
     pool, rows, scoring = read_pool(), Rows(SCORES, ["layout", "samples", "seed"]), scorer(options)
     for job in share(jobs(len(pool)), options):
         if astuple(job) not in rows.done():
-            network = with_classes(pool[job.layout], len(scoring.material.classes))
+            network = with_classes(pool[job.layout], len(scoring.data.classes))
             score = scoring(network, samples=job.samples, seed=derived_seed(job.seed, job.samples))
             parameters, macs, _ = map(int, totals(layers_of(network)))
             cost = {"parameters": parameters, "macs": macs, "accuracy": score.accuracy, "seconds": score.seconds}

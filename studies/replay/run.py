@@ -32,7 +32,7 @@ from nas.space.counting import count
 from nas.space.space import Space
 from nas.strategy.front import front, hypervolume
 from nas.strategy.propose import History, Proposal, Rules, propose
-from nas.strategy.rungs import Fate, fate
+from nas.strategy.rungs import RungDecision, decide
 from nas.strategy.samplers import SAMPLERS
 from nas.study.candidate import Candidate
 from studies.pool.run import SCORES, read_pool
@@ -140,7 +140,7 @@ def replay(pool: Pool, sampler: str, rungs: tuple[int, ...], seed: int) -> Itera
         taken.add(index)
         candidate = Replayed(len(candidates), index, int(pool.macs[index]), proposal)
         for samples in rungs:
-            if fate(candidate, candidates, reference=REFERENCE) is Fate.STOPS:
+            if decide(candidate, candidates, reference=REFERENCE) is RungDecision.STOP:
                 candidate.stopped = True
                 break
             candidate.scores[samples] = float(pool.scores[samples][index])

@@ -120,10 +120,10 @@ def _trained(condition: Condition, pipeline: Pipeline) -> dict[str, Tensor]:
     if condition.devices:
         tested = tested_students(pipeline)
         make_in_turn(pipeline, in_order([tested]), _progress)
-        return pipeline.shelf.load(tested)
+        return pipeline.store.load(tested)
     base = pipeline.student(GENERAL)
     make_in_turn(pipeline, in_order([base]), _progress)
-    features = pipeline.corpus.test_features(np.arange(len(pipeline.corpus.test)))
+    features = pipeline.dataset.test_features(np.arange(len(pipeline.dataset.test)))
     dtype = getattr(torch, pipeline.settings.dtype)
     return {GENERAL: predict(pipeline.load_student(GENERAL), features, dtype=dtype)}
 
@@ -139,7 +139,7 @@ def _progress(name: str, _steps: int) -> None:
 
 def _write(pipeline: Pipeline, logits: dict[tuple[str, str], list[Tensor]]) -> None:
     """The accuracies so far, and each condition against the base of Table 1."""
-    bootstrap = Bootstrap(pipeline.corpus.test, pipeline.corpus.devices, recording=pipeline.settings.recording)
+    bootstrap = Bootstrap(pipeline.dataset.test, pipeline.dataset.devices, recording=pipeline.settings.recording)
     draws = {
         key: np.stack([bootstrap.accuracies(said)[OVERALL].to_numpy() for said in seeds], axis=1)
         for key, seeds in logits.items()
@@ -185,7 +185,7 @@ def _say_what_the_soft_labels_are(pipeline: Pipeline) -> None:
     soft = distillation.soft_labels(summed, len(teachers))
     apart = (soft - torch.softmax(summed / len(teachers) / distillation.temperature, dim=-1)).abs().max()
     print(f"soft labels from the sum at 8 T and from the mean at T differ by {apart:.1g} at most")
-    right = soft.argmax(dim=1).numpy() == pipeline.corpus.labels(GENERAL)
+    right = soft.argmax(dim=1).numpy() == pipeline.dataset.labels(GENERAL)
     print(
         f"the ensemble recognises {right.mean():.2%} of the training clips that it was fine-tuned on; its largest soft "
         f"label is {soft.max(dim=1).values.mean():.3f} in the mean"

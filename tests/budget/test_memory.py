@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from graph_memory import peak_activations
 from layouts import random_layouts
 
-from graph_memory import peak_activations
 from budget.memory import Step, peak
 from dynacp.audio.features import FrontEnd, LogMel
 from dynacp.export.exported import Exported

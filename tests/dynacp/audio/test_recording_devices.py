@@ -54,7 +54,7 @@ def test_impulse_responses_change_the_clips_of_the_clean_device_and_no_others(
 ) -> None:
     whole = pipeline(capitals, data.parent / "cache", responses, clean="A")
     whole.check()
-    clips = whole.corpus
+    clips = whole.dataset
     every = torch.arange(tiny.TRAINING_CLIPS)
     off = WaveAugmentation(roll_samples=0, perturb_edges=False, impulse_probability=0.0)
     dry, wet = (
@@ -81,7 +81,7 @@ def test_impulse_responses_that_no_clip_would_take_are_refused(capitals: Path, r
 
 def test_models_know_which_clips_took_impulse_responses(data: Path, responses: Path) -> None:
     cache = data.parent / "cache"
-    keys = [pipeline(data, cache, folder, clean).corpus.key for folder in (None, responses) for clean in ("a", "b")]
+    keys = [pipeline(data, cache, folder, clean).dataset.key for folder in (None, responses) for clean in ("a", "b")]
     assert keys[0] == keys[1]
     assert keys[2] != keys[3]
     assert keys[0] != keys[2]

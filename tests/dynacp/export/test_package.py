@@ -29,7 +29,7 @@ from dynacp.export.submission import System, log_mels, predict
 from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import Plan, TrainingSettings, claim_run
 from dynacp.pipeline.prediction import Student
-from dynacp.pipeline.stages import Shelf, Stage
+from dynacp.pipeline.stages import Stage, StageStore
 from dynacp.student.architecture import Architecture, with_classes
 from dynacp.student.model import DynaCP
 
@@ -48,16 +48,16 @@ def untrained(run: Path, data: Path, cache: Path, architecture: Architecture) ->
     plan = Plan(architecture, settings, data, run, run / "teachers", cache)
     claim_run(plan)
     pipeline = Pipeline(plan)
-    for number, name in enumerate(("base", *pipeline.corpus.devices)):
+    for number, name in enumerate(("base", *pipeline.dataset.devices)):
         torch.manual_seed(number)
         content = {
             "architecture": pipeline.architecture.to_json(),
-            "classes": list(pipeline.corpus.training.classes),
+            "classes": list(pipeline.dataset.training.classes),
             "front_end": asdict(settings.front_end),
             "state": DynaCP(pipeline.architecture).state_dict(),
         }
-        stage = Stage(name, run / "students" / name, {"data": pipeline.corpus.key}, (), lambda _, kept=content: kept)  # type: ignore[misc]
-        Shelf().make(stage, lambda: None)
+        stage = Stage(name, run / "students" / name, {"data": pipeline.dataset.key}, (), lambda _, kept=content: kept)  # type: ignore[misc]
+        StageStore().make(stage, lambda: None)
     return run
 
 
@@ -252,36 +252,36 @@ def test_a_run_with_devices_of_strange_names_is_packaged(data: Path, tmp_path: P
 
 def test_one_log_mel_is_held_at_a_time(data: Path) -> None:
     """27,000 clips of an evaluation set would take 2.5 GB."""
-    heard, made, most = system(), list[weakref.ref[torch.Tensor]](), 0
+    packaged, made, most = system(), list[weakref.ref[torch.Tensor]](), 0
 
     def note(_module: object, _inputs: object, log_mel: torch.Tensor) -> None:
         nonlocal most
         most = max(most, 1 + sum(earlier() is not None for earlier in made))
         made.append(weakref.ref(log_mel))
 
-    heard.front_end.register_forward_hook(note)
+    packaged.front_end.register_forward_hook(note)
     files = sorted((data / "audio").glob("*.wav"))[:12]
-    assert len(predict(heard, files, ["a"] * 12, use_cuda=False)) == 12
+    assert len(predict(packaged, files, ["a"] * 12, use_cuda=False)) == 12
     assert len(made) == 12
     assert most <= 2
     with pytest.raises(ValueError, match=r"a device id for each of the 12 files, but got 1"):
-        predict(heard, files, ["a"], use_cuda=False)
+        predict(packaged, files, ["a"], use_cuda=False)
 
 
 def test_a_clip_that_is_no_second_of_audio_is_refused_and_another_rate_resampled(data: Path, tmp_path: Path) -> None:
     sf.write(tmp_path / "long.wav", np.zeros(RATE + 1), RATE)
     sf.write(tmp_path / "slow.wav", np.random.default_rng(0).normal(0, 0.1, (22_050, 2)), 22_050)
     (tmp_path / "text.wav").write_text("no audio")
-    heard = system()
+    packaged = system()
     with pytest.raises(
         AudioError, match=r"long\.wav has 44,101 samples at 44,100 Hz, but needs 44,100, one second exactly"
     ):
-        predict(heard, [tmp_path / "long.wav"], ["a"], use_cuda=False)
+        predict(packaged, [tmp_path / "long.wav"], ["a"], use_cuda=False)
     with pytest.raises(AudioError, match=r"text\.wav cannot be read as audio"):
-        predict(heard, [tmp_path / "text.wav"], ["a"], use_cuda=False)
-    (logits,) = predict(heard, [tmp_path / "slow.wav"], ["a"], use_cuda=False)
+        predict(packaged, [tmp_path / "text.wav"], ["a"], use_cuda=False)
+    (logits,) = predict(packaged, [tmp_path / "slow.wav"], ["a"], use_cuda=False)
     assert logits.shape == (len(CLASSES),)
-    (log_mel,) = log_mels(heard, [tmp_path / "slow.wav"])
+    (log_mel,) = log_mels(packaged, [tmp_path / "slow.wav"])
     assert log_mel.shape == (1, 1, 256, 89)
 
 

@@ -68,10 +68,10 @@ def test_table_1_as_a_program_costs_what_the_ledger_says_row_by_row(
     assert (count.quantiser_bytes > apart) == (dtype == "int8")
     assert size + count.quantiser_bytes < len(program.content) < size + count.quantiser_bytes + 64_000
 
-    heard = settled.clips(4, seed=3)
+    inputs = settled.clips(4, seed=3)
     with torch.inference_mode():
-        wanted = network(heard).numpy()
-    off = abs(program.run(heard.numpy()) - wanted).mean()
+        wanted = network(inputs).numpy()
+    off = abs(program.run(inputs.numpy()) - wanted).mean()
     assert off < (0.15 if dtype == "int8" else 1e-4) * wanted.std()  # in int8 a rounding may fall the other way
 
 
@@ -85,12 +85,12 @@ def test_what_xnnpack_leaves_to_others_is_refused() -> None:
 
 
 def test_preparing_changes_no_answer_and_not_the_network() -> None:
-    student, heard = settled.student(SMALL), settled.clips(4, seed=4)
+    student, inputs = settled.student(SMALL), settled.clips(4, seed=4)
     prepared = Program.prepared(student.network)
     assert not any(isinstance(module, nn.ZeroPad2d) for module in student.network.modules())
     assert sum(isinstance(module, nn.ZeroPad2d) for module in prepared.modules()) == 1
     with torch.inference_mode():
-        assert torch.allclose(prepared(heard), student.network(heard), atol=1e-5)
+        assert torch.allclose(prepared(inputs), student.network(inputs), atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -236,8 +236,8 @@ def test_a_student_without_test_clips_is_tested_on_all(lean_run: Path, data: Pat
     kept = [row for row in file.read_text().splitlines() if "-s1.wav" not in row]
     file.write_text("\n".join(kept) + "\n")
     of_a, of_s1 = (trained(lean_run, others).tested(name, waveform=False) for name in ("a", "s1"))
-    assert [len(heard) for heard in (of_a, of_s1)] == [6, 18]
-    assert [len(heard.read(slice(None))) for heard in (of_a, of_s1)] == [6, 18]
+    assert [len(inputs) for inputs in (of_a, of_s1)] == [6, 18]
+    assert [len(inputs.read(slice(None))) for inputs in (of_a, of_s1)] == [6, 18]
 
 
 def test_no_test_clip_decides_which_student_in_int8_is_kept(lean_run: Path, data: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dynacp.pipeline.overrides import SettingError
 from dynacp.pipeline.plan import RUN_FILE, TEACHERS, Plan, TrainingSettings, claim_run, read_plan
 from dynacp.pipeline.prediction import Student
-from dynacp.pipeline.stages import Shelf, Stage, StageError, plain
+from dynacp.pipeline.stages import Stage, StageError, StageStore, plain
 from dynacp.student.architecture import TABLE1, Architecture
 
 ANYTHING: st.SearchStrategy[object] = st.sampled_from(
@@ -84,6 +84,6 @@ def test_whatever_stands_in_a_run_file_is_read_or_refused(drawn: st.DataObject, 
 
 def test_what_is_whole_but_no_student_is_named(tmp_path: Path) -> None:
     claimed(tmp_path)
-    Shelf().make(Stage("base", tmp_path / "students" / "base", {}, (), lambda _: {"state": {}}), lambda: None)
+    StageStore().make(Stage("base", tmp_path / "students" / "base", {}, (), lambda _: {"state": {}}), lambda: None)
     with pytest.raises(StageError, match=r"students/base\.pt holds something else than a student"):
         Student.load(tmp_path, "base")

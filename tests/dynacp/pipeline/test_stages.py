@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from dynacp.pipeline.stages import OnStep, Shelf, Stage, StageError, in_order, read_artifact, read_settings
+from dynacp.pipeline.stages import OnStep, Stage, StageError, StageStore, in_order, read_artifact, read_settings
 
 
 def counted(folder: Path, name: str, *needs: Stage, settings: dict[str, Any] | None = None) -> tuple[Stage, list[int]]:
@@ -26,7 +26,7 @@ def counted(folder: Path, name: str, *needs: Stage, settings: dict[str, Any] | N
 
 
 def made_anew(stage: Stage) -> bool:
-    return Shelf().make(stage, lambda: None)
+    return StageStore().make(stage, lambda: None)
 
 
 def test_a_stage_is_made_once_and_then_found(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_a_stage_is_made_once_and_then_found(tmp_path: Path) -> None:
     assert made_anew(stage)
     assert not made_anew(stage)
     assert len(made) == 1
-    assert Shelf().load(stage)["tensor"].tolist() == [1, 1, 1]
+    assert StageStore().load(stage)["tensor"].tolist() == [1, 1, 1]
     assert read_artifact(tmp_path / "one")["makings"] == 1
 
 
@@ -44,7 +44,7 @@ def test_changed_settings_make_it_again_and_what_depends_on_it_too(tmp_path: Pat
     assert [made_anew(stage) for stage in (first, second)] == [True, True]
     changed, _ = counted(tmp_path, "first", settings={"rate": (2, 3)})
     after, made = counted(tmp_path, "second", changed)
-    assert Shelf().checksum(after) is None
+    assert StageStore().checksum(after) is None
     changed.make(lambda: None)  # so that its content differs from the first one's
     assert [made_anew(stage) for stage in (changed, after)] == [True, True]
     assert [made_anew(stage) for stage in (changed, after)] == [False, False]
@@ -78,11 +78,11 @@ def test_a_damaged_stage_is_made_again_and_never_loaded(tmp_path: Path, damage: 
     made_anew(stage)
     damage(stage)
     with pytest.raises(StageError, match=r"one is needed, but .*one\.pt is not there"):
-        Shelf().load(stage)
+        StageStore().load(stage)
     with pytest.raises(StageError, match=r"one\.pt is not there, not finished or damaged"):
         read_artifact(tmp_path / "one")
     assert made_anew(stage)
-    assert Shelf().load(stage)
+    assert StageStore().load(stage)
 
 
 def test_a_stage_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_record_without_its_file_or_with_another_s_is_not_current(tmp_path: Pa
     made_anew(other)
     made_anew(Stage("other", tmp_path / "other", {"rate": 2}, (), other.make))
     stage.file.write_bytes(other.file.read_bytes())
-    assert Shelf().checksum(stage) is None
+    assert StageStore().checksum(stage) is None
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_stage_with_a_damaged_record_is_made_again(record: str, tmp_path: Path
     stage, made = counted(tmp_path, "one")
     made_anew(stage)
     stage.record.write_text(record)
-    assert Shelf().checksum(stage) is None
+    assert StageStore().checksum(stage) is None
     with pytest.raises(StageError, match=r"one\.pt is not there, not finished or damaged"):
         read_settings(stage.path)
     assert made_anew(stage)

@@ -20,7 +20,7 @@ CLASSES = 3
 ONE_EPOCH = TeacherSettings(epochs=1, batch=8)
 
 
-def material(clips: int = 24) -> tuple[Features, np.ndarray]:
+def data(clips: int = 24) -> tuple[Features, np.ndarray]:
     """Small log-mels, [clips, 64, 24]."""
     rng = np.random.default_rng(0)
     return Features(rng.normal(size=(clips, 64, 24)).astype(np.float16), np.arange(clips), torch.device("cpu")), (
@@ -32,7 +32,7 @@ def prepare(
     folder: Path, on_step: Callable[[str, int, int], None] = lambda *_: None, *, seed: int = 0, data_key: str = "d"
 ) -> Ensemble:
     return prepare_teachers(
-        material(), material(6), CLASSES, ONE_EPOCH, data_key=data_key, seed=seed, folder=folder, on_step=on_step
+        data(), data(6), CLASSES, ONE_EPOCH, data_key=data_key, seed=seed, folder=folder, on_step=on_step
     )
 
 
@@ -97,7 +97,7 @@ def test_the_ensemble_s_logits_are_the_sum_of_what_its_stored_teachers_say(tmp_p
         teacher.load_state_dict(stored["state"])
         if isinstance(teacher, DyMN):
             teacher.temperature = stored["temperature"]
-        summed += predict(teacher, material()[0])
+        summed += predict(teacher, data()[0])
     torch.testing.assert_close(ensemble.summed_logits, summed, rtol=1e-4, atol=1e-4)
     assert set(ensemble.accuracies) == {member.name for member in MEMBERS}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from nas.strategy.rungs import Fate, fate, rungs
+from nas.strategy.rungs import RungDecision, decide, rungs
 
 REFERENCE = (0.1, 30.0)
 
@@ -30,27 +30,33 @@ def test_the_better_half_of_those_so_far_climbs() -> None:
     """By hand: 1 beats 2 and 3; 3 is beaten by 1 and 2, so it is the last of four; 4 is on the front."""
     points = [(0.5, 20), (0.4, 10), (0.3, 12), (0.2, 15), (0.45, 11)]
     candidates = [Made(number, macs, {64: accuracy}) for number, (accuracy, macs) in enumerate(points)]
-    fates = [fate(each, candidates[: each.number], reference=REFERENCE) for each in candidates]
-    assert fates == [Fate.CLIMBS, Fate.CLIMBS, Fate.STOPS, Fate.STOPS, Fate.CLIMBS]
+    decisions = [decide(each, candidates[: each.number], reference=REFERENCE) for each in candidates]
+    assert decisions == [
+        RungDecision.PROMOTE,
+        RungDecision.PROMOTE,
+        RungDecision.STOP,
+        RungDecision.STOP,
+        RungDecision.PROMOTE,
+    ]
 
 
 def test_the_baseline_always_climbs_and_whoever_has_no_score_goes_to_the_first_rung() -> None:
-    assert fate(Made(0, 29, {64: 0.0}), [], reference=REFERENCE) is Fate.CLIMBS
-    assert fate(Made(7, 29), [], reference=REFERENCE) is Fate.CLIMBS
+    assert decide(Made(0, 29, {64: 0.0}), [], reference=REFERENCE) is RungDecision.PROMOTE
+    assert decide(Made(7, 29), [], reference=REFERENCE) is RungDecision.PROMOTE
 
 
 def test_a_candidate_waits_for_those_before_it_that_are_missing_or_have_not_come_so_far_or_stopped() -> None:
     first, second = Made(0, 20, {64: 0.5}), Made(1, 10)
     third = Made(2, 12, {64: 0.6})
-    assert fate(third, [first, second], reference=REFERENCE) is Fate.OPEN
-    assert fate(third, [first], reference=REFERENCE) is Fate.OPEN
+    assert decide(third, [first, second], reference=REFERENCE) is RungDecision.WAIT
+    assert decide(third, [first], reference=REFERENCE) is RungDecision.WAIT
     second.scores[64] = 0.3
-    assert fate(third, [first, second], reference=REFERENCE) is Fate.CLIMBS
+    assert decide(third, [first, second], reference=REFERENCE) is RungDecision.PROMOTE
     third.scores[128] = 0.7
-    assert fate(third, [first, second], reference=REFERENCE) is Fate.OPEN
+    assert decide(third, [first, second], reference=REFERENCE) is RungDecision.WAIT
     second.stopped = True
     first.scores[128] = 0.6
-    assert fate(third, [first, second], reference=REFERENCE) is Fate.CLIMBS
+    assert decide(third, [first, second], reference=REFERENCE) is RungDecision.PROMOTE
 
 
 def climb(truth: np.ndarray, macs: np.ndarray, steps: Sequence[int], rng: np.random.Generator | None) -> list[Made]:
@@ -61,10 +67,10 @@ def climb(truth: np.ndarray, macs: np.ndarray, steps: Sequence[int], rng: np.ran
         for each in candidates:
             if each.stopped or len(each.scores) == len(steps):
                 continue
-            outcome = fate(each, candidates[: each.number], reference=REFERENCE)
-            if outcome is Fate.STOPS:
+            outcome = decide(each, candidates[: each.number], reference=REFERENCE)
+            if outcome is RungDecision.STOP:
                 each.stopped = True
-            elif outcome is Fate.CLIMBS:
+            elif outcome is RungDecision.PROMOTE:
                 ready.append(each)
         if not ready:
             return candidates

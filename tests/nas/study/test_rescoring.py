@@ -39,8 +39,8 @@ def stored(tmp_path: Path, scores: list[float]) -> Store:
 
 def add_fresh(store: Store, number: int, scores: dict[int, float]) -> None:
     for seed, score in scores.items():
-        waiting = store.candidates[number].again(seed)
-        store.again.add_trial(
+        waiting = store.candidates[number].rescoring(seed)
+        store.rescoring_study.add_trial(
             create_trial(
                 values=(score, store.candidates[number].macs),
                 params=waiting.params,

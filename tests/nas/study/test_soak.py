@@ -148,7 +148,7 @@ def test_workers_that_are_killed_again_and_again_train_what_an_undisturbed_searc
     pd.testing.assert_frame_equal(tables("soak")[0], undisturbed_tables[0])
     pd.testing.assert_frame_equal(tables("soak")[1], undisturbed_tables[1])
     store = Store.open("soak", url)
-    for study in (store.study, store.again):
+    for study in (store.study, store.rescoring_study):
         states = Counter(trial.state.name for trial in study.get_trials())
         assert not {"RUNNING", "WAITING"} & set(states)
         phases[f"{study.study_name}: {dict(states)}"] += 1

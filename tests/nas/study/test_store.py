@@ -44,8 +44,8 @@ def written(folder: Path, name: str = "small", trials: int = 4) -> Path:
         done.append(scored(number, rules, proposal, made_up_score(proposal.architecture)))
     store.study.add_trials([each.trial for each in done])
     fresh = [(each, seed) for each in done[:2] for seed in (1, 2)]
-    trials_again = [(each.again(seed), each.accuracy + seed / 100, each.macs) for each, seed in fresh]
-    store.again.add_trials(
+    trials_again = [(each.rescoring(seed), each.accuracy + seed / 100, each.macs) for each, seed in fresh]
+    store.rescoring_study.add_trials(
         [
             create_trial(
                 values=(score, macs), params=trial.params, distributions=trial.distributions,

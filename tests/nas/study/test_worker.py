@@ -60,7 +60,7 @@ def worker(url: str, plan: Plan) -> Worker:
 def work(worker: Worker, scoring: Callable[..., Score]) -> None:
     for _ in worker.search(scoring):
         pass
-    for _ in worker.train_again(scoring):
+    for _ in worker.rescore(scoring):
         pass
 
 
@@ -68,7 +68,7 @@ def outcome(url: str) -> dict[int, tuple[object, ...]]:
     """What is stored of each candidate, but for times."""
     store = Store.open("shared", url)
     return {
-        each.number: (each.architecture, each.trial.state, *trained(each), store.fresh.get(each.number))
+        each.number: (each.architecture, each.trial.state, *trained(each), store.rescores.get(each.number))
         for each in store.candidates
     }
 
@@ -127,14 +127,14 @@ def test_what_a_killed_worker_was_training_is_taken_up_as_it_was_from_its_rung(
     scoring, kills = MadeUp(), 0
     while True:
         victim = worker(killed, plan(6))
-        victim._queue.worker = victim._again.worker = ["this machine", -1]
+        victim._queue.worker = victim._rescoring.worker = ["this machine", -1]
 
         def dying(architecture: Architecture, *, kills: int = kills, **more: int) -> Score:
             if sum(scoring.calls.values()) > 3 * kills:
                 raise Killed
             return scoring(architecture, **more)
 
-        for queue in (victim._queue, victim._again):
+        for queue in (victim._queue, victim._rescoring):
             monkeypatch.setattr(queue, "give_up", lambda _: None)  # the dead do not tidy up
         try:
             work(victim, dying)
