@@ -2,7 +2,7 @@
 
 The peak of activation memory is shown beside them; it has no limit.
 
-LAYOUT is `table1` (the DynaCP report), `baseline` (the DCASE 2024/25 baseline), or a JSON file such as
+ARCH is `table1` (the DynaCP report), `baseline` (the DCASE 2024/25 baseline), or a JSON file such as
 `python -m nas.export` writes:
 
     {"blocks": [{"expanded": 64, "out": 32, "dilation": 2, "residual": 2, "stride": [1, 1]}, ...]}
@@ -40,14 +40,14 @@ from dynacp.student.layers import layers_of, steps_of
 def parser() -> CommandParser:
     parser = CommandParser(prog="python -m budget", description=__doc__, epilog=None)
     add = parser.add_argument
-    add("layout", metavar="LAYOUT", help="table1, baseline, or a JSON file")
+    add("architecture", metavar="ARCH", help="table1, baseline, or a JSON file")
     add(
         "--dtype",
         choices=sorted(DTYPES),
         default=DEFAULT_DTYPE,
         help="at inference (default: %(default)s)",
     )
-    add("--frames", type=int, metavar="N", help="time frames of the input, in place of the layout's own")
+    add("--frames", type=int, metavar="N", help="time frames of the input, in place of the architecture's own")
     add_limit_options(add)
     add(
         "--witness",
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     options = parser().parse_args(arguments)
     limits = Limits(options.max_bytes, options.max_macs)
-    network = resolve(options.layout)
+    network = resolve(options.architecture)
     if options.frames is not None:
         network = replace(network, input=(network.input[0], options.frames))
     accounts = {
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         print(json.dumps(_as_json(network, account, accounts, limits, counts), indent=2))
     else:
-        _print(options.layout, network, account, accounts, limits, counts)
+        _print(options.architecture, network, account, accounts, limits, counts)
     return 0 if limits.verdict(account).fits else 1
 
 
@@ -95,7 +95,7 @@ def _witnesses(network: Architecture) -> dict[str, tuple[str, int]]:
 
 
 def _print(
-    layout: str,
+    architecture: str,
     network: Architecture,
     account: Ledger,
     accounts: dict[str, Ledger],
@@ -104,7 +104,7 @@ def _print(
 ) -> None:
     out = console()
     title = (
-        f"{layout}: input {network.input[0]} x {network.input[1]}, in {account.dtype}, counted by the convention "
+        f"{architecture}: input {network.input[0]} x {network.input[1]}, in {account.dtype}, counted by the convention "
         f"{account.convention} ({CONVENTIONS[account.convention].summary})"
     )
     show(out, ledger_table(account, title), ledger_table(account, title, kinds=False))
@@ -112,7 +112,7 @@ def _print(
     show(out, activation_table(peak(steps_of(network))))
     told = {convention: f"{tool}: {macs:,}" for tool, (convention, macs) in counts.items()}
     show(out, convention_table(accounts, limits, told))
-    out.print(f"{layout} {limits.verdict(account)}.")
+    out.print(f"{architecture} {limits.verdict(account)}.")
 
 
 def _as_json(

@@ -1,4 +1,4 @@
-"""Train a layout's seven models, predict with them, and export them.
+"""Train an architecture's seven models, predict with them, and export them.
 
     python -m dynacp train table1                                        the built-in scenes, in minutes
     python -m dynacp train ARCH --data TAU --mn mn10_as_mAP_471.pt --dymn dymn10_as.pt --device cuda

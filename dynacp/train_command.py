@@ -43,7 +43,7 @@ from dynacp.student.layers import layers_of
 
 def add_options(add: Add) -> None:
     """Add the options of `python -m dynacp train`."""
-    add("layout", metavar="ARCH", help="table1, or a JSON file such as `python -m nas.export` writes")
+    add("architecture", metavar="ARCH", help="table1, or a JSON file such as `python -m nas.export` writes")
     add_data_option(add, "a data set in TAU's layout")
     add("--out", type=Path, metavar="RUN", help="the run's folder (default: runs/ARCH); the same one resumes")
     add(
@@ -111,10 +111,10 @@ def _train(options: argparse.Namespace, console: Console) -> None:
 
 def _plan(options: argparse.Namespace, console: Console) -> tuple[Plan, TrainingSettings]:
     """What the options ask for, and the preset that it started from."""
-    architecture = resolve(options.layout)
+    architecture = resolve(options.architecture)
     preset = PRESETS[options.preset or ("quick" if options.data == BUILT_IN else "paper")]
     settings = replace(preset, seed=options.seed, teachers=replace(preset.teachers, mn=options.mn, dymn=options.dymn))
-    run = options.out or Path("runs") / Path(options.layout).stem
+    run = options.out or Path("runs") / Path(options.architecture).stem
     if options.jobs < 1:
         raise SettingError(f"`--jobs` must be at least 1, but got {options.jobs}.")
     return (
@@ -143,7 +143,7 @@ def _device(options: argparse.Namespace) -> str:
 
 
 def _introduce(pipeline: Pipeline, console: Console) -> None:
-    """The data, what the teachers start from, and whether the layout fits, before anything is trained."""
+    """The data, what the teachers start from, and whether the architecture fits, before anything is trained."""
     clips, settings = pipeline.dataset.training, pipeline.settings
     pipeline.dataset.decode()
     counts = ", ".join(f"{device} {len(pipeline.dataset.rows(device)):,}" for device in pipeline.dataset.devices)
@@ -156,7 +156,7 @@ def _introduce(pipeline: Pipeline, console: Console) -> None:
         console.print(f"Teachers {name}: four, {settings.teachers.start(family)}.")
     if (own := pipeline.plan.architecture.classes) != pipeline.classes:
         console.print(
-            f"The layout's head of {own:,} classes is replaced by one of {pipeline.classes:,}, as the data has."
+            f"The architecture's head of {own:,} classes is replaced by one of {pipeline.classes:,}, as the data has."
         )
     account = ledger(layers_of(pipeline.architecture), dtype=settings.dtype)
     console.print(f"{pipeline.architecture}: {settings.limits.verdict(account)} ({settings.dtype}).")

@@ -1,4 +1,4 @@
-"""Architecture search over DynaCP layouts: accuracy against MACs, within the challenge's limits."""
+"""Architecture search over DynaCP architectures: accuracy against MACs, within the challenge's limits."""
 
 import warnings
 

@@ -1,12 +1,12 @@
-"""What the search space holds under limits, exactly, and what each choice of a layout costs.
+"""What the search space holds under limits, exactly, and what each choice of an architecture costs.
 
     python -m nas.explore                                    around Table 1
-    python -m nas.explore studies/NAME/export/NAME-17.json   around another layout
+    python -m nas.explore studies/NAME/export/NAME-17.json   around another architecture
     python -m nas.explore --max-macs 10e6 --dtype int8
 
 Prints how many networks fit, by number of blocks and by MACs (exact numbers: counting takes four minutes on two cores
-in float16 and far longer in int8, once for each space and limits), and for the layout every single change: what it
-costs and whether it fits. Draws both.
+in float16 and far longer in int8, once for each space and limits), and for the architecture every single change: what
+it costs and whether it fits. Draws both.
 """
 
 import sys
@@ -29,7 +29,7 @@ from nas.views.exploration import draw_margins, draw_space, margins_table, numbe
 def parser() -> CommandParser:
     parser = CommandParser(prog="python -m nas.explore", description=__doc__)
     add = parser.add_argument
-    add("layout", metavar="LAYOUT", nargs="?", default="table1", help="table1 (the default) or a JSON file")
+    add("architecture", metavar="ARCH", nargs="?", default="table1", help="table1 (the default) or a JSON file")
     add_limit_options(add)
     add("--dtype", choices=sorted(DTYPES), default=DEFAULT_DTYPE, help="default: %(default)s")
     add("--out", type=Path, default=Path("explore"), metavar="DIR", help="for pictures and CSV (default: %(default)s)")
@@ -41,20 +41,20 @@ def parser() -> CommandParser:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     options, out = parser().parse_args(arguments), console()
-    layout, limits = resolve(options.layout), Limits(options.max_bytes, options.max_macs)
-    feasible = Feasible(Space(with_classes(TABLE1, layout.classes)), limits, options.dtype)
-    changes = margins(layout, feasible)
+    architecture, limits = resolve(options.architecture), Limits(options.max_bytes, options.max_macs)
+    feasible = Feasible(Space(with_classes(TABLE1, architecture.classes)), limits, options.dtype)
+    changes = margins(architecture, feasible)
     options.out.mkdir(parents=True, exist_ok=True)
     with cache_errors(options.cache):
         numbers = numbers_that_fit(feasible, options.cache, out)
     write_text(options.out / "single-changes.csv", changes.to_csv(index=False))
     write_text(options.out / "numbers.csv", numbers.to_csv(index_label="blocks"))
     show(out, numbers_table(numbers, feasible))
-    show(out, margins_table(changes, options.layout))
+    show(out, margins_table(changes, options.architecture))
     if not numbers.sum(axis=None):
         raise UserError("nothing in the space fits these limits; raise `--max-macs` or `--max-bytes`.")
-    draw_space(feasible, layout, options.layout, options.out / "space.png")
-    draw_margins(changes, feasible, layout, options.layout, options.out / "single-changes.png")
+    draw_space(feasible, architecture, options.architecture, options.out / "space.png")
+    draw_margins(changes, feasible, architecture, options.architecture, options.out / "single-changes.png")
     out.print(f"{options.out}: numbers.csv, single-changes.csv, space.png, single-changes.png")
 
 

@@ -1,11 +1,11 @@
 """Export a searched architecture: its JSON, its ledger, its table in the report's form, its place among the candidates.
 
-    python -m nas.export --study NAME                        the best layout on the front
+    python -m nas.export --study NAME                        the best architecture on the front
     python -m nas.export --study NAME --pick knee            the best trade of accuracy for MACs
     python -m nas.export --study NAME --pick 17 --max-macs 20e6
 
-`best` and `knee` choose among the layouts scored with fresh seeds, by their fresh means, or where the search has not
-come that far, among the front by its search scores. The JSON is read by `python -m budget` and by training.
+`best` and `knee` choose among the architectures rescored, by their means, or where the search has
+not come that far, among the front by its search scores. The JSON is read by `python -m budget` and by training.
 """
 
 import shlex
@@ -37,7 +37,7 @@ def pick(store: Store, choice: str, max_macs: float) -> Candidate:
     scored = [(candidate, score) for candidate, score in scored if candidate.macs <= max_macs]
     if not scored:
         raise StudyError(
-            f"no layout of the front has at most {max_macs:,.0f} MACs; raise `--max-macs` or search longer."
+            f"no architecture of the front has at most {max_macs:,.0f} MACs; raise `--max-macs` or search longer."
         )
     if choice == "best":
         return max(scored, key=lambda pair: pair[1])[0]
@@ -72,7 +72,7 @@ def table_markdown(architecture: Architecture) -> str:
 
 
 def place(store: Store, candidate: Candidate, entries: list[Rescored]) -> str:
-    """In words: how the layout ranks, and how it stands to Table 1."""
+    """In words: how the architecture ranks, and how it stands to Table 1."""
     rivals = [each for each in store.candidates if max(each.scores) >= max(candidate.scores)]
     rank = 1 + sum(rival.accuracy > candidate.accuracy for rival in rivals)
     on_front = candidate.number in {each.number for each in store.front()}
@@ -82,20 +82,18 @@ def place(store: Store, candidate: Candidate, entries: list[Rescored]) -> str:
     ]
     for entry in entries:
         if entry.candidate.number == candidate.number:
-            words.append(
-                f"Fresh seeds: {entry.mean:.2%} ± {entry.deviation * 100:.2f} ({len(entry.accuracies)} seeds)."
-            )
+            words.append(f"Rescored: {entry.mean:.2%} ± {entry.deviation * 100:.2f} ({len(entry.accuracies)} seeds).")
             if not np.isnan(entry.low):
                 words.append(
                     f"Against Table 1: {entry.difference * 100:+.2f} points, 95 % interval "
                     f"[{entry.low * 100:+.2f}, {entry.high * 100:+.2f}]: {entry.verdict}."
                 )
             return " ".join(words)
-    return " ".join([*words, "Not trained with fresh seeds, so its score flatters."])
+    return " ".join([*words, "Not rescored, so its score flatters."])
 
 
 def export(store: Store, candidate: Candidate, folder: Path) -> tuple[list[Path], Ledger, str]:
-    """Write NAME.json, NAME-ledger.csv and NAME.md; returns them, the ledger and the layout's place."""
+    """Write NAME.json, NAME-ledger.csv and NAME.md; returns them, the ledger and the architecture's place."""
     architecture, settings = candidate.architecture, store.settings
     account = ledger(layers_of(architecture), dtype=settings.dtype)
     verdict = settings.limits.verdict(account)
@@ -124,8 +122,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = CommandParser(prog="python -m nas.export", description=__doc__)
     add = parser.add_argument
     add_study_options(parser.add_argument)
-    add("--pick", default="best", metavar="best|knee|N", help="which layout (default: %(default)s)")
-    add("--max-macs", type=float, default=float("inf"), metavar="X", help="no layout above this")
+    add("--pick", default="best", metavar="best|knee|N", help="which architecture (default: %(default)s)")
+    add("--max-macs", type=float, default=float("inf"), metavar="X", help="no architecture above this")
     add("--out", type=Path, metavar="DIR", help="where to (default: studies/NAME/export)")
     options = parser.parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -135,9 +133,9 @@ def main(arguments: list[str] | None = None) -> None:
         paths, account, standing = export(store, candidate, options.out or store.folder / "export")
     print(f"{standing}\n\n{table_markdown(candidate.architecture)}\n")
     print(f"{account.macs:,} MACs, {account.parameters:,} parameters, {account.bytes:,} bytes in {account.dtype}")
-    layout = shlex.quote(str(paths[0]))
-    print(f"Row by row: python -m budget {layout} --dtype {account.dtype}")
-    print(f"Train it: python -m dynacp train {layout} --set dtype={account.dtype}")
+    architecture = shlex.quote(str(paths[0]))
+    print(f"Row by row: python -m budget {architecture} --dtype {account.dtype}")
+    print(f"Train it: python -m dynacp train {architecture} --set dtype={account.dtype}")
     for path in paths:
         print(path)
 

@@ -1,4 +1,4 @@
-"""Search for DynaCP layouts that fit the limits: accuracy after a short distillation, against MACs.
+"""Search for DynaCP architectures that fit the limits: accuracy after a short distillation, against MACs.
 
     python -m nas.search                                     the built-in set, 200 candidates
     python -m nas.search --data TAU --mn mn10_as_mAP_471.pt  real data, real teachers
@@ -6,9 +6,9 @@
     python -m nas.search --samples 8192 --rungs 3            those that look hopeless after 2,048 or 4,096 stop there
 
 Eight teachers are fine-tuned once and their logits cached. Each trial distils a new candidate that fits and scores it
-on the validation split; Table 1 of the DynaCP report goes first. At the end the front and Table 1 are trained again
-with fresh seeds, and those scores are the result. The same command again resumes, also after ^C; started while it runs,
-here or with the same --storage on another machine, it helps.
+on the validation split; Table 1 of the DynaCP paper goes first. At the end the front and Table 1 are rescored: trained
+again with new seeds, whose mean scores are the result. The same command resumes, also after ^C. Started while the search
+runs, here or with the same --storage on another machine, it helps.
 """
 
 import argparse
@@ -80,7 +80,7 @@ def _add_study_options(add: Add) -> None:
         help="what proposes; gp takes seconds a candidate (default: %(default)s)",
     )
     whole("--seed", 0, 0, "of everything random", 2**32 - 1)
-    whole("--rescore-seeds", 3, 3, "fresh trainings of the front's layouts")
+    whole("--rescore-seeds", 3, 3, "trainings that rescore each architecture of the front")
     add_device_option(add)
     add_cache_option(add, "log-mels and teachers")
 

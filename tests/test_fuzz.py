@@ -89,9 +89,9 @@ def dataset(sandbox: Sandbox) -> Make:
     return make
 
 
-def layout(sandbox: Sandbox) -> Make:
+def architecture(sandbox: Sandbox) -> Make:
     """JSON of a network, for the budget."""
-    file, whole = sandbox.given / "layout.json", TABLE1.to_json().encode()
+    file, whole = sandbox.given / "architecture.json", TABLE1.to_json().encode()
     file.write_bytes(whole)
     check(command(budget, file))
 
@@ -198,11 +198,14 @@ def _damage_a_row(file: Path, random: Random) -> None:
 
 
 def command_line(sandbox: Sandbox) -> Make:
-    """Options and values of every command, none of which can begin a long work: a layout or a data set is missing."""
-    layout = sandbox.given / "layout.json"
-    layout.write_text(TABLE1.to_json())
+    """Options and values of every command, none of which can begin a long work: an architecture or a data set is
+    missing.
+    """
+    architecture = sandbox.given / "architecture.json"
+    architecture.write_text(TABLE1.to_json())
     names = [
-        "table1", layout, sandbox.given, sandbox.given / "absent", "", "-", "--", "\udcff", "/dev/null", "a" * 300,
+        "table1", architecture, sandbox.given, sandbox.given / "absent", "", "-", "--", "\udcff", "/dev/null",
+        "a" * 300,
         "../..", "int8", "nan", "1e309", "-1", "0", "1", "3", str(10**30), "x=1", "base.epochs=0", "base.epochs=x",
         "seed=${oc.env:HOME}", "recording.real=,", "1/2", "0/0", "float16", "onnx", "dcase", "sqlite:///", "mysql://x",
     ]  # fmt: skip
@@ -211,7 +214,7 @@ def command_line(sandbox: Sandbox) -> Make:
         (budget, (), ("--dtype", "--frames", "--max-macs", "--max-bytes", "--json")),
         (
             dynacp,
-            ("train", layout, *absent, *kept),
+            ("train", architecture, *absent, *kept),
             ("--set", "--seed", "--mn", "--irs", "--jobs", "--only", "--shard"),
         ),
         (dynacp, ("predict",), ("--device-id", "--csv")),
@@ -236,7 +239,7 @@ def command_line(sandbox: Sandbox) -> Make:
 
 
 KINDS: dict[Callable[[Sandbox], Make], float] = {
-    audio: 0.3, dataset: 0.15, layout: 0.25, checkpoint: 0.1, run_folder: 0.1, study: 0.04, command_line: 0.1,
+    audio: 0.3, dataset: 0.15, architecture: 0.25, checkpoint: 0.1, run_folder: 0.1, study: 0.04, command_line: 0.1,
 }  # fmt: skip
 """Kind -> its share of the cases."""
 

@@ -1,4 +1,5 @@
-"""From a layout to seven trained models: the report's two-stage distillation, as stages that depend on each other.
+"""From an architecture to seven trained models: the report's two-stage distillation, as stages that depend on each
+other.
 
     general teachers -> their ensemble -> base student ----------------------+
         |                                                                    |
@@ -65,15 +66,16 @@ class Pipeline:
         given = (front_end.mels, front_end.frames(front_end.sample_rate))
         if wanted != given:
             raise SettingError(
-                f"the layout takes {wanted[0]} x {wanted[1]} inputs, but the front end gives {given[0]} x {given[1]}: "
-                f'give a layout with "input": [{given[0]}, {given[1]}], or change `front_end` with --set.'
+                f"the architecture takes {wanted[0]} x {wanted[1]} inputs, but the front end gives {given[0]} x "
+                f'{given[1]}: give an architecture with "input": [{given[0]}, {given[1]}], or change `front_end` with '
+                "--set."
             )
         self.settings.teachers.check(self.classes)
         self.dataset.check()
 
     @cached_property
     def architecture(self) -> Architecture:
-        """The plan's layout, for as many classes as the data has."""
+        """The plan's architecture, for as many classes as the data has."""
         return with_classes(self.plan.architecture, self.classes)
 
     def _once(self, stage: Stage) -> Stage:

@@ -38,7 +38,7 @@ _ON_WAVES = "the roll is done on the waves"
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """All that a run depends on besides the layout, the data and the files it is given; `paper` is the default.
+    """All that a run depends on besides the architecture, the data and the files it is given; `paper` is the default.
 
     Raises `ValueError` for settings that do not go together, and for a dtype that no student runs in here.
     """
@@ -113,7 +113,7 @@ class Plan:
 
 
 def claim_run(plan: Plan) -> None:
-    """Keep what the plan asks for in RUN/run.json. Raises `StageError` for the run of another layout."""
+    """Keep what the plan asks for in RUN/run.json. Raises `StageError` for the run of another architecture."""
     shared = plan.teachers != plan.run / TEACHERS
     content = plain(
         {
@@ -128,8 +128,8 @@ def claim_run(plan: Plan) -> None:
         stored = _stored(plan.run)
         if stored is not None and stored["architecture"] != content["architecture"]:
             raise StageError(
-                f"{plan.run} is the run of another layout, {Architecture.from_json(stored['architecture'])}; this one "
-                f"is {plan.architecture}. Take another --out."
+                f"{plan.run} is the run of another architecture, {Architecture.from_json(stored['architecture'])}; "
+                f"this one is {plan.architecture}. Take another --out."
             )
         if stored != content:
             write_text(plan.run / RUN_FILE, json.dumps(content, indent=2) + "\n")
@@ -154,7 +154,7 @@ def read_plan(folder: Path, data: Path, cache: Path) -> Plan:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """Layout and settings of a run. Raises `StageError` for a folder that is none."""
+    """Architecture and settings of a run. Raises `StageError` for a folder that is none."""
     content = _stored(folder)
     if content is None:
         raise StageError(

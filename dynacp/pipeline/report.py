@@ -85,7 +85,7 @@ class Report:
         )
 
     def budget(self) -> tuple[Ledger, Verdict]:
-        """Of one model: all seven have one layout."""
+        """Of one model: all seven have one architecture."""
         settings = self.pipeline.settings
         account = ledger(layers_of(self.pipeline.architecture), dtype=settings.dtype)
         return account, settings.limits.verdict(account)
@@ -145,7 +145,7 @@ class Report:
         return "\n\n".join(
             [
                 f"# {self.folder.name}",
-                f"Layout: `{self.pipeline.architecture}`",
+                f"Architecture: `{self.pipeline.architecture}`",
                 f"Accuracies on the test split in %: {len(clips):,} clips from {places} locations; `accuracy` is the "
                 f"mean over classes. In brackets 95 % intervals from {RESAMPLES:,} draws of locations (the fewest of a "
                 f"class: {self.bootstrap.fewest_places}): they cover the choice of test locations, not the noise "

@@ -26,7 +26,7 @@ STEM_STRIDE = (2, 2)
 
 MOST_WEIGHTS, MOST_ELEMENTS = 100_000_000, 1 << 26
 """Of all convolutions together, and of what leaves one layer for one clip: a thousand times what devices of this kind
-hold. More would end in an overflow of 64 bits or in memory that runs out, where a layout is only mistyped."""
+hold. More would end in an overflow of 64 bits or in memory that runs out, where an architecture is only mistyped."""
 
 MOST_BLOCKS, MOST_DILATION = 256, 1_024
 
@@ -254,16 +254,16 @@ BASELINE = Architecture(
 NAMED = {"table1": TABLE1, "baseline": BASELINE}
 
 
-def resolve(layout: str) -> Architecture:
+def resolve(architecture: str) -> Architecture:
     """`table1`, `baseline`, or the path of a JSON file; raises `ArchitectureError`."""
-    if layout in NAMED:
-        return NAMED[layout]
-    path = Path(layout)
+    if architecture in NAMED:
+        return NAMED[architecture]
+    path = Path(architecture)
     try:
         there = path.exists()
     except OSError as error:  # a name that is too long, or a folder that may not be searched
-        raise ArchitectureError(f"{shown(layout)} cannot be read ({error.strerror}).") from None
-    _require(there, f"{layout!r} is neither a file nor one of {', '.join(NAMED)}.")
+        raise ArchitectureError(f"{shown(architecture)} cannot be read ({error.strerror}).") from None
+    _require(there, f"{architecture!r} is neither a file nor one of {', '.join(NAMED)}.")
     return Architecture.read(path)
 
 

@@ -22,7 +22,7 @@ SAMPLES = 2_048
 GENTLE = Augmentation(mixstyle_probability=0.1, mixup_alpha=0.1)
 """What a short training bears of the augmentations that work on cached log-mels. On the pocket set Table 1 reaches
 62 % in 3,072 samples with roll and masks alone, 45 % with Freq-MixStyle and mixup at full training's strength as well:
-scores that low tell layouts apart badly."""
+scores that low tell architectures apart badly."""
 
 
 SHORT = Recipe(samples=SAMPLES, batch=32, peak_rate=5e-3, weight_decay=1e-4, warm_up=0.25, augmentation=GENTLE)

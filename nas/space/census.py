@@ -1,4 +1,4 @@
-"""How many layouts fit: the exact number, without listing them.
+"""How many architectures fit: the exact number, without listing them.
 
 What is left of both limits walks, instead of networks. Walks that leave the same in the same state go on alike, so
 they are one budget with a weight. Three rules keep the budgets few:

@@ -78,7 +78,7 @@ class Ahead:
 
 
 class Feasible:
-    """The layouts of a space that keep the limits at an inference dtype, counted as that dtype is."""
+    """The architectures of a space that keep the limits at an inference dtype, counted as that dtype is."""
 
     def __init__(self, space: Space, limits: Limits, dtype: str = DEFAULT_DTYPE) -> None:
         self.space, self.limits, self.dtype = space, limits, dtype

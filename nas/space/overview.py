@@ -64,13 +64,14 @@ def _counted(feasible: Feasible, ends: list[int], console: Console) -> list[list
     return counted
 
 
-def margins(layout: Architecture, feasible: Feasible) -> pd.DataFrame:
-    """Every single change of a layout, a row each: choice, value now and then, cost, what that adds, whether it fits.
+def margins(architecture: Architecture, feasible: Feasible) -> pd.DataFrame:
+    """Every single change of an architecture, a row each: choice, value now and then, cost, what that adds, whether it
+    fits.
 
-    Raises `ValueError` for a layout outside the space.
+    Raises `ValueError` for an architecture outside the space.
     """
-    changes = feasible.space.single_changes(layout)
-    networks = [layout, *(change.architecture for change in changes)]
+    changes = feasible.space.single_changes(architecture)
+    networks = [architecture, *(change.architecture for change in changes)]
     _, macs, bytes = count(networks, dtype=feasible.dtype)
     table = pd.DataFrame([change[:3] for change in changes], columns=["choice", "now", "value"], dtype=object)
     table["bytes"], table["macs"] = bytes[1:], macs[1:]

@@ -30,7 +30,7 @@ RANDOM_BATCH, MAX_RANDOM_PROPOSALS = 1_000, 200_000
 
 
 class SpaceExhaustedError(RuntimeError):
-    """No new layout that fits turned up within the proposals allowed for one candidate."""
+    """No new architecture that fits turned up within the proposals allowed for one candidate."""
 
 
 def derived_seed(*parts: int) -> int:
@@ -134,7 +134,7 @@ def by_chance(context: ProposalContext) -> Proposal:
                 return proposal
         context.rejected += RANDOM_BATCH - len(fitting)
     raise SpaceExhaustedError(
-        f"no new layout within {rules.limits.max_macs:,} MACs and {rules.limits.max_bytes:,} bytes turned "
+        f"no new architecture within {rules.limits.max_macs:,} MACs and {rules.limits.max_bytes:,} bytes turned "
         f"up in {context.rejected + context.duplicates:,} proposals ({context.rejected:,} too large, "
         f"{context.duplicates:,} known)"
     )

@@ -35,7 +35,7 @@ _NOTES: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A layout of a search: what it costs, and what it scored at each rung that it came to."""
+    """An architecture of a search: what it costs, and what it scored at each rung that it came to."""
 
     trial: FrozenTrial
 
@@ -108,10 +108,10 @@ class Candidate:
         )
 
     def rescoring(self, seed: int) -> FrozenTrial:
-        """A training of this layout with a fresh seed, to be done."""
+        """A training of this architecture with a new seed, to be done."""
         attributes = {"training": f"{self.number}, seed {seed}", "candidate": self.number, "seed": seed}
-        layout = {name: self.trial.user_attrs[name] for name in ("architecture", "layout", "macs")}
-        return create_trial(state=TrialState.WAITING, user_attrs=attributes | layout, **self._shared())
+        architecture = {name: self.trial.user_attrs[name] for name in ("architecture", "layout", "macs")}
+        return create_trial(state=TrialState.WAITING, user_attrs=attributes | architecture, **self._shared())
 
     @cached_property
     def as_scored(self) -> FrozenTrial:

@@ -1,4 +1,4 @@
-"""The result of a search: fronts, hypervolume, and scores of fresh seeds with intervals."""
+"""The result of a search: fronts, hypervolume, and rescored means with intervals."""
 
 from dataclasses import dataclass
 
@@ -33,10 +33,11 @@ def hypervolume_history(store: Store) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Rescored:
-    """A layout's fresh scores: mean and standard deviation between seeds, and how far it lies from Table 1.
+    """An architecture's rescores: mean and standard deviation between seeds, and how far it lies from Table 1.
 
-    `low` and `high` bound the difference from Table 1 (Dunnett: simultaneously for all layouts compared, at 95 %);
-    they are NaN for Table 1 itself. They cover the noise between training seeds, not the choice of validation clips.
+    `low` and `high` bound the difference from Table 1 (Dunnett: simultaneously for all architectures compared, at 95
+    %); they are NaN for Table 1 itself. They cover the noise between training seeds, not the choice of validation
+    clips.
     """
 
     candidate: Candidate
@@ -61,18 +62,18 @@ class Rescored:
 
 
 def rescored(store: Store) -> list[Rescored]:
-    """The re-scored layouts by MACs; empty until two fresh seeds are there for the baseline.
+    """The rescored architectures by MACs; empty until two seeds are there for the baseline.
 
-    A seed gives every layout the same order of clips and augmentations, and what it does to one it does to all: so
-    layouts are compared seed by seed, on the seeds that all of them have.
+    A seed gives every architecture the same order of clips and augmentations, and what it does to one it does to all:
+    so architectures are compared seed by seed, on the seeds that all of them have.
     """
     candidates = {candidate.number: candidate for candidate in store.candidates}
-    fresh = {number: scores for number, scores in sorted(store.rescores.items()) if len(scores) > 1}
-    shared = sorted(set.intersection(*(set(scores) for scores in fresh.values()))) if fresh else []
-    if 0 not in fresh or len(shared) < 2:
+    scores_of = {number: scores for number, scores in sorted(store.rescores.items()) if len(scores) > 1}
+    shared = sorted(set.intersection(*(set(scores) for scores in scores_of.values()))) if scores_of else []
+    if 0 not in scores_of or len(shared) < 2:
         return []
-    numbers = [0, *(number for number in fresh if number)]
-    paired = np.array([[fresh[number][seed] for seed in shared] for number in numbers])
+    numbers = [0, *(number for number in scores_of if number)]
+    paired = np.array([[scores_of[number][seed] for seed in shared] for number in numbers])
     apart, reach = paired.mean(axis=1) - paired[0].mean(), _reach(paired)
     entries = []
     for number, accuracies, difference in zip(numbers, paired.tolist(), apart.tolist(), strict=True):
@@ -82,13 +83,15 @@ def rescored(store: Store) -> list[Rescored]:
 
 
 def _reach(paired: np.ndarray) -> float:
-    """How far the interval of each difference from the first row reaches, for [layouts, seeds] in randomised blocks."""
-    layouts, seeds = paired.shape
-    if layouts < 2:
+    """How far the interval of each difference from the first row reaches, for [architectures, seeds] in randomised
+    blocks.
+    """
+    architectures, seeds = paired.shape
+    if architectures < 2:
         return float("nan")
     rest = paired - paired.mean(axis=1, keepdims=True) - paired.mean(axis=0) + paired.mean()
-    freedom = (layouts - 1) * (seeds - 1)
-    return dunnett_quantile(layouts - 1, freedom) * float(np.sqrt(2 * (rest**2).sum() / freedom / seeds))
+    freedom = (architectures - 1) * (seeds - 1)
+    return dunnett_quantile(architectures - 1, freedom) * float(np.sqrt(2 * (rest**2).sum() / freedom / seeds))
 
 
 def dunnett_quantile(comparisons: int, freedom: int) -> float:

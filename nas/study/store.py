@@ -1,4 +1,4 @@
-"""Where a search is kept: an Optuna study with the candidates, one with the fresh seeds, and tables written from them.
+"""Where a search is kept: an Optuna study with the candidates, one with the rescores, and tables written from them.
 
 Whatever is finished is stored at once, so a search that is stopped at any moment resumes where it was.
 """
@@ -61,7 +61,7 @@ def add_study_options(add: Add) -> None:
 
 
 class Store:
-    """A search as it is stored: its settings, its candidates by number, and their fresh scores."""
+    """A search as it is stored: its settings, its candidates by number, and their rescores."""
 
     def __init__(self, study: optuna.Study, rescoring_study: optuna.Study, folder: Path) -> None:
         self.study, self.rescoring_study, self.folder = study, rescoring_study, folder
@@ -108,7 +108,7 @@ class Store:
 
     @patiently
     def read(self) -> None:
-        """What has been scored so far, as `candidates`, by number; and every fresh score."""
+        """What has been scored so far, as `candidates`, by number; and every rescore."""
         rescorings = self.rescoring_study.get_trials(
             deepcopy=False, states=_LIVING
         )  # first: then each is of a candidate known below
@@ -159,7 +159,7 @@ class Store:
         return [finished[index] for index in front([each.point for each in finished])]
 
     def results(self) -> pd.DataFrame:
-        """A row per candidate: its cost, score, layout, and the proposals that it took."""
+        """A row per candidate: its cost, score, architecture, and the proposals that it took."""
         on_front = {each.number for each in self.front()}
         rows = []
         for each in self.candidates:
@@ -184,7 +184,7 @@ class Store:
         return pd.DataFrame(rows)
 
     def rescores_table(self) -> pd.DataFrame:
-        """A row per training with a fresh seed: candidate, seed, validation macro accuracy."""
+        """A row per rescoring: candidate, seed, validation macro accuracy."""
         rows = [(number, *pair) for number, scores in sorted(self.rescores.items()) for pair in sorted(scores.items())]
         return pd.DataFrame(rows, columns=["candidate", "seed", "accuracy"])
 
@@ -205,7 +205,7 @@ _LIVING = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE, TrialSta
 
 
 def _rescoring_name(name: str) -> str:
-    """The study of a search's fresh seeds."""
+    """The name of the study that holds a search's rescores."""
     return f"{name}: fresh seeds"
 
 

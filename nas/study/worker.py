@@ -25,7 +25,7 @@ POLL_SECONDS = 1.0
 """Between two looks at what other workers still train, when nothing else is left."""
 
 _RESCORING = 1_000_000
-"""Marks the seeds of fresh trainings, so that none of them was used in the search."""
+"""Marks the seeds of rescorings, so that none of them was used in the search."""
 
 
 Scoring = Callable[..., Score]
@@ -199,14 +199,14 @@ class Worker:
         return Candidate.waiting(number, rules, proposal)
 
     def missing(self) -> list[tuple[Candidate, int]]:
-        """The front and Table 1 with each fresh seed, less what is done."""
+        """The front and Table 1 with each rescoring seed, less what is done."""
         plan, store = self.plan, self.store
         seeds = [derived_seed(plan.seed, _RESCORING, index) for index in range(plan.rescore_seeds)]
         chosen = {each.number: each for each in (store.baseline, *store.front()) if each}.values()
         return [(each, seed) for seed in seeds for each in chosen if seed not in store.rescores.get(each.number, {})]
 
     def rescore(self, scoring: Scoring) -> Iterator[tuple[Candidate, float]]:
-        """Train what is missing; yields a candidate and its fresh score after each training of this worker,
+        """Train what is missing; yields a candidate and its rescore after each training of this worker,
         the store read anew."""
         while missing := self.missing():
             living = {trial.user_attrs["training"]: trial for trial in self._rescoring.refresh().living}

@@ -43,7 +43,7 @@ def _dots(candidates: list[Candidate], name: str, **marker: Any) -> go.Scatter:
 
 
 def front(store: Store, entries: list[Rescored]) -> Markup:
-    """Accuracy against MACs; hovering shows the layout. Brings plotly's script along for the others."""
+    """Accuracy against MACs; hovering shows the architecture. Brings plotly's script along for the others."""
     limits, figure = store.settings.limits, go.Figure()
     stopped = [each for each in store.candidates if each.stopped]
     trained = [each for each in store.candidates if not each.stopped and each.number]
@@ -70,10 +70,10 @@ def front(store: Store, entries: list[Rescored]) -> Markup:
     )
     rivals = [entry for entry in entries if entry.candidate.number]
     if rivals:
-        figure.add_trace(_means(rivals, "fresh mean ± sd", color=FRONT, symbol="diamond", size=10))
+        figure.add_trace(_means(rivals, "rescored mean ± sd", color=FRONT, symbol="diamond", size=10))
     baseline = [entry for entry in entries if not entry.candidate.number]
     if baseline:
-        figure.add_trace(_means(baseline, "Table 1, fresh mean ± sd", color=BASELINE, symbol="star", size=16))
+        figure.add_trace(_means(baseline, "Table 1, rescored mean ± sd", color=BASELINE, symbol="star", size=16))
     elif store.baseline:
         figure.add_trace(_dots([store.baseline], "Table 1", color=BASELINE, symbol="star", size=16))
     figure.add_vline(x=limits.max_macs / 1e6, line={"color": LIMIT, "dash": "dash", "width": 1})
@@ -87,7 +87,7 @@ def _means(entries: list[Rescored], name: str, **marker: Any) -> go.Scatter:
     trace = _dots([entry.candidate for entry in entries], name, **marker, line={"color": "white", "width": 1})
     trace.y = [entry.mean * 100 for entry in entries]
     trace.error_y = {"array": [entry.deviation * 100 for entry in entries], "thickness": 1.2, "color": marker["color"]}
-    trace.text = [f"fresh seeds: {entry.mean:.1%}<br>{_hover(entry.candidate)}" for entry in entries]
+    trace.text = [f"rescored: {entry.mean:.1%}<br>{_hover(entry.candidate)}" for entry in entries]
     return trace
 
 
@@ -134,4 +134,4 @@ def _html(figure: go.Figure, *, height: int, script: bool = False) -> Markup:
         include_plotlyjs="inline" if script else False,
         config={"responsive": True, "displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]},
     )
-    return Markup(f'<div class="plot">{text}</div>')  # nothing in it is a user's but numbers and layouts
+    return Markup(f'<div class="plot">{text}</div>')  # nothing in it is a user's but numbers and architectures

@@ -57,7 +57,7 @@ def _share(part: int, whole: int) -> str:
 
 
 def margins_table(changes: pd.DataFrame, name: str) -> Table:
-    """A row for each choice of a layout."""
+    """A row for each choice of an architecture."""
     title = f"Single changes of {name}: {changes['fits'].sum()} of {len(changes)} fit"
     view = Table(title=title, title_justify="left")
     for column in ("choice", "now", "cheapest", "dearest", "values that fit", "values that do not"):
@@ -81,15 +81,17 @@ def _price(change: dict[Hashable, Any]) -> str:
     return f"{change['value']}: {change['more_macs'] / 1e6:+.2f} MMACs {change['more_bytes'] / 1e3:+.1f} kB"
 
 
-def draw_space(feasible: Feasible, layout: Architecture, name: str, path: Path) -> None:
-    """MACs and bytes of networks that fit, sampled uniformly for each number of blocks, and where the layout stands."""
+def draw_space(feasible: Feasible, architecture: Architecture, name: str, path: Path) -> None:
+    """MACs and bytes of networks that fit, sampled uniformly for each number of blocks, and where the architecture
+    stands.
+    """
     space, limits, rng = feasible.space, feasible.limits, np.random.default_rng(0)
     sampled = pd.concat(
         _costs(feasible.sample(blocks, SAMPLED, rng, tries=TRIES), feasible.dtype).assign(blocks=blocks)
         for blocks in space.sizes
         if feasible.allows(feasible.start, blocks, feasible.budget)
     )
-    here = _costs([layout], feasible.dtype).iloc[0]
+    here = _costs([architecture], feasible.dtype).iloc[0]
     figure, panels = _figure(2)
     ends = {"MMACs": limits.max_macs / 1e6, "kB": limits.max_bytes / 1e3}
     for axes, (unit, limit) in zip(panels, ends.items(), strict=True):
@@ -97,7 +99,14 @@ def draw_space(feasible: Feasible, layout: Architecture, name: str, path: Path) 
         sns.violinplot(sampled, x="blocks", y=unit, order=space.sizes, ax=axes, **_VIOLINS)
         axes.axhline(limit, color=LIMIT, ls="--", lw=1)
         axes.plot(
-            len(layout.blocks) - space.min_blocks, at, "*", ms=15, color=BASELINE, mec="white", label=name, zorder=5
+            len(architecture.blocks) - space.min_blocks,
+            at,
+            "*",
+            ms=15,
+            color=BASELINE,
+            mec="white",
+            label=name,
+            zorder=5,
         )
         axes.set(ylim=(0, 1.05 * max(limit, at)), ylabel=f"{unit}" + (f" in {feasible.dtype}" if unit == "kB" else ""))
     panels[0].legend(frameon=False, loc="lower right")
@@ -108,10 +117,10 @@ def draw_space(feasible: Feasible, layout: Architecture, name: str, path: Path) 
         figure.savefig(partial, dpi=160, format="png")
 
 
-def draw_margins(changes: pd.DataFrame, feasible: Feasible, layout: Architecture, name: str, path: Path) -> None:
-    """Every single change of a layout between the limits."""
+def draw_margins(changes: pd.DataFrame, feasible: Feasible, architecture: Architecture, name: str, path: Path) -> None:
+    """Every single change of an architecture between the limits."""
     figure, (axes,) = _figure(1)
-    limits, here = feasible.limits, _costs([layout], feasible.dtype).iloc[0]
+    limits, here = feasible.limits, _costs([architecture], feasible.dtype).iloc[0]
     width = SHOWN * max(limits.max_macs / 1e6, here["MMACs"])
     height = SHOWN * max(limits.max_bytes / 1e3, here["kB"])
     kinds = changes["choice"].str.partition("_")[0]

@@ -20,7 +20,7 @@ from nas.study.store import Store
 
 FRONT, BASELINE, LIMIT = "#c1272d", "#1f3a93", "#555555"
 IMPORTANCE_TRIALS = 30
-"""Trained layouts that read a choice, below which its importance would be noise."""
+"""Trained architectures that read a choice, below which its importance would be noise."""
 
 Drawing = Callable[[Store, Axes], None]
 
@@ -85,10 +85,10 @@ def _pareto(store: Store, axes: Axes) -> None:
     entries = rescored(store)
     if (results["candidate"] == 0).any():
         _baseline(results.iloc[0], entries, axes)
-    _fresh([entry for entry in entries if entry.candidate.number != 0], axes)
+    _rescored([entry for entry in entries if entry.candidate.number != 0], axes)
     axes.figure.colorbar(dots, ax=axes, label=f"parameters, kB in {store.settings.dtype}", pad=0.01)
     axes.set(xlabel="MACs for one second of audio, millions", ylabel="validation macro accuracy, %")
-    axes.set_title(f"{store.folder.name}: {len(results)} trained layouts", loc="left", weight="bold")
+    axes.set_title(f"{store.folder.name}: {len(results)} trained architectures", loc="left", weight="bold")
     axes.set_xlim(0, 1.06 * max(limits.max_macs / 1e6, results["MMACs"].max()))
     axes.grid(alpha=0.25)
     axes.figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False)
@@ -96,22 +96,22 @@ def _pareto(store: Store, axes: Axes) -> None:
 
 
 def _baseline(row: pd.Series, entries: list[Rescored], axes: Axes) -> None:
-    """Table 1's search score, or its fresh mean once there is one."""
-    fresh = next((entry for entry in entries if entry.candidate.number == 0), None)
-    height = row["percent"] if fresh is None else fresh.mean * 100
+    """Table 1's search score, or its rescored mean once there is one."""
+    entry = next((entry for entry in entries if entry.candidate.number == 0), None)
+    height = row["percent"] if entry is None else entry.mean * 100
     axes.errorbar(
-        row["MMACs"], height, yerr=None if fresh is None else fresh.deviation * 100, fmt="*", ms=15, color=BASELINE,
+        row["MMACs"], height, yerr=None if entry is None else entry.deviation * 100, fmt="*", ms=15, color=BASELINE,
         mec="white", capsize=3, zorder=5,
-        label="Table 1 (DynaCP report)" + ("" if fresh is None else ", fresh mean ± sd"),
+        label="Table 1 (DynaCP report)" + ("" if entry is None else ", rescored mean ± sd"),
     )  # fmt: skip
 
 
-def _fresh(entries: list[Rescored], axes: Axes) -> None:
+def _rescored(entries: list[Rescored], axes: Axes) -> None:
     if entries:
         axes.errorbar(
             [entry.candidate.macs / 1e6 for entry in entries], [entry.mean * 100 for entry in entries],
             yerr=[entry.deviation * 100 for entry in entries], fmt="D", ms=5.5, color=FRONT, mec="white", capsize=3,
-            zorder=4, label=f"trained again, mean ± sd of {len(entries[0].accuracies)} fresh seeds",
+            zorder=4, label=f"rescored, mean ± sd of {len(entries[0].accuracies)} seeds",
         )  # fmt: skip
         for place, entry in enumerate(entries):
             side = 1 if place % 2 else -1  # neighbours on the front are close: label them on either side
@@ -165,13 +165,13 @@ _CHOICES = {
 
 
 def well_read(store: Store) -> dict[str, float]:
-    """Importance of the choices that enough layouts read for it to be more than noise."""
+    """Importance of the choices that enough architectures read for it to be more than noise."""
     readers = Counter(name for candidate in store.candidates for name in Space.read(candidate.trial.params))
     return {name: share for name, share in importances(store).items() if readers[name] >= IMPORTANCE_TRIALS}
 
 
 def _importance(store: Store, axes: Axes) -> None:
-    """What few layouts read is left blank: whatever share it has is noise, and says how much noise there is."""
+    """What few architectures read is left blank: whatever share it has is noise, and says how much noise there is."""
     shares = well_read(store)
     grid = importance_grid(store, shares)
     sns.heatmap(
@@ -180,7 +180,7 @@ def _importance(store: Store, axes: Axes) -> None:
     )  # fmt: skip
     axes.tick_params(axis="both", rotation=0, labelsize=9)
     axes.set_title(
-        f"number of blocks: {shares.get('blocks', 0):.0%}; choices that few layouts read, so noise: "
+        f"number of blocks: {shares.get('blocks', 0):.0%}; choices that few architectures read, so noise: "
         f"{1 - sum(shares.values()):.0%}",
         loc="left",
         weight="bold",

@@ -40,7 +40,7 @@ def _content(store: Store) -> dict[str, Any]:
             "growth": charts.growth(store),
             "importance": charts.importance(store) if len(store.candidates) >= IMPORTANCE_TRIALS else "",
         },
-        "fresh": [_row(entry) for entry in entries],
+        "rescored": [_row(entry) for entry in entries],
         "seeds": len(entries[0].accuracies) if entries else 0,
         "rungs": _rungs(store),
         "proposals": _proposals(store),
@@ -54,17 +54,17 @@ def verdict(entries: list[Rescored]) -> str:
     """In a sentence, how the search ended."""
     rivals = [entry for entry in entries if entry.verdict != "the baseline"]
     if not rivals:
-        return "Nothing is decided yet: no layout was compared with Table 1 on fresh seeds."
+        return "Nothing is decided yet: no architecture was rescored beside Table 1."
     better = [entry for entry in rivals if entry.verdict == "better"]
     if better:
         best = max(better, key=lambda entry: entry.mean)
         return (
-            f"{len(better)} of {len(rivals)} layouts are better than Table 1 on fresh seeds; the best, "
+            f"{len(better)} of {len(rivals)} architectures are better than Table 1 when rescored; the best, "
             f"{best.candidate.name}, by {best.difference * 100:.1f} points [{best.low * 100:+.1f}, "
             f"{best.high * 100:+.1f}] at {best.candidate.macs / 1e6:.1f} million MACs."
         )
     equal = [entry for entry in rivals if entry.verdict == "not told apart"]
-    words = f"No layout is better than Table 1 on fresh seeds; {len(equal)} of {len(rivals)} are not told apart from it"
+    words = f"No architecture is better than Table 1 when rescored; {len(equal)} of {len(rivals)} are not told apart from it"
     if not equal:
         return words + "."
     cheapest = min(equal, key=lambda entry: entry.candidate.macs).candidate
@@ -134,7 +134,7 @@ def _settings(store: Store) -> dict[str, str]:
         f"peak rate {recipe['peak_rate']}",
         "teachers": _flat(identity["teachers"]),
         "their fingerprints": _listed(store.teachers()),
-        "fresh seeds": _listed(sorted({seed for scores in store.rescores.values() for seed in scores})),
+        "rescoring seeds": _listed(sorted({seed for scores in store.rescores.values() for seed in scores})),
         "threads": str(settings["threads"]),
         "versions": ", ".join(f"{name} {version}" for name, version in settings["versions"].items()),
     }
@@ -159,7 +159,7 @@ def _row(entry: Rescored) -> dict[str, Any]:
         "mmacs": f"{candidate.macs / 1e6:.2f}",
         "kilobytes": f"{candidate.bytes / 1e3:.1f}",
         "score": f"{candidate.accuracy:.1%}",
-        "fresh": f"{entry.mean:.1%} ± {entry.deviation * 100:.1f}",
+        "rescored": f"{entry.mean:.1%} ± {entry.deviation * 100:.1f}",
         "difference": interval if compared else "",
         "verdict": entry.verdict,
         "layout": candidate["layout"],

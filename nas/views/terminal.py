@@ -113,20 +113,28 @@ class Screen:
         """Shows how many trainings are missing, by all workers."""
         with self._progress("trainings") as progress:
             total = len(missing())
-            task = progress.add_task("front and Table 1 with fresh seeds", total=total)
+            task = progress.add_task("rescoring the front and Table 1", total=total)
 
             def progressed(candidate: Candidate, accuracy: float) -> None:
                 progress.update(task, completed=total - len(missing()))
-                self.note(f"{candidate.name:>8}  {accuracy:6.1%} with a fresh seed")
+                self.note(f"{candidate.name:>8}  {accuracy:6.1%} rescored")
 
             yield progressed
 
     def conclude(
         self, store: Store, entries: Sequence[Rescored], pictures: Sequence[Path], storage: str | None
     ) -> None:
-        """The front with its fresh scores, and where everything is."""
-        view = Table(title="Layouts trained again with fresh seeds", title_justify="left")
-        for name in ("layout", "MMACs", "kB", "search score", "fresh mean ± sd", "against Table 1 (95 %)", "verdict"):
+        """The front with its rescored means, and where everything is."""
+        view = Table(title="Rescored: the front and Table 1, trained again with new seeds", title_justify="left")
+        for name in (
+            "layout",
+            "MMACs",
+            "kB",
+            "search score",
+            "rescored mean ± sd",
+            "against Table 1 (95 %)",
+            "verdict",
+        ):
             view.add_column(name, justify="left" if name in ("layout", "verdict") else "right")
         for entry in entries:
             interval = (
@@ -145,9 +153,9 @@ class Screen:
             )
         show(self.console, view)
         self.note(
-            "The search score is the best of many noisy ones and flatters; a fresh mean does not, though the best of "
-            "them does a little. The interval compares seed by seed and covers the noise between training seeds, for "
-            "all layouts at once, not the choice of validation clips."
+            "The search score is the best of many noisy ones and flatters; a rescored mean does not, though the best "
+            "of them does a little. The interval compares seed by seed and covers the noise between training seeds, for "
+            "all architectures at once, not the choice of validation clips."
         )
         results = store.results()
         self.note(

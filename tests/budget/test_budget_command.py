@@ -95,7 +95,7 @@ def test_the_peak_of_activation_memory_is_shown_with_the_tensors_that_make_it(
 def test_a_layout_from_a_file_counts_as_the_one_it_came_from(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    file = tmp_path / "layout.json"
+    file = tmp_path / "architecture.json"
     file.write_text(TABLE1.to_json())
     assert json.loads(run(capsys, str(file), "--json")[1])["macs"] == 28_938_900
 
@@ -118,7 +118,7 @@ def test_a_layout_from_a_file_counts_as_the_one_it_came_from(
 def test_a_file_that_is_no_layout_is_refused_with_its_reason(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, complaint: str
 ) -> None:
-    file = tmp_path / "layout.json"
+    file = tmp_path / "architecture.json"
     file.write_text(text)
     status, out, err = run(capsys, str(file))
     assert (status, out) == (2, "")
@@ -145,11 +145,11 @@ def test_a_folder_and_a_binary_file_are_refused(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize("width", [80, 40])
 @pytest.mark.parametrize("layout", ["table1", "baseline"])
 def test_a_narrow_terminal_cuts_no_number_and_no_name(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, layout: str, width: int
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, architecture: str, width: int
 ) -> None:
-    content = json.loads(run(capsys, layout, "--json")[1])
+    content = json.loads(run(capsys, architecture, "--json")[1])
     monkeypatch.setattr(terminal, "WIDTH_IN_A_FILE", width)
-    out = run(capsys, layout)[1]
+    out = run(capsys, architecture)[1]
     assert all(len(line) <= width for line in out.splitlines())
     words = {word.strip("│;,.") for word in out.split()}
     for row in content["rows"]:

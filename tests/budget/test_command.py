@@ -17,7 +17,11 @@ class OtherError(UserError):
 @pytest.mark.parametrize(
     ("error", "status", "told"),
     [
-        (UserError("file.json is no layout; give another."), 2, "error: file.json is no layout; give another.\n"),
+        (
+            UserError("file.json is no architecture; give another."),
+            2,
+            "error: file.json is no architecture; give another.\n",
+        ),
         (OtherError("half of it."), 7, "error: half of it.\n"),
         (PermissionError(13, "Permission denied", "a.csv"), 2, "error: a.csv: Permission denied; try again.\n"),
         (OSError(28, "No space left on device"), 2, "error: No space left on device; try again.\n"),

@@ -1,4 +1,4 @@
-"""Independent counters on the built network agree with the ledger, exactly, over random layouts of the space."""
+"""Independent counters on the built network agree with the ledger, exactly, over random architectures of the space."""
 
 from dataclasses import replace
 from itertools import product
@@ -32,15 +32,15 @@ def macs(architecture: Architecture, convention: str) -> int:
 
 
 def test_a_thousand_random_layouts_count_as_torchinfo_and_torch_count_them() -> None:
-    layouts = random_layouts(WITNESSED, seed=1)
+    architectures = random_layouts(WITNESSED, seed=1)
     fitting = 0
-    for architecture in layouts:
+    for architecture in architectures:
         module, shape = built(architecture)
         account = ledger(layers_of(architecture))
         assert by_torchinfo(module, shape) == (account.parameters, account.macs), architecture
         assert by_torch(module, shape) == macs(architecture, "convolutions"), architecture
         fitting += Limits().verdict(account).fits
-    assert 50 < fitting < WITNESSED - 50, "the sample must hold layouts that fit and layouts that do not"
+    assert 50 < fitting < WITNESSED - 50, "the sample must hold architectures that fit and architectures that do not"
 
 
 @pytest.mark.parametrize("architecture", [*VARIANTS, *random_layouts(24, seed=2)], ids=lambda a: a.key)

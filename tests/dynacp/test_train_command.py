@@ -147,12 +147,12 @@ def test_teachers_of_other_settings_do_not_overwrite_those_there(data: Path, cop
 
 
 def test_a_run_of_another_layout_is_refused(data: Path, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    layout = copy / "layout.json"
-    layout.write_text('{"blocks": [{"expanded": 64, "out": 32, "residual": 2}]}')
+    architecture = copy / "architecture.json"
+    architecture.write_text('{"blocks": [{"expanded": 64, "out": 32, "residual": 2}]}')
     arguments = train(data, copy)
-    arguments[1] = str(layout)
+    arguments[1] = str(architecture)
     assert main(arguments) == 2
-    assert "is the run of another layout" in capsys.readouterr().err
+    assert "is the run of another architecture" in capsys.readouterr().err
 
 
 def test_a_training_that_diverges_says_so_and_keeps_what_is_finished(
@@ -188,11 +188,16 @@ def test_teachers_that_learned_nothing_are_told_as_they_are_made(
 def test_a_layout_of_other_classes_than_the_data_s_is_told(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    layout, options = tmp_path / "layout.json", train(data, tmp_path / "run", "--only", "base", "--shard", "1/1")
+    architecture, options = (
+        tmp_path / "architecture.json",
+        train(data, tmp_path / "run", "--only", "base", "--shard", "1/1"),
+    )
     for classes, told in ((527, True), (3, False)):
-        layout.write_text(with_classes(tiny.LEAN, classes).to_json())
-        assert main([options[0], str(layout), *options[2:], "--out", str(tmp_path / str(classes))]) == 2  # no teachers
-        note = "The layout's head of 527 classes is replaced by one of 3, as the data has."
+        architecture.write_text(with_classes(tiny.LEAN, classes).to_json())
+        assert (
+            main([options[0], str(architecture), *options[2:], "--out", str(tmp_path / str(classes))]) == 2
+        )  # no teachers
+        note = "The architecture's head of 527 classes is replaced by one of 3, as the data has."
         assert (note in capsys.readouterr().out) == told
 
 
@@ -334,7 +339,7 @@ def test_what_cannot_be_predicted_is_refused(
         ("distillation.temperature=0", r"`temperature` must be positive"),
         ("front_end.n_fft=100000", r"must have more than 50001 samples"),
         ("teachers.mn_width=0.33", r"0\.33"),
-        ("front_end.hop_samples=689", r"the layout takes 256 x 89 inputs, but the front end gives 256 x 65"),
+        ("front_end.hop_samples=689", r"the architecture takes 256 x 89 inputs, but the front end gives 256 x 65"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused_before_anything_is_made(

@@ -1,4 +1,4 @@
-"""What a space holds under limits, and what single changes of a layout cost."""
+"""What a space holds under limits, and what single changes of an architecture cost."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -110,9 +110,9 @@ def test_the_command_prints_numbers_and_changes_and_draws_both(
 
 
 def test_a_layout_with_its_own_stem_is_refused_for_its_stem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    layout = tmp_path / "stem.json"
-    layout.write_text(replace(TABLE1, stem=(8, 16), blocks=(Block(24, 16, residual=2),) * 4).to_json())
-    assert explore.main([str(layout), "--out", str(tmp_path), "--cache", str(tmp_path)]) == 2
+    architecture = tmp_path / "stem.json"
+    architecture.write_text(replace(TABLE1, stem=(8, 16), blocks=(Block(24, 16, residual=2),) * 4).to_json())
+    assert explore.main([str(architecture), "--out", str(tmp_path), "--cache", str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert "`stem` (8, 16), not (8, 32)" in said
     assert "block 1" not in said

@@ -64,7 +64,7 @@ SCORES = [
 ]
 
 
-def test_a_search_trains_what_fits_table_1_first_and_reports_fresh_scores(
+def test_a_search_trains_what_fits_table_1_first_and_rescores_the_front(
     data: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(options(data, "whole")) == 0
@@ -81,14 +81,14 @@ def test_a_search_trains_what_fits_table_1_first_and_reports_fresh_scores(
         "Teachers on validation",
         "Teachers not clearly better than guessing (33.3%) on the validation clips: ",
         "Table 1",
-        "trained again with fresh seeds",
+        "trained again with new seeds",
     ):
         assert text in out
-    fresh = pd.read_csv("studies/whole/rescored.csv")
+    rescored = pd.read_csv("studies/whole/rescored.csv")
     wanted = {0, *table.loc[table["front"], "candidate"]}
-    assert set(fresh["candidate"]) == wanted
-    assert (fresh.groupby("candidate")["seed"].nunique() == 3).all()
-    assert not set(fresh["seed"]) & set(table["seed"]), "fresh seeds must be fresh"
+    assert set(rescored["candidate"]) == wanted
+    assert (rescored.groupby("candidate")["seed"].nunique() == 3).all()
+    assert not set(rescored["seed"]) & set(table["seed"]), "rescoring takes new seeds"
     for name in ("pareto.png", "pareto.svg", "settings.json"):
         assert (here / "studies/whole" / name).stat().st_size > 1_000
     assert main(options(data, "whole")) == 0, "the same command again has nothing left to do"
@@ -173,7 +173,7 @@ def test_limits_that_nothing_else_meets_end_the_search_and_keep_its_results(
     """The stem alone takes 3,806,288 MACs, so not even the baseline fits, which is trained all the same."""
     assert main(options(data, "narrow", max_macs=3_000_000)) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "The search ends after 1 candidates: no new layout within 3,000,000 MACs" in out
+    assert "The search ends after 1 candidates: no new architecture within 3,000,000 MACs" in out
     assert len(results("narrow")) == 1
     assert not results("narrow")["front"].any()
 

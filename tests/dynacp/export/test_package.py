@@ -63,7 +63,7 @@ def untrained(run: Path, data: Path, cache: Path, architecture: Architecture) ->
 
 @pytest.fixture(scope="module")
 def runs(finished_run: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """A run that was trained, and one of another layout; their exports are kept in the first."""
+    """A run that was trained, and one of another architecture; their exports are kept in the first."""
     root = tmp_path_factory.mktemp("submitted")
     return [
         shutil.copytree(finished_run, root / "finished_run"),

@@ -43,8 +43,8 @@ def test_json_round_trip_gives_the_same_network_and_the_same_text(seed: int) -> 
 
 
 def test_different_networks_have_different_keys() -> None:
-    layouts = set(random_layouts(2_000, seed=0)) | set(NAMED.values())
-    assert len({architecture.key for architecture in layouts}) == len(layouts)
+    architectures = set(random_layouts(2_000, seed=0)) | set(NAMED.values())
+    assert len({architecture.key for architecture in architectures}) == len(architectures)
 
 
 def test_a_description_is_frozen_and_can_be_a_set_s_member() -> None:
@@ -140,7 +140,7 @@ def test_names_resolve_and_others_are_refused_with_the_names_there_are() -> None
         resolve("x" * 5_000)
 
 
-def layout(*blocks: str, more: str = "") -> str:
+def architecture(*blocks: str, more: str = "") -> str:
     """JSON of a block that is right, these, and more fields of the network."""
     return f'{{"blocks": [{", ".join(("""{"expanded": 64, "out": 32}""", *blocks))}]{more}}}'
 
@@ -148,21 +148,21 @@ def layout(*blocks: str, more: str = "") -> str:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (layout(more=', "blocks": []'), "holds the name 'blocks' twice"),
-        (layout('{"expanded": 64, "out": 32, "expanded": 64}'), "holds the name 'expanded' twice"),
-        (layout('{"expanded": 64, "out": 32, "residual": 2.0}'), "block 2: `residual` must be one of"),
-        (layout('{"expanded": NaN, "out": 32}'), "NaN is no number of JSON"),
-        (layout('{"expanded": 1e999, "out": 32}'), "1e999 is too large"),
-        (layout(f'{{"expanded": {"9" * 4_000}, "out": 32}}'), "block 2: `expanded` must be at most 100,000,000"),
-        (layout('{"expanded": [64], "out": 32}'), r"block 2: `expanded` must be a positive .* but got \(64,\)"),
-        (layout('{"expanded": true, "out": 32}'), "block 2: `expanded` must be a positive integer, but got True"),
-        (layout("[64, 32]"), r"block 2: a block must be a JSON object, but got \[64, 32\]"),
-        (layout("{}"), "block 2: block: .*missing 2 required positional arguments"),
-        (layout("[" * 50_000), "nested too deeply"),
-        (layout(more=', "input": {"mels": 256}'), "`input` must be a pair of integers"),
-        (layout(more=', "input": [[256, 1], 89]'), "`input` must be a positive integer, but got"),
-        (layout(more=', "pool": ["average"]'), "`pool` must be one of average, maximum"),
-        (layout(more=r', "\u001b[2J\ud800": 1'), r"unknown field \\x1b\[2J\\ud800;"),
+        (architecture(more=', "blocks": []'), "holds the name 'blocks' twice"),
+        (architecture('{"expanded": 64, "out": 32, "expanded": 64}'), "holds the name 'expanded' twice"),
+        (architecture('{"expanded": 64, "out": 32, "residual": 2.0}'), "block 2: `residual` must be one of"),
+        (architecture('{"expanded": NaN, "out": 32}'), "NaN is no number of JSON"),
+        (architecture('{"expanded": 1e999, "out": 32}'), "1e999 is too large"),
+        (architecture(f'{{"expanded": {"9" * 4_000}, "out": 32}}'), "block 2: `expanded` must be at most 100,000,000"),
+        (architecture('{"expanded": [64], "out": 32}'), r"block 2: `expanded` must be a positive .* but got \(64,\)"),
+        (architecture('{"expanded": true, "out": 32}'), "block 2: `expanded` must be a positive integer, but got True"),
+        (architecture("[64, 32]"), r"block 2: a block must be a JSON object, but got \[64, 32\]"),
+        (architecture("{}"), "block 2: block: .*missing 2 required positional arguments"),
+        (architecture("[" * 50_000), "nested too deeply"),
+        (architecture(more=', "input": {"mels": 256}'), "`input` must be a pair of integers"),
+        (architecture(more=', "input": [[256, 1], 89]'), "`input` must be a positive integer, but got"),
+        (architecture(more=', "pool": ["average"]'), "`pool` must be one of average, maximum"),
+        (architecture(more=r', "\u001b[2J\ud800": 1'), r"unknown field \\x1b\[2J\\ud800;"),
     ],
 )
 def test_json_that_describes_no_network_is_refused_in_a_short_line(text: str, complaint: str) -> None:

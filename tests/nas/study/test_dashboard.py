@@ -1,4 +1,4 @@
-"""A study opens in optuna-dashboard: its front, objectives, constraints, rungs and layouts can be read there."""
+"""A study opens in optuna-dashboard: its front, objectives, constraints, rungs and architectures can be read there."""
 
 import json
 from pathlib import Path

@@ -36,7 +36,7 @@ class Opened:
     storage: RDBStorage
     queue: Queue
 
-    def rescoring(self) -> Queue:
+    def reopened(self) -> Queue:
         storage = open_storage(self.url)
         return Queue(optuna.load_study(study_name="work", storage=storage), storage, unique=("key", "mark"))
 
@@ -76,7 +76,7 @@ def test_workers_that_start_at_once_on_a_new_database_all_find_it(
 
 
 def test_of_many_workers_one_claims_a_trial(opened: Opened) -> None:
-    workers = [opened.rescoring() for _ in range(6)]
+    workers = [opened.reopened() for _ in range(6)]
     for key in range(12):
         opened.queue.offer(waiting(key))
     trials = opened.queue.refresh().living
@@ -98,11 +98,11 @@ def test_of_trials_with_the_same_key_or_mark_the_first_lives(opened: Opened) -> 
     living, given_up = opened.queue.refresh()
     assert [trial.number for trial in living] == [0, 1, 4]
     assert [trial.number for trial in given_up] == [2, 3]
-    assert [trial.number for trial in opened.rescoring().refresh().given_up] == [2, 3]
+    assert [trial.number for trial in opened.reopened().refresh().given_up] == [2, 3]
 
 
 def test_what_is_offered_at_once_by_many_lives_once(opened: Opened) -> None:
-    workers = [opened.rescoring() for _ in range(6)]
+    workers = [opened.reopened() for _ in range(6)]
     with ThreadPoolExecutor(len(workers)) as pool:
         list(pool.map(lambda worker: [worker.offer(waiting(key)) for key in range(5)], workers))
     living, given_up = opened.queue.refresh()
@@ -117,7 +117,7 @@ def test_a_trial_whose_worker_was_killed_on_this_machine_is_given_up_at_once(ope
         [(this_machine(), dead.pid), (this_machine(), os.getpid()), (platform.node(), dead.pid)]
     ):
         opened.queue.offer(waiting(key))
-        other = opened.rescoring()
+        other = opened.reopened()
         other.worker = list(worker)
         assert other.claim(opened.queue.refresh().living[-1])
     living, given_up = opened.queue.refresh()
@@ -159,7 +159,7 @@ def test_a_trial_of_a_machine_that_vanished_is_given_up_and_one_that_shows_life_
 ) -> None:
     for key in range(2):
         opened.queue.offer(waiting(key))
-    vanished, observer = opened.rescoring(), opened.rescoring()
+    vanished, observer = opened.reopened(), opened.reopened()
     vanished.worker = ["elsewhere", 1]
     lost, kept = opened.queue.refresh().living
     assert vanished.claim(lost)
@@ -209,14 +209,14 @@ def test_work_that_fails_gives_its_trial_up(opened: Opened) -> None:
 def test_a_trial_may_wait_between_its_rungs_and_keeps_what_it_reached(opened: Opened) -> None:
     opened.queue.offer(waiting(0))
     for step, value in ((64, 0.3), (128, 0.4)):
-        (trial,) = opened.rescoring().refresh().living
+        (trial,) = opened.reopened().refresh().living
         assert opened.queue.claim(trial)
-        assert not opened.rescoring().claim(trial)
+        assert not opened.reopened().claim(trial)
         opened.queue.record(trial, step, value, {"seed": step})
         opened.queue.put_back(trial)
-    (trial,) = opened.rescoring().refresh().living
+    (trial,) = opened.reopened().refresh().living
     assert trial.intermediate_values == {64: 0.3, 128: 0.4}
-    late = opened.rescoring()
+    late = opened.reopened()
     (stale,) = late.refresh().living
     assert opened.queue.claim(trial)
     opened.queue.record(trial, 256, 0.5, {"seed": 256})
@@ -234,7 +234,7 @@ def test_an_answer_that_was_lost_does_not_take_a_trial_from_whoever_claimed_it_s
     (trial,) = opened.queue.refresh().living
     assert opened.queue.claim(trial)
     opened.queue.put_back(trial)
-    other = opened.rescoring()
+    other = opened.reopened()
     other.worker = ["elsewhere", 1]
     assert other.claim(trial)
     opened.queue.put_back(trial)  # once more: the first answer did not come
@@ -247,7 +247,7 @@ def test_what_changed_since_it_was_looked_at_is_not_given_up(opened: Opened, mon
     """A worker put its trial back and died, and another claimed it, between a look at the trials and the judgement."""
     opened.queue.offer(waiting(0))
     (trial,) = opened.queue.refresh().living
-    dead, other = opened.rescoring(), opened.rescoring()
+    dead, other = opened.reopened(), opened.reopened()
     dead.worker = [this_machine(), -1]
     assert dead.claim(trial)
     monkeypatch.setattr("psutil.Process", lambda pid: _gone(pid))
@@ -285,7 +285,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def claimed_elsewhere(opened: Opened) -> Callable[[float], None]:
     """A trial that a worker of another machine has claimed; returns what sets its heartbeat, in seconds from now."""
     opened.queue.offer(waiting(0))
-    other = opened.rescoring()
+    other = opened.reopened()
     other.worker = ["elsewhere boot", 1]
     (trial,) = opened.queue.refresh().living
     assert other.claim(trial)
@@ -324,7 +324,7 @@ def test_a_trial_without_any_heartbeat_is_given_up_too(opened: Opened, clock: Cl
 def test_a_trial_that_was_put_back_and_claimed_again_is_watched_anew(opened: Opened, clock: Clock) -> None:
     claimed_elsewhere(opened)
     (trial,) = opened.queue.refresh().living
-    other = opened.rescoring()
+    other = opened.reopened()
     other.worker = trial.user_attrs["worker"]
     other.put_back(trial)
     opened.queue.refresh()

@@ -25,7 +25,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def stored(tmp_path: Path, scores: list[float]) -> Store:
-    """Table 1 and random layouts with given search scores, in memory."""
+    """Table 1 and random architectures with given search scores, in memory."""
     study, again = (optuna.create_study(directions=DIRECTIONS) for _ in range(2))
     study.set_user_attr("settings", settings(Space()).content)
     rules, done = Rules(Space(), Limits(), "float16"), list[Candidate]()
@@ -37,7 +37,7 @@ def stored(tmp_path: Path, scores: list[float]) -> Store:
     return Store(study, again, tmp_path)
 
 
-def add_fresh(store: Store, number: int, scores: dict[int, float]) -> None:
+def add_rescores(store: Store, number: int, scores: dict[int, float]) -> None:
     for seed, score in scores.items():
         waiting = store.candidates[number].rescoring(seed)
         store.rescoring_study.add_trial(
@@ -58,11 +58,11 @@ def test_the_front_is_what_optuna_calls_best(tmp_path: Path) -> None:
     assert macs == sorted(macs)
 
 
-def test_a_layout_is_better_only_where_the_interval_of_fresh_scores_says_so(tmp_path: Path) -> None:
+def test_a_layout_is_better_only_where_the_interval_of_rescores_says_so(tmp_path: Path) -> None:
     store = stored(tmp_path, [0.5, 0.9, 0.9, 0.2])
-    fresh = {0: (0.50, 0.52, 0.48), 1: (0.70, 0.72, 0.68), 2: (0.51, 0.55, 0.47), 3: (0.30, 0.32, 0.28)}
-    for number, scores in fresh.items():
-        add_fresh(store, number, dict(enumerate(scores)))
+    given = {0: (0.50, 0.52, 0.48), 1: (0.70, 0.72, 0.68), 2: (0.51, 0.55, 0.47), 3: (0.30, 0.32, 0.28)}
+    for number, scores in given.items():
+        add_rescores(store, number, dict(enumerate(scores)))
     verdicts = {entry.candidate.number: entry.verdict for entry in rescored(store)}
     assert verdicts == {0: "the baseline", 1: "better", 2: "not told apart", 3: "worse"}
     entry = next(entry for entry in rescored(store) if entry.candidate.number == 1)
@@ -72,16 +72,16 @@ def test_a_layout_is_better_only_where_the_interval_of_fresh_scores_says_so(tmp_
 
 def test_means_and_their_difference_rest_on_the_seeds_that_all_layouts_have(tmp_path: Path) -> None:
     store = stored(tmp_path, [0.5, 0.9])
-    add_fresh(store, 0, {0: 0.50, 1: 0.52, 2: 0.90})
-    add_fresh(store, 1, {0: 0.60, 1: 0.64})
+    add_rescores(store, 0, {0: 0.50, 1: 0.52, 2: 0.90})
+    add_rescores(store, 1, {0: 0.60, 1: 0.64})
     baseline, rival = sorted(rescored(store), key=lambda entry: entry.candidate.number)
     assert baseline.accuracies == (0.50, 0.52)
     assert rival.difference == pytest.approx(rival.mean - baseline.mean)
 
 
-def test_without_fresh_scores_of_table_1_nothing_is_called_better(tmp_path: Path) -> None:
+def test_without_rescores_of_table_1_nothing_is_called_better(tmp_path: Path) -> None:
     store = stored(tmp_path, [0.5, 0.9])
-    add_fresh(store, 1, {0: 0.9, 1: 0.9})
+    add_rescores(store, 1, {0: 0.9, 1: 0.9})
     assert rescored(store) == []
 
 
@@ -133,8 +133,8 @@ def test_the_quantile_is_that_of_the_multivariate_t(comparisons: int, freedom: i
 def test_what_a_seed_does_to_all_layouts_alike_does_not_widen_the_interval(tmp_path: Path) -> None:
     store = stored(tmp_path, [0.5, 0.9])
     for seed, luck in enumerate((-0.2, 0.0, 0.2)):
-        add_fresh(store, 0, {seed: 0.40 + luck + 0.01 * (seed == 0)})
-        add_fresh(store, 1, {seed: 0.50 + luck + 0.01 * (seed == 1)})
+        add_rescores(store, 0, {seed: 0.40 + luck + 0.01 * (seed == 0)})
+        add_rescores(store, 1, {seed: 0.50 + luck + 0.01 * (seed == 1)})
     entry = next(entry for entry in rescored(store) if entry.candidate.number == 1)
     # differences 0.09, 0.11, 0.10: t = 0.1 / (0.01 / sqrt(3)) on 2 degrees of freedom, as a paired test has it
     assert entry.high - entry.difference == pytest.approx(student_t.ppf(0.975, 2) * 0.01 / 3**0.5, rel=2e-3)

@@ -171,5 +171,5 @@ def test_workers_of_one_command_train_what_one_would(
         str(trial.user_attrs["worker"])
         for trial in Store.open("crew").study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
     )
-    assert "with a fresh seed" in Path("studies/crew/worker-2.log").read_text()
+    assert "rescored" in Path("studies/crew/worker-2.log").read_text()
     print(by_worker)

@@ -152,7 +152,7 @@ DAMAGE = {
     "another program's": (another_program_s, "is a database, but not one of Optuna's"),
     "another Optuna study": (another_optuna_study, "was not made by `python -m nas.search`"),
     "half": (half, "cannot be used"),
-    "no layout": (
+    "no architecture": (
         changed("UPDATE trial_user_attributes SET key = 'x' WHERE key = 'layout'"),
         "trial 0 has no 'layout' as a search notes it",
     ),

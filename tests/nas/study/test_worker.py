@@ -39,7 +39,9 @@ def plan(trials: int, sampler: str = "random") -> Plan:
 
 
 class MadeUp:
-    """Scores by a hash of the layout, the samples and the seed, after a moment that differs from one to the next."""
+    """Scores by a hash of the architecture, the samples and the seed, after a moment that differs from one to the
+    next.
+    """
 
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds, self.calls, self.lock = seconds, Counter[tuple[str, int, int]](), threading.Lock()

@@ -1,4 +1,4 @@
-"""The page about a search, in a real browser: no errors, the layout on hovering, readable on a phone."""
+"""The page about a search, in a real browser: no errors, the architecture on hovering, readable on a phone."""
 
 import io
 import re
@@ -103,8 +103,8 @@ def test_it_says_what_the_study_holds(study: Store) -> None:
     assert verdict(entries).split(";")[0] in text
     for entry in entries:
         assert f"{entry.mean:.1%} ± {entry.deviation * 100:.1f}" in text
-    for layout in results.loc[results["front"], "layout"]:
-        assert layout.split(" | ")[0].replace(">", "&gt;") in text
+    for architecture in results.loc[results["front"], "layout"]:
+        assert architecture.split(" | ")[0].replace(">", "&gt;") in text
     assert f"{int(results['rejected'].sum()):,} did not fit" in text
     assert f"<td>{results['stopped'].sum()}</td>" in text
     assert "python -m nas.search --data" in text
@@ -139,7 +139,7 @@ def test_a_finished_search_its_page_and_its_export_are_told_in_ascii(
         monkeypatch.setattr("sys.stdout", out)
         assert run(each) == 0
         told.append(out.buffer.getvalue().decode())
-    assert "fresh mean +- sd" in told[0]
+    assert "rescored mean +- sd" in told[0]
     assert re.search(r"Fresh seeds: [\d.]+% \+- [\d.]+ \(3 seeds\)", told[2])
     pasted = shlex.split(re.search("Row by row: (.*)", told[2])[1])  # type: ignore[index]
     assert pasted == ["python", "-m", "budget", "an export/page-0.json", "--dtype", "float16"]
