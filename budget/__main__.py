@@ -2,7 +2,7 @@
 
 The peak of activation memory is shown beside them; it has no limit.
 
-ARCH is `table1` (the DynaCP report), `baseline` (the DCASE 2024/25 baseline), or a JSON file such as
+ARCH is `table1` (the DynaCP paper), `baseline` (the DCASE 2024/25 baseline), or a JSON file such as
 `python -m nas.export` writes:
 
     {"blocks": [{"expanded": 64, "out": 32, "dilation": 2, "residual": 2, "stride": [1, 1]}, ...]}

@@ -49,7 +49,7 @@ def add_options(add: Add) -> None:
     add(
         "--preset",
         choices=sorted(PRESETS),
-        help="paper: the report's training where it speaks, for a GPU; quick: minutes on two cores "
+        help="paper: the paper's training where it speaks, for a GPU; quick: minutes on two cores "
         "(default: quick on the built-in scenes, else paper)",
     )
     add("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings by the names that the run prints")

@@ -1,4 +1,4 @@
-"""Export a searched architecture: its JSON, its ledger, its table in the report's form, its place among the candidates.
+"""Export a searched architecture: its JSON, its ledger, its table in the paper's form, its place among the candidates.
 
     python -m nas.export --study NAME                        the best architecture on the front
     python -m nas.export --study NAME --pick knee            the best trade of accuracy for MACs
@@ -66,7 +66,7 @@ def _knee(macs: list[float], scores: list[float]) -> int:
 
 
 def table_markdown(architecture: Architecture) -> str:
-    """The report's Table 1, for this network."""
+    """The paper's Table 1, for this network."""
     rows = ["| Input | Operator | Stride | Dilation |", "|---|---|---|---|"]
     return "\n".join([*rows, *("| " + " | ".join(row) + " |" for row in table_of(architecture))])
 

@@ -7,8 +7,8 @@
 
 Eight teachers are fine-tuned once and their logits cached. Each trial distils a new candidate that fits and scores it
 on the validation split; Table 1 of the DynaCP paper goes first. At the end the front and Table 1 are rescored: trained
-again with new seeds, whose mean scores are the result. The same command resumes, also after ^C. Started while the search
-runs, here or with the same --storage on another machine, it helps.
+again with new seeds, whose mean scores are the result. The same command resumes, also after ^C. Started while the
+search runs, here or with the same --storage on another machine, it helps.
 """
 
 import argparse

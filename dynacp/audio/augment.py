@@ -109,7 +109,7 @@ def freq_mixstyle(x: Tensor, *, probability: float, alpha: float, generator: tor
 
     Freq-MixStyle (https://arxiv.org/abs/2206.12513): with one draw of `probability` for the batch, the statistics of
     each band over channel and time are mixed with those of a random partner, with a weight from Beta(alpha, alpha)
-    for each clip. The report takes probability 0.8, alpha 0.4.
+    for each clip. The paper takes probability 0.8, alpha 0.4.
     """
     _check_probability(probability)
     if not alpha > 0:

@@ -13,10 +13,10 @@ from dynacp.settings import require, sourced
 class WaveAugmentation:
     """What is done to the waves of a batch. Zero, or false, turns a part off."""
 
-    roll_samples: int = sourced(4_410, "the report rolls in time but not how far: CP-JKU's 0.1 s")
-    perturb_edges: bool = sourced(True, "report, section 2.2 (f_min, f_max of the mel bank)")
+    roll_samples: int = sourced(4_410, "the paper rolls in time but not how far: CP-JKU's 0.1 s")
+    perturb_edges: bool = sourced(True, "paper, section 2.2 (f_min, f_max of the mel bank)")
     impulse_probability: float = sourced(
-        0.4, "with --irs alone, on the clean device; not in the report: CP-JKU's 0.4 to 0.6"
+        0.4, "with --irs alone, on the clean device; not in the paper: CP-JKU's 0.4 to 0.6"
     )
 
     def __post_init__(self) -> None:
@@ -28,12 +28,12 @@ class WaveAugmentation:
 class Augmentation:
     """What is done to a batch of log-mels in training. Zero turns a part off."""
 
-    roll_frames: int = sourced(8, "the report rolls in time but not how far: CP-JKU's 0.1 s")
-    mask_bands: int = sourced(48, "report, section 2.2")
-    mask_frames: int = sourced(0, "report, section 2.2")
-    mixstyle_probability: float = sourced(0.8, "report, section 2.2")
-    mixstyle_alpha: float = sourced(0.4, "report, section 2.2")
-    mixup_alpha: float = sourced(0.3, "the report gives none: EfficientAT's")
+    roll_frames: int = sourced(8, "the paper rolls in time but not how far: CP-JKU's 0.1 s")
+    mask_bands: int = sourced(48, "paper, section 2.2")
+    mask_frames: int = sourced(0, "paper, section 2.2")
+    mixstyle_probability: float = sourced(0.8, "paper, section 2.2")
+    mixstyle_alpha: float = sourced(0.4, "paper, section 2.2")
+    mixup_alpha: float = sourced(0.3, "the paper gives none: EfficientAT's")
 
     def __post_init__(self) -> None:
         for name in ("roll_frames", "mask_bands", "mask_frames", "mixup_alpha"):

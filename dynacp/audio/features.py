@@ -1,10 +1,10 @@
 """From samples to the network's input: the log-mel front end.
 
 The network expects 256 bands x 89 frames. 89 frames are one second at 44.1 kHz with a hop of 500 samples, not
-resampled; the report's "effective sampling rate of 32,000 Hz" (section 2.1) is then the rate which the mel bank is
+resampled; the paper's "effective sampling rate of 32,000 Hz" (section 2.1) is then the rate which the mel bank is
 told. So a tone of f Hz lands in the band of f x 32,000 / 44,100 Hz, and the bank's upper edge of 15,500 Hz is a true
 frequency of 21,361 Hz. The bank, logarithm and normalisation are those of CP-JKU's DCASE systems
-(https://github.com/fschmid56/cpjku_dcase23), which the report builds on.
+(https://github.com/fschmid56/cpjku_dcase23), which the paper builds on.
 """
 
 from dataclasses import dataclass, fields
@@ -40,15 +40,15 @@ class FrontEnd:
     no perturbation.
     """
 
-    sample_rate: int = sourced(44_100, "report, section 2.1: the clips' own rate, in Hz")
-    mel_rate: int = sourced(32_000, "report, section 2.1, the effective rate: what the mel bank is told")
-    n_fft: int = sourced(4096, "report, section 2.1 (which calls it the window length of the STFT)")
-    window_samples: int = sourced(3072, "report, section 2.1; a symmetric Hann window, as CP-JKU's")
-    hop_samples: int = sourced(500, "report, section 2.1")
-    mels: int = sourced(256, "report, section 2.1")
-    f_min_range: int = sourced(1, "report, section 2.2 gives no range: CP-JKU's, in Hz; 1 means none")
-    f_max_range: int = sourced(1000, "report, section 2.2 gives no range: CP-JKU's, in Hz")
-    pre_emphasis: float = sourced(0.97, "report, section 2.2 gives no coefficient: CP-JKU's; takes one sample")
+    sample_rate: int = sourced(44_100, "paper, section 2.1: the clips' own rate, in Hz")
+    mel_rate: int = sourced(32_000, "paper, section 2.1, the effective rate: what the mel bank is told")
+    n_fft: int = sourced(4096, "paper, section 2.1 (which calls it the window length of the STFT)")
+    window_samples: int = sourced(3072, "paper, section 2.1; a symmetric Hann window, as CP-JKU's")
+    hop_samples: int = sourced(500, "paper, section 2.1")
+    mels: int = sourced(256, "paper, section 2.1")
+    f_min_range: int = sourced(1, "paper, section 2.2 gives no range: CP-JKU's, in Hz; 1 means none")
+    f_max_range: int = sourced(1000, "paper, section 2.2 gives no range: CP-JKU's, in Hz")
+    pre_emphasis: float = sourced(0.97, "paper, section 2.2 gives no coefficient: CP-JKU's; takes one sample")
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -1,4 +1,4 @@
-"""From an architecture to seven trained models: the report's two-stage distillation, as stages that depend on each
+"""From an architecture to seven trained models: the paper's two-stage distillation, as stages that depend on each
 other.
 
     general teachers -> their ensemble -> base student ----------------------+

@@ -32,7 +32,7 @@ COMPUTED_IN = {"float32": torch.float32, "float16": torch.float16, "int8": torch
 TEACHERS = "teachers"
 """The folder in a run that holds its teachers, unless they are shared."""
 
-_BASELINE = "the report gives none: the DCASE 2025 baseline's"
+_BASELINE = "the paper gives none: the DCASE 2025 baseline's"
 _ON_WAVES = "the roll is done on the waves"
 
 
@@ -53,7 +53,7 @@ class TrainingSettings:
         TeacherSettings(augmentation=replace(MASKING_AND_ROLL, roll_frames=0)),
         f"{_ON_WAVES}; otherwise EfficientAT's",
     )
-    device_teachers: Schedule = sourced(Schedule(20, 32, 1e-4), "the report gives none: a fraction of the general")
+    device_teachers: Schedule = sourced(Schedule(20, 32, 1e-4), "the paper gives none: a fraction of the general")
     base: Schedule = sourced(Schedule(150, 256, 5e-3), _BASELINE)
     augmentation: Augmentation = sourced(Augmentation(roll_frames=0), _ON_WAVES)
     devices: Schedule = sourced(Schedule(50, 256, 5e-4, warm_up=0.25), _BASELINE)
@@ -95,7 +95,7 @@ PRESETS = {
         device_augmentation=Augmentation(roll_frames=0, mixstyle_probability=0.0, mixup_alpha=0.1),
     ),
 }
-"""`paper`: the report's training where it speaks, hours on a GPU. `quick`: minutes on two CPU cores."""
+"""`paper`: the paper's training where it speaks, hours on a GPU. `quick`: minutes on two CPU cores."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The figures of the DynaCP report on TAU's development test split, in per cent: tables 2 and 3."""
+"""The figures of the DynaCP paper on TAU's development test split, in per cent: tables 2 and 3."""
 
 TAU_CLASSES = (
     "airport", "bus", "metro", "metro_station", "park",
@@ -33,7 +33,7 @@ TABLE3 = {
 
 
 def figure(system: str, model: str, measure: str) -> float | None:
-    """The report's figure as a share, None where it gives none."""
+    """The paper's figure as a share, None where it gives none."""
     columns = ("real", "seen", "unseen", "accuracy")
     if measure in columns:
         return TABLE2[(system, model)][columns.index(measure)] / 100

@@ -1,4 +1,4 @@
-"""What a run reached: the report's tables 2 and 3 for this run, the budget of each model, and two pictures."""
+"""What a run reached: the paper's tables 2 and 3 for this run, the budget of each model, and two pictures."""
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -29,7 +29,7 @@ ENSEMBLES = {**_BY_TITLE, " + ".join(_BY_TITLE): tuple(sorted(FAMILIES))}
 
 
 def figures_of(draws: Mapping[tuple[str, str], pd.DataFrame], classes: tuple[str, ...]) -> pd.DataFrame:
-    """A row per system, model and measure: value, low and high as shares; on TAU's classes the report's figure too."""
+    """A row per system, model and measure: value, low and high as shares; on TAU's classes the paper's figure too."""
     frames = []
     for (system, model), of_system in draws.items():
         frame = summary(of_system).reset_index()
@@ -43,7 +43,7 @@ def figures_of(draws: Mapping[tuple[str, str], pd.DataFrame], classes: tuple[str
 
 
 def cells(figures: pd.DataFrame, system: str, model: str, measures: Iterable[str]) -> dict[str, str]:
-    """Measure -> "59.00 [57.1, 60.9]" in %, and the report's figure in parentheses where there is one."""
+    """Measure -> "59.00 [57.1, 60.9]" in %, and the paper's figure in parentheses where there is one."""
     rows = figures[(figures["system"] == system) & (figures["model"] == model)].set_index("measure")
     return {measure: _cell(rows.T[measure]) for measure in measures}
 
@@ -141,7 +141,7 @@ class Report:
     def _markdown(self, table2: pd.DataFrame, table3: pd.DataFrame, budget: pd.DataFrame) -> str:
         clips, gain = self.clips, self.gain()
         places = len(np.unique(clips.groups))
-        beside = " In parentheses: the DynaCP report's figures." if clips.classes == published.TAU_CLASSES else ""
+        beside = " In parentheses: the DynaCP paper's figures." if clips.classes == published.TAU_CLASSES else ""
         return "\n\n".join(
             [
                 f"# {self.folder.name}",
@@ -154,10 +154,10 @@ class Report:
                 + f"Students were evaluated in {computed_in(budget['dtype'].iloc[0])}. Each training's last state was "
                 "taken; the test split steered nothing." + beside,
                 self._devices(),
-                "## Teachers and students (the report's Table 2)",
+                "## Teachers and students (the paper's Table 2)",
                 table2.to_markdown(index=False),
                 f"Device students against the base: {_points(gain)} points of accuracy.",
-                "## Students by class and device (the report's Table 3)",
+                "## Students by class and device (the paper's Table 3)",
                 table3.to_markdown(index=False),
                 "## Budget",
                 budget.map(lambda cell: f"{cell:,}" if isinstance(cell, int) else cell).to_markdown(index=False),

@@ -1,6 +1,6 @@
 """What a network is: a frozen description, from which its layers, cost and modules follow (`dynacp.student.layers`).
 
-`TABLE1` is the network of the DynaCP report, read so that it has exactly the report's 28,938,900 MACs and 61,644
+`TABLE1` is the network of the DynaCP paper, read so that it has exactly the paper's 28,938,900 MACs and 61,644
 parameters (the table's Input column is a stale copy and cannot be met). Where the counts do not decide, this project
 takes, once and here: average pools in the parallel branch and in the shortcut (CP-Mobile's shortcut is one, and the
 report says that both pools match), batch norm after the sum of both branches, ReLU6 throughout (the table gives it for
@@ -233,7 +233,7 @@ TABLE1 = Architecture(
         Block(120, 104, dilation=2),
     ),
 )
-"""The report's network: 28,938,900 MACs, 61,644 parameters."""
+"""The paper's network: 28,938,900 MACs, 61,644 parameters."""
 
 BASELINE = Architecture(
     blocks=(

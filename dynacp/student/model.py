@@ -23,7 +23,7 @@ def _pointwise(channels_in: int, channels_out: int) -> nn.Conv2d:
 
 
 class DPCPBlock(nn.Module):
-    """Expand, depthwise convolution beside a pool, project, shortcut (DynaCP report, section 3.2 and figure 3).
+    """Expand, depthwise convolution beside a pool, project, shortcut (DynaCP paper, section 3.2 and figure 3).
 
     In the family `cp` the pool is left out, which makes it CP-Mobile's block.
     """

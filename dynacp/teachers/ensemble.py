@@ -1,7 +1,7 @@
 """The eight general teachers: four MN and four DyMN, fine-tuned on the training split, and their summed logits.
 
-As in the report (section 2.1), each family is fine-tuned four times: time-frequency masking on or off, time roll on or
-off. The report gives no widths of the masks; these are EfficientAT's 48 bands, and its 192 frames of 1,000 as the same
+As in the paper (section 2.1), each family is fine-tuned four times: time-frequency masking on or off, time roll on or
+off. The paper gives no widths of the masks; these are EfficientAT's 48 bands, and its 192 frames of 1,000 as the same
 share of 89.
 """
 
@@ -43,13 +43,13 @@ class TeacherSettings:
     dymn: Path | None = sourced(None, "given with --dymn")
     mn_width: float = sourced(0.1, "without checkpoints: the smallest that teaches at all")
     dymn_width: float = sourced(0.1, "without checkpoints: the smallest that teaches at all")
-    epochs: int = sourced(80, "the report gives none: EfficientAT's on DCASE 2020")
-    batch: int = sourced(64, "the report gives none: EfficientAT's on DCASE 2020")
+    epochs: int = sourced(80, "the paper gives none: EfficientAT's on DCASE 2020")
+    batch: int = sourced(64, "the paper gives none: EfficientAT's on DCASE 2020")
     mn_rate: float = sourced(8e-4, "peak, from a checkpoint: EfficientAT's on DCASE 2020")
     dymn_rate: float = sourced(3e-4, "peak, from a checkpoint: EfficientAT's on DCASE 2020")
     scratch_rate: float = sourced(1e-2, "peak, from random weights: the best of a few short runs")
-    weight_decay: float = sourced(1e-4, "the report gives none: CP-JKU's for students (EfficientAT has 0)")
-    warm_up: float = sourced(0.25, "share of the steps before the peak; the report gives none, chosen here")
+    weight_decay: float = sourced(1e-4, "the paper gives none: CP-JKU's for students (EfficientAT has 0)")
+    warm_up: float = sourced(0.25, "share of the steps before the peak; the paper gives none, chosen here")
     augmentation: Augmentation = MASKING_AND_ROLL
 
     def __post_init__(self) -> None:

@@ -1,8 +1,8 @@
 """Multi-teacher distillation: the soft labels of an ensemble, and the one loss.
 
-The report sums the logits of its eight teachers and gives no temperature. A sum of n logits is n times their mean, so
+The paper sums the logits of its eight teachers and gives no temperature. A sum of n logits is n times their mean, so
 temperature T on the mean is n T on the sum. Here, and nowhere else, it is decided: the teachers' logits are summed and
-stored as the report says, and softened by n T, which is the mean at temperature T. T = 2 is CP-JKU's (DCASE 2023).
+stored as the paper says, and softened by n T, which is the mean at temperature T. T = 2 is CP-JKU's (DCASE 2023).
 
 CP-JKU's loss is 0.02 of label cross-entropy and 0.98 of a divergence averaged over batch *and* ten classes. Averaged
 over the batch alone, as here and as defined, that divergence is ten times as large: 0.02 against 0.098, or 0.17 to
@@ -22,8 +22,8 @@ from dynacp.settings import require, sourced
 class Distillation:
     """Weight of the labels (the rest is the teachers'), and the temperature on the mean of the teachers' logits."""
 
-    label_weight: float = sourced(0.17, "the report gives none: CP-JKU's, as above")
-    temperature: float = sourced(2.0, "the report gives none: CP-JKU's")
+    label_weight: float = sourced(0.17, "the paper gives none: CP-JKU's, as above")
+    temperature: float = sourced(2.0, "the paper gives none: CP-JKU's")
 
     def __post_init__(self) -> None:
         require(0 <= self.label_weight <= 1, "label_weight", self.label_weight, "in [0, 1]")

@@ -102,7 +102,7 @@ def _baseline(row: pd.Series, entries: list[Rescored], axes: Axes) -> None:
     axes.errorbar(
         row["MMACs"], height, yerr=None if entry is None else entry.deviation * 100, fmt="*", ms=15, color=BASELINE,
         mec="white", capsize=3, zorder=5,
-        label="Table 1 (DynaCP report)" + ("" if entry is None else ", rescored mean ± sd"),
+        label="Table 1 (DynaCP paper)" + ("" if entry is None else ", rescored mean ± sd"),
     )  # fmt: skip
 
 

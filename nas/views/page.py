@@ -64,7 +64,7 @@ def verdict(entries: list[Rescored]) -> str:
             f"{best.high * 100:+.1f}] at {best.candidate.macs / 1e6:.1f} million MACs."
         )
     equal = [entry for entry in rivals if entry.verdict == "not told apart"]
-    words = f"No architecture is better than Table 1 when rescored; {len(equal)} of {len(rivals)} are not told apart from it"
+    words = f"Rescored, no architecture beats Table 1; {len(equal)} of {len(rivals)} are not told apart from it"
     if not equal:
         return words + "."
     cheapest = min(equal, key=lambda entry: entry.candidate.macs).candidate

@@ -154,8 +154,8 @@ class Screen:
         show(self.console, view)
         self.note(
             "The search score is the best of many noisy ones and flatters; a rescored mean does not, though the best "
-            "of them does a little. The interval compares seed by seed and covers the noise between training seeds, for "
-            "all architectures at once, not the choice of validation clips."
+            "of them does a little. The interval compares seed by seed. It covers the noise between training seeds, "
+            "for all architectures at once, and not the choice of validation clips."
         )
         results = store.results()
         self.note(

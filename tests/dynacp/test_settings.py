@@ -73,7 +73,7 @@ def test_the_table_says_where_each_value_comes_from() -> None:
     rows = {cells[1]: cells[2:4] for cells in lines if len(cells) > 3}
     assert rows["base.epochs"] == ["7", "given"]
     assert rows["base.batch"] == ["32", "preset"]
-    assert rows["augmentation.mask_bands"] == ["48", "report, section 2.2"]
+    assert rows["augmentation.mask_bands"] == ["48", "paper, section 2.2"]
 
 
 def test_every_default_of_a_full_training_has_a_source() -> None:

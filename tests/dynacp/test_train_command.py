@@ -57,7 +57,7 @@ def test_a_run_leaves_teachers_students_and_a_report(finished_run: Path) -> None
     figures = pd.read_csv(finished_run / "figures.csv")
     assert figures["value"].between(0, 1).all()
     assert (figures["low"] <= figures["high"]).all()
-    assert "report" not in figures, "only TAU stands beside the report's figures"
+    assert "report" not in figures, "only TAU stands beside the paper's figures"
 
 
 def test_an_unseen_device_is_served_by_the_base(finished_run: Path) -> None:
