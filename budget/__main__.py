@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _witnesses(network: Architecture) -> dict[str, tuple[str, int]]:
-    """Tool -> (convention, MACs counted on the built network)."""
+    """The MACs that each tool counts on the built network: tool -> (convention that it follows, MACs)."""
     try:
         from budget.witness import MAC_WITNESSES
         from dynacp.student.model import DynaCP

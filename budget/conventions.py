@@ -14,16 +14,16 @@ from budget.layers import BatchNorm2d, Conv2d, Count, GlobalAveragePool, Layer, 
 
 
 class UnknownLayerError(UserError):
-    """A convention has no rule for a layer: a count that skips it would be wrong in silence."""
+    """Raised where a convention has no rule for a layer: a count that skips it would be wrong in silence."""
 
 
 class Cost(NamedTuple):
-    """What one layer adds, or a network takes: parameters apart by what they are, since dtypes store them apart."""
+    """The cost of a layer or of a network. Parameters are counted in two kinds, since dtypes store them differently."""
 
     weights: Count
-    """Of convolution kernels."""
+    """Number of weights in convolution kernels."""
     others: Count
-    """Biases, and parameters of batch norms."""
+    """Number of biases, and of parameters of batch norms."""
     macs: Count
 
     @property
@@ -33,7 +33,7 @@ class Cost(NamedTuple):
 
 FREE = Cost(0, 0, 0)
 Rule = Callable[[Any, Shape], Cost]
-"""(layer, what leaves it) -> cost."""
+"""A function (layer, shape of its output) -> cost."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Convention:
     rules: Mapping[type, Rule]
 
     def cost(self, layer: Layer) -> Cost:
-        """What the layer takes; raises `UnknownLayerError` for a type without a rule."""
+        """The cost of one layer; raises `UnknownLayerError` for a type without a rule."""
         return self.rule(layer)(layer, layer.output)
 
     def rule(self, layer: Layer) -> Rule:

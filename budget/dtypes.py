@@ -13,11 +13,11 @@ class Dtype:
 
     name: str
     weight_bytes: int
-    """Of each weight of a convolution's kernel."""
+    """Bytes that a weight of a convolution's kernel takes."""
     other_bytes: int
-    """Of each bias, and of each parameter of a batch norm."""
+    """Bytes that a bias, or a parameter of a batch norm, takes."""
     convention: Convention
-    """Of the network in the form that this dtype is run in."""
+    """The convention that counts a network as it runs in this dtype."""
 
     def bytes(self, cost: Cost) -> Count:
         return self.weight_bytes * cost.weights + self.other_bytes * cost.others
@@ -35,7 +35,7 @@ DEFAULT_DTYPE = "float16"
 
 
 def dtype_named(name: str) -> Dtype:
-    """Raises `UserError` for a dtype not listed."""
+    """The dtype of that name; raises `UserError` for a name that is not in `DTYPES`."""
     try:
         return DTYPES[name]
     except KeyError:

@@ -21,19 +21,19 @@ FREE_OPERATORS = {
     "Add", "AveragePool", "Cast", "Clip", "Flatten", "GlobalAveragePool", "MaxPool", "ReduceMean", "Relu", "Reshape",
     *QUANTISERS,
 }  # fmt: skip
-"""What the challenge charges nothing for."""
+"""Operators that the challenge charges nothing for."""
 
 
 @dataclass(frozen=True)
 class GraphCount:
-    """What a graph holds: the network's ledger, and the bytes of what is no parameter."""
+    """The count of a graph: the network's ledger, and the bytes of constants that are no parameters."""
 
     ledger: Ledger
     statistics_bytes: int = 0
-    """Running means and variances of batch norms that were not folded."""
+    """Bytes of the running means and variances of batch norms that were not folded."""
     front_end_bytes: int = 0
     quantiser_bytes: int = 0
-    """Scales and zero points."""
+    """Bytes of scales and zero points."""
 
 
 def count_graph(model: ModelProto) -> GraphCount:
@@ -96,7 +96,7 @@ def for_one_clip(model: ModelProto) -> ModelProto:
 
 
 def divided(graph: GraphProto) -> tuple[list[NodeProto], list[NodeProto]]:
-    """The nodes that the first convolution's input is computed by, and the others."""
+    """The graph's nodes in two parts: those that compute the first convolution's input, and the others."""
     makers = {output: node for node in graph.node for output in node.output}
     first = next((node for node in graph.node if _conv(node)), None)
     if first is None:
@@ -121,7 +121,7 @@ def _conv(node: NodeProto) -> bool:
 
 
 def shape_of(value: onnx.ValueInfoProto) -> tuple[int, int, int]:
-    """(channels, frequency, time), with 1 for axes that are not there."""
+    """The shape (channels, frequency, time) of a value, with 1 for axes that it lacks."""
     channels, frequency, time, *_ = [*(dim.dim_value for dim in value.type.tensor_type.shape.dim), 1, 1, 1][1:]
     return channels, frequency, time
 

@@ -41,7 +41,7 @@ class Conv2d(NamedTuple):
 
     @property
     def weights(self) -> Count:
-        """Numbers in the kernel, the bias apart."""
+        """The number of weights in the kernel, without the bias."""
         return self.input[0] // self.groups * self.kernel**2 * self.out_channels
 
 

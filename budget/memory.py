@@ -21,7 +21,7 @@ BYTES_PER_ACTIVATION = {"float32": 4, "float16": 2, "int8": 1}
 
 
 class Step(NamedTuple):
-    """What runs at once, and the tensor (channels, frequency, time) that it writes, which bears its name.
+    """One step of the computation, and the tensor (channels, frequency, time) that it writes, which has its name.
 
     The network's input is the step that reads nothing.
     """
@@ -30,7 +30,7 @@ class Step(NamedTuple):
     reads: tuple[str, ...]
     output: Shape
     adds: bool = False
-    """It adds tensors of its own shape, so it may write into one."""
+    """Whether the step adds tensors of its own shape, so that it may write into one of them."""
 
     @property
     def elements(self) -> int:
@@ -38,7 +38,7 @@ class Step(NamedTuple):
 
 
 class Peak(NamedTuple):
-    """A step and the tensors that are held while it runs, each as the step that wrote it."""
+    """The step at which most memory is held, and the tensors held then, each as the step that wrote it."""
 
     at: str
     alive: tuple[Step, ...]
@@ -49,7 +49,7 @@ class Peak(NamedTuple):
 
     @property
     def bytes(self) -> dict[str, int]:
-        """Dtype of the activations -> bytes."""
+        """The bytes held, by dtype of the activations."""
         return {dtype: size * self.elements for dtype, size in BYTES_PER_ACTIVATION.items()}
 
 

@@ -11,11 +11,11 @@ from budget.limits import Limits
 from budget.memory import BYTES_PER_ACTIVATION, Peak
 
 SHAPE = "channels x frequency x time"
-"""Of an output."""
+"""The axes of an output's shape, in words."""
 
 
 def ledger_table(account: Ledger, title: str, *, kinds: bool = True) -> Table:
-    """A row per layer, a line between blocks, and the totals; `kinds`: with the layers' types."""
+    """A table with a row per layer, a line between blocks, and the totals; `kinds` adds the layers' types."""
     view = Table(title=title, title_justify="left", show_footer=True)
     macs, size = account.macs, account.bytes
     view.add_column("layer", footer="total", no_wrap=True)
@@ -43,7 +43,7 @@ def ledger_table(account: Ledger, title: str, *, kinds: bool = True) -> Table:
 
 
 def headroom_table(account: Ledger, limits: Limits) -> Table:
-    """What is used of each limit."""
+    """A table of how much of each limit a network uses."""
     view = Table(title="Headroom", title_justify="left")
     for name in ("limit", "used", "of", "share", "left"):
         view.add_column(name, justify="left" if name == "limit" else "right")
@@ -55,7 +55,7 @@ def headroom_table(account: Ledger, limits: Limits) -> Table:
 
 
 def activation_table(peak: Peak) -> Table:
-    """The tensors that are held while activations take most memory, and their bytes by dtype."""
+    """A table of the tensors that are held while activations take most memory, and their bytes by dtype."""
     view = Table(title=f"Activations take most memory at {peak.at}", title_justify="left", show_footer=True)
     view.add_column("tensor held", footer="total", no_wrap=True)
     view.add_column("output", justify="right", no_wrap=True)
@@ -74,7 +74,9 @@ def activation_table(peak: Peak) -> Table:
 
 
 def convention_table(accounts: Mapping[str, Ledger], limits: Limits, witnesses: Mapping[str, str]) -> Table:
-    """The verdict under every convention, beside the tools that count so (`witnesses`: convention -> their counts)."""
+    """A table of the verdict under every convention, beside the tools that count so (`witnesses`: convention -> their
+    counts).
+    """
     view = Table(title="The same network under every convention", title_justify="left")
     for name in ("convention", "parameters", "MACs", "bytes", "verdict"):
         view.add_column(

@@ -39,7 +39,7 @@ class _Stream(io.TextIOWrapper):
             self.lost(error)
 
     def lost(self, error: OSError) -> None:
-        """Errors that cannot be told change nothing else."""
+        """Do nothing: a standard error that cannot be written changes nothing else."""
 
 
 class _Output(_Stream):
@@ -81,7 +81,7 @@ def _wrapped(kind: type[_Stream], stream: TextIO) -> _Stream:
 
 
 def _stand_in(error: UnicodeError) -> tuple[str | bytes, int]:
-    """For the first character that an encoding lacks, and where to go on."""
+    """The replacement of the first character that an encoding lacks, and the position to go on from."""
     assert isinstance(error, UnicodeEncodeError), error
     character, following = error.object[error.start], error.start + 1
     if "\udc80" <= character <= "\udcff":  # a byte of a file's name, which is no text in this encoding

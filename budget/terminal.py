@@ -13,14 +13,14 @@ from rich.segment import Segment
 from rich.table import Table
 
 WIDTH_IN_A_FILE = 140
-"""Columns where there is no terminal to ask."""
+"""Columns of output that goes to no terminal."""
 
 MOST_WIDE = 100_000
-"""Columns that no table needs."""
+"""More columns than any table needs."""
 
 
 def console() -> Console:
-    """Standard output; text in brackets is text."""
+    """A console for standard output that prints text in brackets as it is."""
     return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDTH_IN_A_FILE)
 
 
@@ -55,7 +55,7 @@ def _without_frame(view: Table) -> Table:
 
 
 def _print_list(out: Console, view: Table) -> None:
-    """Each row as its first cell, and indented below it the others with their columns' names."""
+    """Print each row as its first cell, and indented below it the other cells with their columns' names."""
     _, *names = [column.header for column in view.columns]
     rows = [(row.style, row.end_section) for row in view.rows]
     cells = list(zip(*(column.cells for column in view.columns), strict=True))
@@ -75,7 +75,7 @@ def _print_list(out: Console, view: Table) -> None:
 
 
 def complain(error: object, advice: str = "") -> None:
-    """One line on standard error: what is wrong and what to do about it.
+    """Print one line on standard error: what is wrong and what to do about it.
 
     For an error of the system's: the file, the reason, and `advice`.
     """
@@ -86,13 +86,13 @@ def complain(error: object, advice: str = "") -> None:
 
 
 def warn(text: str | None) -> None:
-    """One line on standard error of what the user should know; nothing for None."""
+    """Print a warning in one line on standard error; nothing for None."""
     if text:
         Console(stderr=True, highlight=False, markup=False).print(f"warning: {text}", style="yellow", soft_wrap=True)
 
 
 def hear_stops() -> None:
-    """SIGTERM stops as ^C does, and neither goes unheard.
+    """Make SIGTERM stop the process as ^C does, and let neither be dropped.
 
     Python drops a KeyboardInterrupt that comes while a finalizer or a weak reference's callback runs, and only tells
     `sys.unraisablehook` of it; such a one is sent again a moment later.

@@ -14,7 +14,7 @@ InputShape = tuple[int, int, int, int]
 
 
 def by_torchinfo(module: nn.Module, shape: InputShape) -> tuple[int, int]:
-    """(parameters, MACs) as the challenge counts them."""
+    """(parameters, MACs) that torchinfo counts, as the challenge does."""
     from torchinfo import summary
 
     result = summary(module, input_size=shape, verbose=0, device="cpu")
@@ -22,7 +22,7 @@ def by_torchinfo(module: nn.Module, shape: InputShape) -> tuple[int, int]:
 
 
 def by_fvcore(module: nn.Module, shape: InputShape) -> int:
-    """MACs, which fvcore calls flops."""
+    """The MACs that fvcore counts; it calls them flops."""
     from fvcore.nn import FlopCountAnalysis
 
     logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
@@ -31,14 +31,16 @@ def by_fvcore(module: nn.Module, shape: InputShape) -> int:
 
 
 def by_thop(module: nn.Module, shape: InputShape) -> int:
-    """MACs. thop leaves its counters in the module as buffers and hooks: hand it one that is thrown away."""
+    """The MACs that thop counts. It leaves its counters in the module as buffers and hooks: hand it one that is thrown
+    away.
+    """
     from thop import profile
 
     return int(profile(module, inputs=(torch.zeros(shape),), verbose=False)[0])
 
 
 def by_torch(module: nn.Module, shape: InputShape) -> int:
-    """MACs of convolutions: half the FLOPs that torch's own counter sees dispatched."""
+    """The MACs of convolutions that torch's own counter sees: half of its FLOPs."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

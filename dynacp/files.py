@@ -34,7 +34,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def _place(path: Path) -> Iterator[Path]:
-    """Where to write, and how it comes to `path`."""
+    """The path to write to; when the block ends, its content comes to `path`."""
     target = behind_links(path)
     if is_output(path):
         with TemporaryDirectory() as folder:
@@ -54,7 +54,7 @@ def _place(path: Path) -> Iterator[Path]:
 
 
 def behind_links(path: Path) -> Path:
-    """What a path is in the end: to be replaced, where replacing a link would part it from what it stands for."""
+    """The path with all links resolved: the file to replace, so that a link stays a link."""
     return Path(os.path.realpath(path))
 
 

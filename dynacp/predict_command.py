@@ -24,7 +24,7 @@ EXIT_STATUS = (
 )
 
 UNDECODED = "surrogateescape"
-"""Writes the names of files whose bytes are no UTF-8 as they are."""
+"""The error handler that writes names of files whose bytes are no UTF-8 as they are."""
 
 
 class PartlyPredictedError(AudioError):
@@ -42,7 +42,7 @@ def add_options(add: Add) -> None:
 
 
 def _named(text: str) -> Path:
-    """A path; an empty name, as of a variable that is not set, would be the working folder."""
+    """The path of an argument; an empty name, as of a variable that is not set, would be the working folder."""
     if not text:
         raise argparse.ArgumentTypeError("is empty; name a file or a folder, such as . for this one")
     return Path(text)
@@ -92,7 +92,7 @@ def _predict_each(files: list[Path], predict: Callable[[Path], None]) -> tuple[i
 
 
 def _check_csv(file: Path, inputs: list[Path], run: Path) -> None:
-    """Before the work is done."""
+    """Raise `AudioError` for a place where no CSV can be written, before the work is done."""
     if file.is_dir():
         raise AudioError(f"`--csv {file}` is a folder; give the name of a file, such as {file / 'predictions.csv'}.")
     if not file.parent.is_dir():

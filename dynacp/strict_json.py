@@ -9,7 +9,7 @@ from typing import Any
 from budget.errors import UserError
 
 MOST_BYTES = 1 << 20
-"""Of a file. An architecture takes about a hundred bytes a block, a run's settings a few thousand."""
+"""The most bytes of a file. An architecture takes about a hundred bytes a block, a run's settings a few thousand."""
 
 _SHORT = Repr()
 _SHORT.maxlevel, _SHORT.maxstring = 2, 60

@@ -66,13 +66,13 @@ def _knee(macs: list[float], scores: list[float]) -> int:
 
 
 def table_markdown(architecture: Architecture) -> str:
-    """The paper's Table 1, for this network."""
+    """The network as a Markdown table in the form of the paper's Table 1."""
     rows = ["| Input | Operator | Stride | Dilation |", "|---|---|---|---|"]
     return "\n".join([*rows, *("| " + " | ".join(row) + " |" for row in table_of(architecture))])
 
 
-def place(store: Store, candidate: Candidate, entries: list[Rescored]) -> str:
-    """In words: how the architecture ranks, and how it stands to Table 1."""
+def standing(store: Store, candidate: Candidate, entries: list[Rescored]) -> str:
+    """A sentence on how the architecture ranks, and how it stands to Table 1."""
     rivals = [each for each in store.candidates if max(each.scores) >= max(candidate.scores)]
     rank = 1 + sum(rival.accuracy > candidate.accuracy for rival in rivals)
     on_front = candidate.number in {each.number for each in store.front()}
@@ -97,7 +97,7 @@ def export(store: Store, candidate: Candidate, folder: Path) -> tuple[list[Path]
     architecture, settings = candidate.architecture, store.settings
     account = ledger(layers_of(architecture), dtype=settings.dtype)
     verdict = settings.limits.verdict(account)
-    standing = place(store, candidate, rescored(store))
+    rank = standing(store, candidate, rescored(store))
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / f"{store.folder.name}-{candidate.number}"
     rows = pd.DataFrame([{**row._asdict(), "output": " x ".join(map(str, row.output))} for row in account.rows])
@@ -105,7 +105,7 @@ def export(store: Store, candidate: Candidate, folder: Path) -> tuple[list[Path]
         stem.with_name(f"{stem.name}.json"): architecture.to_json() + "\n",
         stem.with_name(f"{stem.name}-ledger.csv"): rows.to_csv(index=False),
         stem.with_name(f"{stem.name}.md"): (
-            f"# {store.folder.name}, candidate {candidate.number}\n\n{standing}\n\n{account.macs:,} MACs, "
+            f"# {store.folder.name}, candidate {candidate.number}\n\n{rank}\n\n{account.macs:,} MACs, "
             f"{account.parameters:,} parameters, {account.bytes:,} bytes in {account.dtype}: {verdict} "
             f"(convention `{account.convention}`).\n\n{table_markdown(architecture)}\n\n"
             "Input: mel bands x frames x channels.\n"
@@ -113,7 +113,7 @@ def export(store: Store, candidate: Candidate, folder: Path) -> tuple[list[Path]
     }
     for path, text in contents.items():
         write_text(path, text)
-    return list(contents), account, standing
+    return list(contents), account, rank
 
 
 @answering()
@@ -130,8 +130,8 @@ def main(arguments: list[str] | None = None) -> None:
     with clear_errors(options.study):
         store = Store.open(options.study, options.storage)
         candidate = pick(store, options.pick, options.max_macs)
-        paths, account, standing = export(store, candidate, options.out or store.folder / "export")
-    print(f"{standing}\n\n{table_markdown(candidate.architecture)}\n")
+        paths, account, rank = export(store, candidate, options.out or store.folder / "export")
+    print(f"{rank}\n\n{table_markdown(candidate.architecture)}\n")
     print(f"{account.macs:,} MACs, {account.parameters:,} parameters, {account.bytes:,} bytes in {account.dtype}")
     architecture = shlex.quote(str(paths[0]))
     print(f"Row by row: python -m budget {architecture} --dtype {account.dtype}")

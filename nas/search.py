@@ -137,7 +137,7 @@ class Search:
         )
 
     def run(self, arguments: Sequence[str]) -> None:
-        """The whole of it; `arguments` are those of the command line, for workers that help."""
+        """Run the search to its end; `arguments` are the command line's, for further workers on this machine."""
         options, screen = self.options, self.screen
         folder = study_folder(options.study)
         data = self.data(training_device(options.device))
@@ -162,7 +162,7 @@ class Search:
 
     @property
     def _threads(self) -> int:
-        """Of one worker."""
+        """The number of CPU threads of one worker."""
         return max(1, torch.get_num_threads() // self.options.workers)
 
     def _scorer(self, store: Store, data: SearchData) -> Scorer:
@@ -196,7 +196,7 @@ class Search:
         return load_search_data(root, seed=options.seed, cache=options.cache, device=device)
 
     def _shown(self, argument: str) -> str:
-        """As it may be kept with the study."""
+        """An argument as it may be kept with the study: a URL without its password."""
         url = self.options.storage
         return argument.replace(url, without_password(url)) if url else argument
 

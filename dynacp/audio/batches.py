@@ -13,7 +13,7 @@ from dynacp.audio.features import FrontEnd, LogMel
 
 
 class ClipSource(Protocol):
-    """What training draws its batches from."""
+    """A source of training batches."""
 
     device: torch.device
 
@@ -45,7 +45,7 @@ class Features:
         return batch.float().unsqueeze(1)
 
     def batch(self, clips: Tensor, _generator: torch.Generator) -> Tensor:
-        """The same, for training: log-mels are not augmented before `Augmentation` is."""
+        """The clips at these indices as they are: log-mels are augmented later, by `Augmentation`."""
         return self[clips]
 
 

@@ -37,14 +37,14 @@ FORMAT = 1
 BATCH_CLIPS = 16
 
 WAVE_SCALE = 2**15
-"""What 1.0 is in an array of waves."""
+"""The integer that stands for a sample of 1.0 in an array of waves."""
 
 _REMEDY = "fetch them again, or drop their rows from the split file"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a file cannot be used, and what helps, said of all files with this fault."""
+    """Why a file cannot be used, and the remedies for all files with this fault."""
 
     file: Path
     what: str

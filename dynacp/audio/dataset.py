@@ -20,10 +20,10 @@ from dynacp.audio.tau import Clips, DataError, test_clips, training_clips
 from dynacp.settings import SettingError
 
 GENERAL = "general"
-"""In the place of a device: all clips, whatever the device."""
+"""Stands for all clips where a device's name is expected."""
 
 BASE = "base"
-"""The student that is no device's."""
+"""The name of the student that belongs to no device."""
 
 FINE_TUNED = "-int8"
 """Ends the names of students fine-tuned for int8, for the export alone. No device's name holds a hyphen."""
@@ -93,7 +93,7 @@ class Dataset:
 
     @cached_property
     def key(self) -> dict[str, Any]:
-        """The training clips by content, and what augments them."""
+        """Names the training clips by their content, and the impulse responses that augment them."""
         assert isinstance(self._waves, np.memmap)
         clips, responses = self.training, self._responses
         return {
@@ -105,7 +105,7 @@ class Dataset:
 
     @cached_property
     def test_key(self) -> dict[str, str]:
-        """The test clips by content and device."""
+        """Names the test clips by their content and devices."""
         assert isinstance(self._test_log_mels, np.memmap)
         devices = [self.test.device_names[number] for number in self.test.devices]
         return {
@@ -114,17 +114,17 @@ class Dataset:
         }
 
     def rows(self, device: str) -> np.ndarray:
-        """Indices of a device's training clips, or of all."""
+        """Indices of a device's training clips, int64; of all clips for `GENERAL`."""
         if device == GENERAL:
             return np.arange(len(self.training))
         return self.training.recorded_by(device)
 
     def labels(self, device: str) -> np.ndarray:
-        """The class of each of these clips."""
+        """The class number of each of a device's training clips, int64 [clips]."""
         return self.training.labels[self.rows(device)]
 
     def augmented(self, device: str, augmentation: WaveAugmentation) -> Waves:
-        """A device's training clips to train on."""
+        """A device's training clips as a source of augmented batches."""
         rows = self.rows(device)
         return Waves(
             self._waves,

@@ -19,7 +19,7 @@ from torchaudio.compliance.kaldi import get_mel_banks
 from dynacp.settings import sourced
 
 LOG_FLOOR = 1e-5
-"""Added to the mel power before the logarithm, so that digital silence is finite (CP-JKU)."""
+"""The value added to the mel power before the logarithm, so that digital silence is finite (CP-JKU)."""
 
 CPU_CLIPS_AT_ONCE = 4
 """The spectra of 64 clips do not fit the processor's caches; four at a time take a third of the time."""

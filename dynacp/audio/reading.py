@@ -20,7 +20,7 @@ from budget.errors import UserError
 from dynacp.audio.resampling import resampled
 
 SUFFIXES = (".wav", ".flac", ".ogg")
-"""Of the files that are taken from a folder, in upper or lower case."""
+"""Endings of the files that are taken from a folder, in upper or lower case."""
 
 RATES = (1_000, 1_000_000)
 """The sample rates in Hz that recorders have: a hydrophone's, a bat detector's, and a good deal more."""
@@ -50,7 +50,7 @@ class AudioError(UserError):
 
 
 class UnusableAudioError(AudioError):
-    """The same in parts: the file, what is wrong with it, and the remedy."""
+    """An audio file that cannot be used, with the file, its fault and the remedy as attributes."""
 
     def __init__(self, file: str | Path, fault: str, remedy: str) -> None:
         super().__init__(file, fault, remedy)
@@ -104,7 +104,7 @@ class AudioFile:
         yield from mono if self.own_rate == rate else resampled(mono, self.own_rate, rate)
 
     def whole(self, rate: int, *, channel: int | None = None) -> Recording:
-        """All of it; raises `AudioError` as `blocks` does."""
+        """The whole recording; raises `AudioError` as `blocks` does."""
         samples = np.concatenate([np.empty(0, np.float32), *self.blocks(rate, channel=channel)])
         return Recording(samples, self.channels, self.own_rate, self.peak)
 
@@ -162,7 +162,7 @@ def read_recording(
 
 
 def is_audio(path: Path) -> bool:
-    """Whether something in a folder is to be read, by its name."""
+    """Whether a file in a folder is taken for audio, by its name."""
     return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
 

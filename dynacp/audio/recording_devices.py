@@ -13,7 +13,7 @@ OVERALL = "accuracy"
 """The measure over all devices and classes."""
 
 MOST_BYTES = 100
-"""Of a device's name in UTF-8: a file name has at most 255, with all that is put before and after it."""
+"""The most bytes of a device's name in UTF-8: a file name has at most 255, with all that is put before and after it."""
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*,]')
 """What Windows takes in no file name, and the comma, which separates names in settings."""

@@ -9,13 +9,13 @@ import torch
 from torchaudio.functional import resample
 
 LARGEST_KERNEL = 2**22
-"""Weights of the largest kernel that torchaudio may make, 17 MB; from 44,101 to 44,100 Hz it would have 2 billion."""
+"""The most weights of a kernel that torchaudio may make (17 MB); from 44,101 to 44,100 Hz it would have 2 billion."""
 
 FILTER_WIDTH, ROLLOFF = 6, 0.99
 """torchaudio's own defaults: zero crossings on each side, and the cutoff as a share of the lower rate's half."""
 
 WEIGHTS_AT_ONCE = 2**17
-"""Held in memory while samples are interpolated."""
+"""Weights held in memory at once while samples are interpolated."""
 
 
 def resampled(blocks: Iterable[np.ndarray], own_rate: int, rate: int) -> Iterator[np.ndarray]:
@@ -60,10 +60,10 @@ def interpolated(samples: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
 
 
 def _cutoff(own_rate: int, rate: int) -> float:
-    """Zero crossings of the filter to a sample at its own rate."""
+    """The filter's zero crossings per sample at its own rate."""
     return ROLLOFF * min(own_rate, rate) / own_rate
 
 
 def _reach(own_rate: int, rate: int) -> int:
-    """Samples at their own rate that the filter takes to either side."""
+    """The number of samples, at their own rate, that the filter takes to either side."""
     return math.ceil(FILTER_WIDTH / _cutoff(own_rate, rate))

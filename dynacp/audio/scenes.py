@@ -25,7 +25,7 @@ from dynacp.audio.tau import META_COLUMNS, SPLIT_COLUMNS, DataError
 from dynacp.files import behind_links
 
 FORMAT = 1
-"""Written beside the scenes; raise it when the same seed gives other bytes."""
+"""The version written beside the scenes; raise it when the same seed gives other bytes."""
 
 RATE = 44_100
 HERTZ = np.arange(RATE // 2 + 1)

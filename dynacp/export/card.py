@@ -26,7 +26,7 @@ def card(
     usage: str,
     adds_in_16_bits: bool = False,
 ) -> str:
-    """Markdown. Each of `students` is what was counted and compared of one: see `Files` and `write_package`."""
+    """The card as Markdown. Each of `students` holds the facts of one export, as `Export.facts` gives them."""
     layers = layers_of(trained.base.network.architecture)
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(

@@ -73,7 +73,7 @@ architecture.
         return method
 
     def save(self, file: Path, _metadata: dict[str, object]) -> None:
-        """Write it; what a program needs to know of it stands in the JSON beside it."""
+        """Write the program; its metadata stands in the JSON beside it."""
         file.write_bytes(self.content)
 
 

@@ -9,7 +9,9 @@ from dynacp.pipeline.prediction import Student
 
 
 class Exported(nn.Module):
-    """Logits [batch, classes] of log-mels [batch, 1, mels, frames], or with `waveform` of samples [batch, samples].
+    """A student as exports are made from it: log-mels [batch, 1, mels, frames] -> logits [batch, classes].
+
+    With `waveform` it takes samples [batch, samples] instead.
 
     `network` stands in for the student's own: one that computes in int8 inside, and takes and gives float32.
     """
@@ -31,7 +33,7 @@ class Exported(nn.Module):
 
 
 class _Evaluation(nn.Module):
-    """The front end with the bank of evaluation, and without a choice of what to do."""
+    """The front end with evaluation's mel bank, as tensor operations alone."""
 
     def __init__(self, front_end: LogMel) -> None:
         super().__init__()

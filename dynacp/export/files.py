@@ -39,7 +39,7 @@ class Export:
     verdict: Verdict
     parity: Parity
     choice: Choice | None
-    """Of students in int8, as `accuracy` is."""
+    """How it was decided on fine-tuning, for students in int8."""
     accuracy: Accuracy | None
     peak_activation_bytes: int
 
@@ -59,7 +59,7 @@ class Export:
         )
 
     def facts(self) -> dict[str, Any]:
-        """What is kept beside the file."""
+        """The facts that are kept as JSON beside the file."""
         account = self.count.ledger
         return {
             "student": self.student,
@@ -81,7 +81,7 @@ class Export:
 
 @dataclass(frozen=True)
 class Files:
-    """A run's students as files of one format. `tell` is told what takes long."""
+    """A run's students as files of one format. `tell` is called with a line before what takes long."""
 
     trained: Trained
     format: ExportFormat
@@ -96,13 +96,15 @@ class Files:
         return self.format.target.file()
 
     def exports(self, students: Sequence[str]) -> Iterator[Export]:
-        """Each student's, once it is kept. Raises `ExportError`, and `StageError` where fine-tuning lacks something."""
+        """Export one student after the other; yields each when its file is kept. Raises `ExportError`, and `StageError`
+        where fine-tuning lacks something.
+        """
         inputs = self.trained.parity_inputs(waveform=self.format.waveform)
         for name in students:
             yield self._kept(name, self.trained.student(name), inputs)
 
     def write_card(self) -> Path:
-        """README.md, of all files in the folder."""
+        """Write README.md, the model card of all files in the folder."""
         shape = FACTS_OF_INT8 if self.format.dtype == "int8" else FACTS
         facts = [_facts(file, shape) for file in self.folder.glob("*.json")]
         facts.sort(key=lambda each: (each["student"] != BASE, each["student"]))
@@ -185,7 +187,7 @@ class Files:
         return self._graph(student, quantised(network, clips, adds_in_16_bits=self._runtime.adds_in_16_bits))
 
     def _logits(self, student: Student, inputs: np.ndarray) -> np.ndarray:
-        """The student's own, in the dtype that it computes in here."""
+        """Logits [clips, classes] of the student itself, in the dtype that it computes in here."""
         network = Exported(student, self.format.dtype, waveform=self.format.waveform)
         with torch.inference_mode():
             return torch.cat([network(part) for part in torch.from_numpy(inputs).split(PREDICTED_AT_ONCE)]).numpy()
@@ -205,7 +207,7 @@ FACTS_OF_INT8 = FACTS | {
 
 
 def _facts(file: Path, shape: dict[str, Any]) -> dict[str, Any]:
-    """What stands beside an exported file. Raises `ExportError` where it is damaged, or another version's."""
+    """The facts that stand beside an exported file. Raises `ExportError` where it is damaged, or another version's."""
     try:
         facts: dict[str, Any] = read_json(file)
         check_shape(facts, shape, "it")
@@ -215,7 +217,7 @@ def _facts(file: Path, shape: dict[str, Any]) -> dict[str, Any]:
 
 
 def _metadata(student: Student, account: Ledger) -> dict[str, object]:
-    """What a student predicts, hears, and costs."""
+    """What a program needs to know of a student: its classes, its input, its architecture and its cost."""
     return {
         "classes": list(student.classes),
         "sample_rate": student.front_end.settings.sample_rate,

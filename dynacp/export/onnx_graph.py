@@ -19,7 +19,7 @@ from dynacp.export.exported import Exported
 OUTPUT = "logits"
 
 RUN_AT_ONCE = 16
-"""Clips."""
+"""Clips of one run of onnxruntime."""
 
 
 class OnnxGraph:
@@ -66,7 +66,7 @@ rate, front end and architecture.
         return onnxruntime.InferenceSession(self.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
     def save(self, file: Path, metadata: dict[str, object]) -> None:
-        """Write it, with what a program needs to know of it."""
+        """Write the model, with its metadata in it."""
         texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in metadata.items()}
         onnx.helper.set_model_props(self.model, texts)
         onnx.save(self.model, file)
@@ -91,7 +91,9 @@ def onnx_graph(exported: Exported) -> onnx.ModelProto:
 
 
 def _bare(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Without the exporter's notes on where in the program each node comes from, which take more than the weights."""
+    """The model without the exporter's notes on where in the program each node comes from, which take more than the
+    weights.
+    """
     for each in (model.graph, *model.graph.node, *model.graph.initializer, *model.graph.value_info):
         each.ClearField("metadata_props")
         each.ClearField("doc_string")

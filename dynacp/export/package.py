@@ -33,7 +33,7 @@ from dynacp.student.layers import layers_of
 PACKAGE = TARGETS["dcase"]
 
 MOST_SYSTEMS = 4
-"""That the challenge takes of one team."""
+"""The number of systems that the challenge takes of one team."""
 
 OF_MODULES = {
     "numpy": "numpy>=1.26",
@@ -139,7 +139,7 @@ class Packaged:
 
     folder: Path
     parity: dict[str, dict[str, Parity]]
-    """By the system's module and the student's name."""
+    """How students compare, by the system's module and the student's name."""
 
 
 def write_package(runs: Sequence[Trained], name: str) -> Packaged:

@@ -9,22 +9,22 @@ import torch
 from dynacp.training.loop import macro_accuracy
 
 READ_AT_ONCE = 256
-"""Clips."""
+"""Clips read into memory at once."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Of two models' logits on the same clips."""
+    """How far two models' logits on the same clips agree."""
 
     clips: int
     largest_difference: float
-    """Of any logit."""
+    """The largest absolute difference of any logit."""
     equal_decisions: float
-    """Share of the clips that both take for the same class."""
+    """The share of clips, in [0, 1], that both models take for the same class."""
 
     @classmethod
     def between(cls, ours: np.ndarray, theirs: np.ndarray) -> "Parity":
-        """Both [clips, classes]."""
+        """The agreement of two arrays of logits, both [clips, classes]."""
         equal = ours.argmax(axis=1) == theirs.argmax(axis=1)
         return cls(len(ours), float(np.abs(ours - theirs).max()), float(equal.mean()))
 
@@ -60,13 +60,13 @@ class Choice:
     clips: int
     float32: float
     calibrated: float
-    """In int8, without further training."""
+    """The accuracy in int8 without further training."""
     fine_tuned: float | None = None
-    """In int8, after a training that rounds as int8 does; None where calibration alone was good enough."""
+    """The accuracy in int8 after a training that rounds as int8 does; None where calibration was good enough."""
 
     @property
     def lost(self) -> float:
-        """What calibration alone costs."""
+        """The accuracy that calibration alone costs."""
         return self.float32 - self.calibrated
 
     @property
@@ -90,7 +90,7 @@ class Accuracy:
     clips: int
     float32: float
     int8: float
-    """Of the exported file, by its runtime."""
+    """The accuracy of the exported file, computed by its runtime."""
 
     def __str__(self) -> str:
         return f"On {self.clips:,} test clips {self.float32:.2%} in float32, {self.int8:.2%} in int8"

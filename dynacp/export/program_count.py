@@ -17,7 +17,7 @@ FREE_NODES = {
     "XNNAdd", "XNNAvgPooling2d", "XNNClamp", "XNNConvert", "XNNGlobalAvgPooling2d", "XNNMaxPooling2d",
     "XNNStaticConstantPad", "XNNStaticReshape", "XNNStaticTranspose",
 }  # fmt: skip
-"""What the challenge charges nothing for."""
+"""Node types that the challenge charges nothing for."""
 
 DTYPES = {"xnn_datatype_fp32": "float32", "xnn_datatype_fp16": "float16", "xnn_datatype_qcint8": "int8"}
 
@@ -41,7 +41,7 @@ def count_program(content: bytes) -> GraphCount:
 
 
 def _graph(blob: bytes) -> dict[str, Any]:
-    """The delegate's graph: behind a header, which says where."""
+    """The delegate's graph, which lies behind a header."""
     start, size = (int.from_bytes(blob[at : at + 4], "little") for at in (10, 14))
     return executorch_tools.decoded(blob[start : start + size], SCHEMA)
 
@@ -77,11 +77,11 @@ class _Graph:
         return Row(name, kind, (channels, frequency, time), parameters, parameters * frequency * time, size)
 
     def _scales(self, value: Any) -> int:
-        """Bytes of a constant's own scales."""
+        """The bytes of the scales that belong to a constant."""
         return self.sizes[value["quant_params"]["scale_buffer_idx"]] if "quant_params" in value else 0
 
     def _activation_quantisers(self) -> int:
-        """Bytes of a float32 scale and an int32 zero point for each tensor that is quantised as a whole."""
+        """The bytes of a float32 scale and an int32 zero point for each tensor that is quantised as a whole."""
         return 8 * sum(value.get("quant_params_type") == "PerTensorQuant" for value in self.values.values())
 
 

@@ -28,13 +28,13 @@ from dynacp.student.architecture import Architecture
 from dynacp.student.layers import layers_of
 
 PARITY_CLIPS = 256
-"""Of the test split, spread evenly over it, that an exported model is compared on."""
+"""The number of test clips, spread evenly over the split, that an exported model is compared on."""
 
 CALIBRATION_CLIPS = 64
-"""Of those that a student was trained on, spread evenly over them: 256 give the same accuracy."""
+"""The number of clips for calibration, spread evenly over a student's training clips: 256 do no better."""
 
 CHOICE_CLIPS = 2_048
-"""At most so many of those that a student was trained on, spread evenly over them, decide on its fine-tuning."""
+"""The most training clips of a student, spread evenly over them, that decide on its fine-tuning."""
 
 TOLERATED = 0.005
 """Of accuracy on training clips, that calibration alone may cost a student in int8; if it costs more, the student is
@@ -52,7 +52,7 @@ class Trained:
 
     @cached_property
     def _pipeline(self) -> Pipeline:
-        """Raises `StageError` for a folder that is no run."""
+        """The run's pipeline. Raises `StageError` for a folder that is no run."""
         return Pipeline(read_plan(self.run, self.data, self.cache))
 
     @property
@@ -69,11 +69,13 @@ class Trained:
 
     @property
     def dtype(self) -> str:
-        """That of the students at inference."""
+        """The students' dtype at inference."""
         return self.settings.dtype
 
     def students(self, wanted: str | None = None) -> Sequence[str]:
-        """The one that is wanted, or all. Raises `StageError` for a run that is not finished, or has other data."""
+        """The names of the students to export: the one wanted, or all. Raises `StageError` for a run that is not
+        finished, or has other data.
+        """
         all_of_run = (BASE, *self._dataset.devices)
         names = all_of_run if wanted is None else (wanted,)
         if unknown := set(names) - {*all_of_run}:
@@ -87,11 +89,11 @@ class Trained:
 
     @cached_property
     def base(self) -> Student:
-        """To be asked, not changed."""
+        """The base student, for reading only; `student` gives one that may be changed."""
         return self.student(BASE)
 
     def student(self, name: str, dtype: str = "float32") -> Student:
-        """Read anew, so that an export may change it."""
+        """A student read from its file, so that an export may change it."""
         return Student.load(self.run, name, COMPUTED_IN[dtype])
 
     def fine_tuned(self, name: str) -> Student:
@@ -114,7 +116,7 @@ class Trained:
         return self._clip_inputs(test.take(rows), self._dataset.test_features(rows), waveform=waveform)
 
     def trained_on(self, name: str, *, waveform: bool) -> ClipInputs:
-        """Clips that a student was trained on, without augmentation."""
+        """At most `CHOICE_CLIPS` of the clips that a student was trained on, without augmentation."""
         rows = self._dataset.rows(_device(name))
         rows = rows[_spread(len(rows), CHOICE_CLIPS)]
         clips = self._dataset.training.take(rows)
@@ -158,7 +160,7 @@ class Trained:
 
 
 def ledger_hash(account: Ledger) -> str:
-    """Sixteen hexadecimal digits of all that a ledger says."""
+    """A hash of a ledger: sixteen hexadecimal digits."""
     return blake2b(json.dumps(asdict(account)).encode(), digest_size=8).hexdigest()
 
 
@@ -167,5 +169,5 @@ def _device(student: str) -> str:
 
 
 def _spread(clips: int, wanted: int) -> np.ndarray:
-    """Indices of about so many of the clips, evenly."""
+    """Indices of about `wanted` of the clips, evenly spread."""
     return np.unique(np.linspace(0, clips - 1, wanted).astype(int))

@@ -48,7 +48,7 @@ class Bootstrap:
                 self._weights[1:, mine] = drawn * count / (count - 1)
 
     def accuracies(self, logits: Tensor) -> pd.DataFrame:
-        """Of predictions [clips, classes]: a row for each draw, a column for each accuracy, in [0, 1].
+        """The accuracies of predictions [clips, classes]: a row for each draw, a column for each accuracy, in [0, 1].
 
         `accuracy` is the mean over classes (the challenge's measure); a class's and a device's is the share of its
         clips that is recognised; `real`, `seen` and `unseen` are means over these devices.
@@ -87,14 +87,16 @@ class Bootstrap:
 
 
 def summary(draws: pd.DataFrame) -> pd.DataFrame:
-    """Value, low and high (95 %) of each column, of accuracies or of differences between two systems' draws."""
+    """A table of value, low and high (95 %) of each column, of accuracies or of differences between two systems'
+    draws.
+    """
     tail = (1 - CONFIDENCE) / 2
     spread = draws.iloc[1:].quantile([tail, 1 - tail])
     return pd.DataFrame({"value": draws.iloc[0], "low": spread.iloc[0], "high": spread.iloc[1]}).rename_axis("measure")
 
 
 def confusion(logits: Tensor, labels: np.ndarray) -> np.ndarray:
-    """Share of each class's clips (rows) that is taken for each class (columns)."""
+    """The share of each class's clips (rows) that is taken for each class (columns)."""
     classes = logits.shape[1]
     counts = np.zeros((classes, classes))
     np.add.at(counts, (labels, logits.argmax(dim=1).numpy()), 1)

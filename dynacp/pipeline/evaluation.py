@@ -20,7 +20,9 @@ SYSTEMS = (GENERAL, SPECIFIC)
 
 
 def tested_teachers(pipeline: Pipeline) -> Stage:
-    """Summed logits by family: `{"mn": {"general": ..., "device-specific": ...}, "dymn": ...}`."""
+    """The stage of the teachers' summed logits on the test clips: `{"mn": {"general": ..., "device-specific": ...},
+    "dymn": ...}`.
+    """
     rows = _rows(pipeline)
     stages = {device: [pipeline.teacher(device, member) for member in pipeline.members] for device in rows}
 
@@ -39,7 +41,9 @@ def tested_teachers(pipeline: Pipeline) -> Stage:
 
 
 def tested_students(pipeline: Pipeline) -> Stage:
-    """Logits, computed in the inference dtype: `{"general": ..., "device-specific": ...}`."""
+    """The stage of the students' logits on the test clips, in the inference dtype: `{"general": ..., "device-specific":
+    ...}`.
+    """
     rows = _rows(pipeline)
 
     def make(on_step: OnStep) -> dict[str, Any]:

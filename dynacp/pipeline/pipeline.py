@@ -82,7 +82,7 @@ class Pipeline:
         return self._stages.setdefault(stage.name, stage)
 
     def teacher(self, device: str, member: Member) -> Stage:
-        """Fine-tuned on all clips from where the settings say, or on a device's clips from the general one."""
+        """The stage of a teacher: fine-tuned on all clips, or from that one on a device's clips."""
         settings, clips = self.settings, len(self.dataset.rows(device))
         recipe = member.recipe(settings.teachers, clips)
         start: object = self._origins[member.family.name]
@@ -135,7 +135,9 @@ class Pipeline:
         )
 
     def student(self, device: str) -> Stage:
-        """The base student, from scratch, or a device's student, from the base; with the ensemble's soft labels."""
+        """The stage of a student: the base from scratch, or a device's from the base, with its ensemble's soft
+        labels.
+        """
         settings, clips = self.settings, len(self.dataset.rows(device))
         base = device == GENERAL
         schedule = settings.base if base else settings.devices
@@ -178,7 +180,9 @@ class Pipeline:
         )
 
     def fine_tuned(self, device: str) -> Stage:
-        """A finished student, trained on with int8 rounding in its forward pass; its weights are floats still."""
+        """The stage of a finished student that is trained further with int8 rounding in its forward pass; its weights
+        are floats still.
+        """
         settings, clips = self.settings, len(self.dataset.rows(device))
         recipe = settings.fine_tuning.recipe(clips, settings.device_augmentation)
         student, teachers = self.student(device), tuple(self.teacher(device, member) for member in self.members)
@@ -210,7 +214,7 @@ class Pipeline:
         return train(network, source, (soft, hard), loss, recipe, seed=seed, after_step=on_step)
 
     def load_teacher(self, stage: Stage) -> Teacher:
-        """A finished teacher."""
+        """The network that a teacher's finished stage holds."""
         content = self.store.load(stage)
         teacher = FAMILIES[content["family"]].network(content["width"], self.classes)
         teacher.load_state_dict(content["state"])
@@ -219,29 +223,29 @@ class Pipeline:
         return teacher
 
     def load_student(self, device: str) -> DynaCP:
-        """A finished student: a device's, or the base."""
+        """The network of a finished student: a device's, or the base."""
         network = DynaCP(self.architecture)
         network.load_state_dict(self.store.load(self.student(device))["state"])
         return network
 
     def summed_logits(self, teachers: Sequence[Stage]) -> Tensor:
-        """What an ensemble says of the training clips it was fine-tuned on, [clips, classes]."""
+        """The summed logits [clips, classes] of an ensemble on the clips that it was fine-tuned on."""
         logits: Tensor = sum(self.store.load(stage)["logits"] for stage in teachers)
         return logits
 
     @cached_property
     def _common(self) -> dict[str, Any]:
-        """What every training depends on."""
+        """The settings that every training depends on."""
         return {"format": FORMAT, "data": self.dataset.key, "front_end": asdict(self.settings.front_end)}
 
     @cached_property
     def _origins(self) -> dict[str, object]:
-        """What the general teachers start from, checkpoints by content."""
+        """What the general teachers start from, by family; checkpoints are named by their content."""
         return self.settings.teachers.identity()
 
     @cached_property
     def teacher_macs(self) -> dict[str, int]:
-        """Of one clip, by family: how long a stage takes is told from it."""
+        """A teacher's MACs for one clip, by family; the work of stages is estimated from it."""
         build, shape = self.settings.teachers.build, (1, 1, *self.architecture.input)
         return {name: by_torch(build(family, self.classes).eval(), shape) for name, family in FAMILIES.items()}
 
@@ -251,7 +255,7 @@ class Pipeline:
 
 
 def batches(clips: int) -> int:
-    """Batches of predictions."""
+    """The number of batches that predictions of this many clips take."""
     return math.ceil(clips / PREDICTED_AT_ONCE)
 
 

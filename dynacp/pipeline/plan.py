@@ -27,7 +27,8 @@ from dynacp.training.schedule import Schedule
 RUN_FILE = "run.json"
 
 COMPUTED_IN = {"float32": torch.float32, "float16": torch.float16, "int8": torch.float32}
-"""By the dtype that students are meant for: what they compute in here. In int8 they compute once they are exported."""
+"""Torch dtype used in this package for each inference dtype. int8 students run in float32 here and become int8 on
+export."""
 
 TEACHERS = "teachers"
 """The folder in a run that holds its teachers, unless they are shared."""
@@ -78,7 +79,7 @@ class TrainingSettings:
 
 
 def computed_in(dtype: str) -> str:
-    """The dtype that students meant for this one compute in here, by name."""
+    """The name of the dtype that students run in here, given their inference dtype."""
     return str(COMPUTED_IN[dtype]).removeprefix("torch.")
 
 
@@ -165,7 +166,7 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 
 def _stored(folder: Path) -> dict[str, Any] | None:
-    """What RUN/run.json holds, or None if there is none that can be read and used."""
+    """The content of RUN/run.json, or None if there is none that can be read and used."""
     try:
         content = read_json(folder / RUN_FILE)
         Architecture.from_json(content["architecture"]), COMPUTED_IN[content["settings"]["dtype"]]

@@ -19,7 +19,7 @@ from dynacp.student.model import DynaCP
 from dynacp.training.loop import PREDICTED_AT_ONCE
 
 NAMED_FILES = 3
-"""Of each kind of note."""
+"""Files that a note names, of all that it is about."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Student:
 
     @classmethod
     def load(cls, run: Path, name: str, dtype: torch.dtype | None = None) -> "Student":
-        """`base`, or a device's, in the run's inference dtype or in another.
+        """The student of that name (`base`, or a device), in the run's inference dtype or in another.
 
         Raises `StageError` if it is not there, damaged, or no student.
         """
@@ -48,10 +48,12 @@ class Student:
         return cls(network.to(dtype).eval(), front_end, classes, dtype)
 
     def probabilities(self, seconds: np.ndarray) -> np.ndarray:
-        """Of one recording, from its whole seconds [count, samples]: their logits' mean, softened; [classes]."""
+        """The class probabilities [classes] of one recording, given as whole seconds [count, samples]: the softmax of
+        the mean of their logits.
+        """
         return self._softened([self._logits(seconds)])
 
-    def heard(self, audio: AudioFile) -> tuple[np.ndarray, int]:
+    def of_recording(self, audio: AudioFile) -> tuple[np.ndarray, int]:
         """The probabilities of one recording, read in blocks, and its length in samples at the front end's rate.
 
         Raises `AudioError` if it cannot be read, or lasts less than a second.
@@ -62,7 +64,7 @@ class Student:
             if count := len(block) // rate:
                 logits.append(self._logits(block[: count * rate].reshape(count, rate)))
         if not logits:
-            fault = f"lasts {_seconds(samples, rate)} s, but a student hears one second"
+            fault = f"lasts {_seconds(samples, rate)} s, but a student takes one second"
             raise UnusableAudioError(audio.file, fault, "give more")
         return self._softened(logits), samples
 
@@ -125,9 +127,9 @@ class Predictor:
         return Student.load(self.run, name)
 
     def predict(self, student: Student, file: Path) -> Prediction:
-        """Raises `AudioError` for a file that cannot be used."""
+        """The prediction of one file. Raises `AudioError` for a file that cannot be used."""
         with opened(file) as audio:
-            probabilities, samples = student.heard(audio)
+            probabilities, samples = student.of_recording(audio)
         self._note(file, audio, samples, student.front_end.settings.sample_rate)
         return Prediction(file, dict(zip(student.classes, probabilities.tolist(), strict=True)))
 
@@ -147,7 +149,7 @@ class Predictor:
 
 
 def _seconds(samples: int, rate: int) -> str:
-    """Rounded down, so that nothing below a second is called one."""
+    """A length in seconds as text, rounded down so that nothing below a second is called one."""
     return f"{samples * 100 // rate / 100:.2f}"
 
 

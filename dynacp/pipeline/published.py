@@ -15,7 +15,7 @@ TABLE2 = {
     ("device-specific", "DyMN + MN"): (70.09, 62.13, 60.52, 64.24),
     ("device-specific", "student"): (67.50, 57.24, 56.39, 60.37),
 }
-"""(system, model) -> real, seen, unseen, accuracy."""
+"""Accuracies of (system, model): on real, seen and unseen devices, and in all."""
 
 TABLE3 = {
     "general": {
@@ -29,7 +29,7 @@ TABLE3 = {
         "s1": 56.48, "s2": 55.82, "s3": 59.42, "s4": 57.12, "s5": 57.09, "s6": 54.97,
     },
 }  # fmt: skip
-"""Students by system: accuracy of each class and of each device."""
+"""Accuracies of the students of each system, by class and by device."""
 
 
 def figure(system: str, model: str, measure: str) -> float | None:

@@ -73,7 +73,7 @@ class Report:
 
     @cached_property
     def figures(self) -> pd.DataFrame:
-        """As `figures_of` gives them."""
+        """All figures of the run, as `figures_of` gives them."""
         return figures_of(self.draws, self.clips.classes)
 
     def headline(self) -> str:
@@ -85,7 +85,7 @@ class Report:
         )
 
     def budget(self) -> tuple[Ledger, Verdict]:
-        """Of one model: all seven have one architecture."""
+        """The ledger and the verdict of one model: all seven have one architecture."""
         settings = self.pipeline.settings
         account = ledger(layers_of(self.pipeline.architecture), dtype=settings.dtype)
         return account, settings.limits.verdict(account)
@@ -94,7 +94,7 @@ class Report:
         return ("base", *self.pipeline.dataset.devices)
 
     def write(self) -> list[Path]:
-        """report.md, figures.csv, table2.csv, table3.csv, budget.csv, confusion.png and devices.png."""
+        """Write report.md, figures.csv, table2.csv, table3.csv, budget.csv, confusion.png and devices.png."""
         account, verdict = self.budget()
         budget = pd.DataFrame(
             {
@@ -119,7 +119,7 @@ class Report:
         return [*(self.folder / name for name in texts), self._draw_confusion(), self._draw_devices()]
 
     def _table2(self) -> pd.DataFrame:
-        """Real, seen, unseen and accuracy of teachers and students."""
+        """Accuracies of teachers and students on real, seen and unseen devices, and in all."""
         measures = [*self.bootstrap.groups, OVERALL]
         rows = [
             {

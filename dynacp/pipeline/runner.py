@@ -21,7 +21,7 @@ from dynacp.pipeline.plan import Plan
 from dynacp.pipeline.stages import Stage, StageError
 
 Progress = Callable[[str, int], None]
-"""(stage, steps done since the last call)."""
+"""A function (name of a stage, steps done since the last call)."""
 
 GROUPS = ("teachers", "base", "device-teachers", "device-students", "evaluation")
 """The kinds of stages, in order; those of one kind do not need each other."""
@@ -41,13 +41,13 @@ def stages_of(pipeline: Pipeline, group: str) -> list[Stage]:
 
 
 def make_in_turn(pipeline: Pipeline, stages: list[Stage], progress: Progress) -> None:
-    """Make what is not current, in order."""
+    """Make the stages that are not current, one after the other."""
     for stage in stages:
         pipeline.store.make(stage, partial(progress, stage.name, 1))
 
 
 def make_side_by_side(plan: Plan, groups: tuple[str, ...], stages: list[Stage], jobs: int, progress: Progress) -> None:
-    """Make what is not current in `jobs` processes, each stage as soon as what it needs is there.
+    """Make the stages that are not current in `jobs` processes, each stage as soon as what it needs is there.
 
     `groups` are those that the stages belong to. The processes share torch's threads among them. Raises `StageError`
     for the first stage that cannot be made, when those that run beside it are finished.
@@ -112,7 +112,7 @@ def _start_worker(parent: int, plan: Plan, groups: tuple[str, ...], threads: int
 
 
 def _die_with_parent(parent: int) -> None:
-    """A worker whose parent was killed would go on beside the next run."""
+    """End this worker when its parent is gone, lest it go on beside the next run."""
     while os.getppid() == parent:
         time.sleep(POLL_SECONDS)
     os._exit(1)

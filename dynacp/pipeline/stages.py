@@ -37,7 +37,7 @@ class StageError(UserError):
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """Something to be made, once.
+    """An artifact to be made once, and what it is made from.
 
     `path` is the artifact's file, without suffix. `settings` (plain JSON) is all that the artifact depends on besides
     the artifacts in `needs`. `make(on_step)` returns what is to be stored: tensors, numbers and strings in dicts and
@@ -87,10 +87,15 @@ class StageStore:
         return record["checksum"] if content is not None and _digest(content) == record["checksum"] else None
 
     def load(self, stage: Stage) -> dict[str, Any]:
-        """What a stage stored. Raises `StageError` if it is not current, or no longer what it was when verified."""
+        """The content that a stage stored. Raises `StageError` if it is not current, or no longer what it was when
+        verified.
+        """
         checksum, content = self.checksum(stage), _content(stage.file)
         if checksum is None or content is None or _digest(content) != checksum:
-            raise StageError(f"{stage.name} is needed, but {stage.file} is not there or not made from what it is now.")
+            raise StageError(
+                f"{stage.name} is missing or outdated ({stage.file}): run the same `python -m dynacp train` command "
+                "again."
+            )
         return _loaded(content)
 
     def make(self, stage: Stage, on_step: OnStep) -> bool:
@@ -138,7 +143,7 @@ def in_order(stages: list[Stage]) -> list[Stage]:
 
 
 def read_artifact(path: Path) -> dict[str, Any]:
-    """What the stage with this path stored, whoever made it and however. Raises `StageError` unless it is whole."""
+    """The content of the stage with this path, whoever made it and however. Raises `StageError` unless it is whole."""
     return _loaded(_whole(path)[0])
 
 
@@ -157,7 +162,7 @@ def _whole(path: Path) -> tuple[bytes, dict[str, Any]]:
 
 
 def beside(path: Path, ending: str) -> Path:
-    """The file of that ending; a dot in the name is part of the name."""
+    """The path with an ending added; a dot in its name is part of the name."""
     return path.with_name(path.name + ending)
 
 
@@ -179,7 +184,7 @@ def plain(settings: Mapping[str, Any]) -> Any:
 
 @contextmanager
 def _clear_errors(stage: Stage) -> Iterator[None]:
-    """What hardware runs out of, said so that it helps."""
+    """Raise `StageError` with a remedy where memory or disk runs out."""
     try:
         yield
     except torch.cuda.OutOfMemoryError:

@@ -25,14 +25,14 @@ STEM_STRIDE = (2, 2)
 """(frequency, time) stride of both convolutions of the stem."""
 
 MOST_WEIGHTS, MOST_ELEMENTS = 100_000_000, 1 << 26
-"""Of all convolutions together, and of what leaves one layer for one clip: a thousand times what devices of this kind
+"""Bounds on the weights of a network and on the outputs of one layer for one clip: a thousand times what small devices
 hold. More would end in an overflow of 64 bits or in memory that runs out, where an architecture is only mistyped."""
 
 MOST_BLOCKS, MOST_DILATION = 256, 1_024
 
 
 class ArchitectureError(UserError):
-    """A description that is no network of this family."""
+    """A description that is no network of this kind."""
 
 
 def _require(condition: bool, message: str) -> None:

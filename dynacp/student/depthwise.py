@@ -20,14 +20,14 @@ from torch.nn import functional
 from dynacp.compiled import compiled
 
 TAPS = 3
-"""Of a kernel along each axis."""
+"""Taps of a kernel along each axis."""
 
 FloatArray = npt.NDArray[Any]
 
 
 @contextmanager
 def fast_gradients(network: nn.Module) -> Iterator[None]:
-    """Within the block the network's dilated depthwise layers (3x3, padded by their dilation) have such gradients.
+    """Give the network's dilated depthwise layers (3x3, padded by their dilation) fast gradients within the block.
 
     What the network computes stays the same, and so do layers on a GPU.
     """

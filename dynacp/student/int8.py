@@ -33,7 +33,7 @@ from torchao.quantization.pt2e import (  # isort: skip
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e, prepare_qat_pt2e  # isort: skip
 
 CALIBRATED_AT_ONCE = 32
-"""Clips."""
+"""Clips of one batch of calibration."""
 
 LEAST_SCALE = 2**-12
 
@@ -104,5 +104,5 @@ def _graph(network: nn.Module, log_mels: Tensor) -> torch.fx.GraphModule:
 
 
 def _switchable(graph: torch.fx.GraphModule) -> nn.Module:
-    """That obeys `train()` and `eval()`, as an exported graph does not by itself."""
+    """The graph as a module that obeys `train()` and `eval()`, as an exported graph does not by itself."""
     return allow_exported_model_train_eval(graph)

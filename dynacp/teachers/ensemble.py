@@ -28,7 +28,7 @@ from dynacp.training.loop import macro_accuracy, one_hot, predict, train
 from dynacp.training.schedule import Recipe, Schedule
 
 MASKING_AND_ROLL = Augmentation(mask_frames=17, mixstyle_probability=0.0)
-"""Both switches on; the widths are derived above."""
+"""The augmentation of a teacher with masking and roll; the module's docstring derives the widths."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class TeacherSettings:
             self.build(family, classes)
 
     def identity(self) -> dict[str, object]:
-        """All that the teachers depend on, and nothing that they do not; checkpoints by content."""
+        """All settings that the teachers depend on, and no others; checkpoints are named by their content."""
         return {
             **{name: self._origin(family) for name, family in FAMILIES.items()},
             "epochs": self.epochs,
@@ -109,7 +109,7 @@ class TeacherSettings:
         }
 
     def rate(self, family: Family) -> float:
-        """Peak learning rate."""
+        """The peak learning rate of a family's fine-tuning."""
         if self.checkpoint(family) is None:
             return self.scratch_rate
         return float(getattr(self, f"{family.name}_rate"))
@@ -164,12 +164,12 @@ class Ensemble:
 
     @property
     def fingerprint(self) -> str:
-        """Of the logits: machines and numbers of threads that round otherwise come to other teachers."""
+        """A hash of the logits: machines and numbers of threads that round otherwise come to other teachers."""
         return blake2b(self.summed_logits.numpy().tobytes(), digest_size=4).hexdigest()
 
 
 def chance_warning(accuracies: Mapping[str, float], labels: np.ndarray, clips: str) -> str | None:
-    """What to tell of teachers whose macro accuracy is within two standard errors of guessing; None where none is.
+    """A warning about teachers whose macro accuracy is within two standard errors of guessing; None where none is.
 
     `accuracies` are by teacher, on clips with these labels; `clips` names the clips.
     """

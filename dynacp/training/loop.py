@@ -16,7 +16,7 @@ from dynacp.training.malloc import keep_freed_memory
 from dynacp.training.schedule import Recipe
 
 PREDICTED_AT_ONCE = 64
-"""Clips of one batch of predictions."""
+"""Clips in one batch of predictions."""
 
 
 def one_hot(labels: np.ndarray, classes: int) -> Tensor:
@@ -95,7 +95,7 @@ def predict(
 
 
 def _logits(output: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """Of a student, or of a teacher, which gives its embedding as well."""
+    """The logits in a network's output: a teacher gives its embedding as well."""
     return (output[0] if isinstance(output, tuple) else output).float()
 
 

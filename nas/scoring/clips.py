@@ -32,7 +32,7 @@ class SearchData:
     front_end: FrontEnd
     key: str
     tables: dict[str, pd.DataFrame]
-    """Clips by class and device of either part, to be shown."""
+    """Numbers of clips by class and device, of the training and the validation part."""
 
     def ensemble(
         self, settings: TeacherSettings, *, seed: int, folder: Path, on_step: Callable[[str, int, int], None]
@@ -51,7 +51,7 @@ class SearchData:
 
 
 def load_search_data(root: Path, *, seed: int, cache: Path, device: torch.device) -> SearchData:
-    """Training split of the data set in `root`, decoded once, with a fifth of its locations kept for validation.
+    """The training split of the data set in `root`, decoded once, with a fifth of its locations kept for validation.
 
     Raises `dynacp.audio.tau.DataError` for whatever is wrong with the data, before anything is trained.
     """

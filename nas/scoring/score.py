@@ -26,7 +26,7 @@ scores that low tell architectures apart badly."""
 
 
 SHORT = Recipe(samples=SAMPLES, batch=32, peak_rate=5e-3, weight_decay=1e-4, warm_up=0.25, augmentation=GENTLE)
-"""The training of one candidate."""
+"""The recipe of one candidate's training."""
 
 
 TEACHERS = TeacherSettings(epochs=4, batch=32, mn_rate=1e-3, dymn_rate=1e-3)
@@ -35,7 +35,7 @@ TEACHERS = TeacherSettings(epochs=4, batch=32, mn_rate=1e-3, dymn_rate=1e-3)
 
 @dataclass(frozen=True)
 class ScoreSettings:
-    """The short distillation."""
+    """The settings of the short distillation that scores a candidate."""
 
     recipe: Recipe = SHORT
     distillation: Distillation = field(default_factory=Distillation)
@@ -64,7 +64,7 @@ class Scorer:
         return cls(data, soft, settings)
 
     def __call__(self, architecture: Architecture, *, seed: int, samples: int | None = None) -> Score:
-        """Distil from scratch with so many training samples (the recipe's, if not given) and score.
+        """Distil from scratch with `samples` training samples (by default the recipe's) and score.
 
         A training that diverges is scored as it stands, which is by chance.
         """

@@ -28,13 +28,13 @@ Progress = Callable[[int], None]
 """Called with the number of blocks that have been walked."""
 
 LISTING = 4
-"""Listing a way to go on takes about as long as so many steps of a budget."""
+"""The time to list one completion, in steps of a budget."""
 
 LISTED_AHEAD = 2
-"""Lists of ways of up to so many blocks are made before the threads that share them."""
+"""The longest completions, in blocks, that are listed before the threads that share the lists start."""
 
 MARGIN_BITS = 10
-"""Left free beside a weight, for what one block multiplies it with."""
+"""Bits left free beside a weight, for what one block multiplies it with."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Packing:
 
 
 class Census:
-    """Counts what fits. What it finds out on the way serves the next count."""
+    """Counts the networks that fit. Tables made for one count serve the next."""
 
     def __init__(self, feasible: Feasible) -> None:
         self.feasible = feasible
@@ -83,7 +83,7 @@ class Census:
         self._lists: dict[tuple[State, int], IntArray] = {}
 
     def count(self, blocks: int, max_macs: int, progress: Progress = lambda _: None) -> int:
-        """How many networks of so many blocks fit, if the limit of MACs is lowered to `max_macs`.
+        """How many networks of `blocks` blocks fit, if the limit of MACs is lowered to `max_macs`.
 
         Raises `ValueError` for a space of more walks than 2^64.
         """
@@ -162,7 +162,7 @@ def _bits(packing: Packing) -> tuple[int, int]:
 
 
 def _price(move: Move) -> tuple[int, int, int]:
-    """Bytes, MACs, ways."""
+    """The bytes, MACs and number of blocks of a move."""
     return move.bytes, move.macs, len(move.options)
 
 

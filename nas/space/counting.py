@@ -66,7 +66,7 @@ def _fill(counts: Costs, networks: Any, cost: Totals) -> None:
 def sample_fitting(
     space: Space, limits: Limits, dtype: str, *, proposals: int, rng: np.random.Generator
 ) -> dict[int, dict[str, Any]]:
-    """The encodings among `proposals` uniform ones whose networks fit, each with its place among them."""
+    """The encodings among `proposals` uniform ones whose networks fit, each with its index among them."""
     choices = space.sample(proposals, rng)
     (places,) = np.nonzero(_fits(space, limits, dtype, choices))
     fitting = encodings({name: column[places] for name, column in choices.items()})
@@ -81,7 +81,9 @@ def _fits(space: Space, limits: Limits, dtype: str, choices: Mapping[str, npt.ND
 def share_that_fits(
     space: Space, limits: Limits, dtype: str, *, proposals: int, rng: np.random.Generator
 ) -> dict[int, tuple[int, int]]:
-    """By number of blocks: how many of `proposals` uniform encodings fit, and how many were drawn."""
+    """The share that fits, by number of blocks: how many of `proposals` uniform encodings fit, and how many were
+    drawn.
+    """
     tally = {blocks: np.zeros(2, dtype=np.int64) for blocks in space.sizes}
     for start in range(0, proposals, BATCH):
         choices = space.sample(min(BATCH, proposals - start), rng)

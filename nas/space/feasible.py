@@ -33,11 +33,11 @@ NEVER = 1 << 60
 """More MACs than any network has."""
 
 MOST_UNITS = 16_384
-"""Of bytes: tables for that many take 1.3 GB in the default space."""
+"""The most units of bytes: tables for that many take 1.3 GB in the default space."""
 
 
 class State(NamedTuple):
-    """What enters a block, or the head."""
+    """The shape that enters a block or the head: all that their cost depends on."""
 
     channels: int
     frequency: int
@@ -45,13 +45,13 @@ class State(NamedTuple):
 
 
 class Price(NamedTuple):
-    """What a block or the head costs, or what is left for them."""
+    """A cost of a block or the head, or the budget that is left for them, in units."""
 
     bytes: int
     macs: int
 
     def after(self, move: "Move") -> "Price":
-        """What a move leaves of this."""
+        """The budget that a move leaves of this one."""
         return Price(self.bytes - move.bytes, self.macs - move.macs)
 
 
@@ -110,7 +110,8 @@ class Feasible:
 
     @cached_property
     def budget(self) -> Price:
-        """What the limits leave for blocks, and for heads that cost more than the least, in units; perhaps negative.
+        """The budget that the limits leave for blocks, and for heads that cost more than the least, in units; perhaps
+        negative.
 
         Raises `UserError` where tables of that many bytes would take too much memory.
         """
@@ -124,11 +125,11 @@ class Feasible:
         return Price(left // self._unit.bytes, self.macs_within(self.limits.max_macs))
 
     def macs_within(self, max_macs: int) -> int:
-        """The same for another limit of MACs."""
+        """The MACs of `budget`, in units, for another limit of MACs."""
         return (max_macs - self._stem.macs - self._end.macs) // self._unit.macs
 
     def ahead(self, state: State, blocks: int) -> Ahead:
-        """What so many blocks and the head can do from here."""
+        """The table of what `blocks` more blocks and the head can cost from a state."""
         key = (state, blocks)
         if key not in self._ahead:
             self._ahead[key] = self._at_the_end(state) if blocks == 0 else self._one_block_on(state, blocks)
@@ -270,7 +271,7 @@ class Feasible:
 
     @cached_property
     def _options(self) -> dict[State, list[tuple[Option, State, Price]]]:
-        """By state that can enter a block: each block that can follow, where it leads, and its price in full."""
+        """For each state that can enter a block: every block that can follow, where it leads, and its price in full."""
         options: dict[State, list[tuple[Option, State, Price]]] = {}
         entering = {self.start}
         for _ in range(self.space.max_blocks):
@@ -294,13 +295,13 @@ class Feasible:
 
     @cached_property
     def _ends(self) -> dict[State, Price]:
-        """By state that can enter the head: what the head costs."""
+        """For each state that can enter the head: the head's cost."""
         states = {self.start} | {to for options in self._options.values() for _, to, _ in options}
         return {state: self._total(head_layers(self.space.frame, state)) for state in states}
 
     @cached_property
     def _end(self) -> Price:
-        """What the head costs at least."""
+        """The least cost of a head."""
         bytes, macs = zip(*self._ends.values(), strict=True)
         return Price(min(bytes), min(macs))
 

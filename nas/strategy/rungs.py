@@ -1,4 +1,4 @@
-"""Rungs of a growing training budget, and who climbs: the front first, then what comes closest behind it.
+"""Rungs of a growing training budget, and who is promoted: the front first, then what comes closest behind it.
 
 Successive halving for two objectives. Whether candidate k climbs is decided among candidates 0 to k alone, as soon as
 those have come to its rung or stopped below it. So no worker waits for a round to be full, and what climbs does not
@@ -14,11 +14,11 @@ from budget.errors import UserError
 from nas.strategy.front import Point, ranking
 
 KEPT = 2
-"""Of so many candidates one climbs to the next rung, which trains with so many times the samples."""
+"""One of this many candidates is promoted to the next rung, which trains with this many times the samples."""
 
 
 class RungCandidate(Protocol):
-    """A candidate, as far as climbing goes. Number 0, the baseline, always climbs."""
+    """What promotion needs to know of a candidate. Number 0, the baseline, is always promoted."""
 
     @property
     def number(self) -> int: ...
@@ -26,7 +26,7 @@ class RungCandidate(Protocol):
     def macs(self) -> int: ...
     @property
     def scores(self) -> Mapping[int, float]:
-        """Training samples of each rung that it came to -> validation macro accuracy."""
+        """Validation macro accuracy, by the training samples of each rung that the candidate came to."""
 
     @property
     def stopped(self) -> bool: ...
@@ -39,7 +39,7 @@ class RungDecision(Enum):
 
 
 def rungs(samples: int, number: int, *, least: int) -> tuple[int, ...]:
-    """Training samples of each rung, the last with `samples`; raises `UserError` where the first has too few."""
+    """The training samples of each rung, the last with `samples`; raises `UserError` where the first has too few."""
     steps = tuple(samples // KEPT**below for below in reversed(range(number)))
     if steps[0] < least:
         raise UserError(
@@ -50,7 +50,7 @@ def rungs(samples: int, number: int, *, least: int) -> tuple[int, ...]:
 
 
 def decide(candidate: RungCandidate, earlier: Sequence[RungCandidate], *, reference: Point) -> RungDecision:
-    """What becomes of a candidate, given the living ones before it; without a score it goes to the first rung."""
+    """The decision on a candidate, given the living ones before it; without a score it goes to the first rung."""
     if candidate.number == 0 or not candidate.scores:
         return RungDecision.PROMOTE
     rung = max(candidate.scores)

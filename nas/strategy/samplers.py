@@ -21,7 +21,7 @@ class FromOptuna:
 
     make: Callable[[int], BaseSampler]
     proposals: int
-    """Asked for one candidate before chance takes over (each costs about 20 ms of tpe, over a second of gp)."""
+    """Proposals asked for one candidate before chance takes over (one costs tpe about 20 ms, gp over a second)."""
 
     def __call__(self, context: ProposalContext) -> Proposal | None:
         """The first proposal of the sampler's that is accepted; None after `proposals` that are not."""

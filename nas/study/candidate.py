@@ -23,14 +23,14 @@ def training_key(samples: int) -> str:
 
 _NUMBER = (int, float)
 _TRAINING = ("accuracy", "seed", "loss", "seconds")
-"""What such a note holds."""
+"""The entries of a training's note."""
 
 _NOTES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("candidate", "parameters", "macs", "bytes", "rejected", "duplicates"), int),
     **dict.fromkeys(("architecture", "layout"), str),
     "proposing_seconds": _NUMBER,
 }
-"""What is noted of a proposal, by name."""
+"""The user attributes that note a proposal, and their types."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ class Candidate:
             raise ValueError(f"{named} notes a training without its {', '.join(_TRAINING)}")
 
     def requeued(self) -> FrozenTrial:
-        """The same, with the rungs that it came to, after its worker was lost."""
+        """The candidate as a trial that waits again, with the rungs that it came to, after its worker was lost."""
         return create_trial(
             state=TrialState.WAITING,
             user_attrs={name: value for name, value in self.trial.user_attrs.items() if name != "worker"},
@@ -115,12 +115,12 @@ class Candidate:
 
     @cached_property
     def as_scored(self) -> FrozenTrial:
-        """As samplers see what has a score: COMPLETE, with the score of its highest rung."""
+        """The trial as samplers see a scored candidate: COMPLETE, with the score of its highest rung."""
         return _Unchanging.of(create_trial(values=self.point, **self._shared()))
 
     @cached_property
     def as_pending(self) -> FrozenTrial:
-        """As samplers see what has none yet: RUNNING."""
+        """The trial as samplers see a candidate without a score: RUNNING."""
         return _Unchanging.of(create_trial(state=TrialState.RUNNING, **self._shared()))
 
     def _shared(self) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class Candidate:
 
     @property
     def number(self) -> int:
-        """In the order of proposing; 0 is Table 1."""
+        """The candidate's number, in the order of proposing; 0 is Table 1."""
         return self.trial.user_attrs["candidate"]
 
     @property
@@ -150,7 +150,7 @@ class Candidate:
 
     @cached_property
     def trainings(self) -> Mapping[int, Mapping[str, float]]:
-        """Training samples of each rung -> accuracy, seed, loss and seconds, from the first rung on."""
+        """Each training's accuracy, seed, loss and seconds, by its samples, from the first rung on."""
         noted = {
             int(name.removeprefix(_AT)): note for name, note in self.trial.user_attrs.items() if name.startswith(_AT)
         }
@@ -158,12 +158,12 @@ class Candidate:
 
     @cached_property
     def scores(self) -> Mapping[int, float]:
-        """Training samples of each rung -> validation macro accuracy."""
+        """Validation macro accuracy, by the training samples of each rung."""
         return {samples: training["accuracy"] for samples, training in self.trainings.items()}
 
     @property
     def accuracy(self) -> float:
-        """At the highest rung."""
+        """The validation macro accuracy at the highest rung."""
         return self.scores[max(self.scores)]
 
     @property
@@ -172,7 +172,7 @@ class Candidate:
 
     @property
     def stopped(self) -> bool:
-        """Early, below the last rung."""
+        """Whether it was stopped early, below the last rung."""
         return self.trial.state == TrialState.PRUNED
 
     @property
@@ -188,7 +188,7 @@ class Candidate:
         return all(value <= 0 for value in self.trial.constraints.values())
 
     def __getitem__(self, attribute: str) -> Any:
-        """What was noted when it was proposed: parameters, rejected, duplicates, proposing_seconds."""
+        """A number noted when it was proposed: parameters, rejected, duplicates, proposing_seconds."""
         return self.trial.user_attrs[attribute]
 
 

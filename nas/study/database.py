@@ -21,16 +21,17 @@ from tenacity import (
 )
 
 HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 60
-"""Between two signs of life of a worker, and without a new one, as another watches it, until its trial is given up."""
+"""Seconds between two heartbeats of a worker; and without a new one, as another worker watches, until its trial is
+given up."""
 
 LOCK_SECONDS = 120
-"""How long a worker waits for the others' transactions on SQLite, which has one lock for everything."""
+"""Seconds that a worker waits for the others' transactions on SQLite, which has one lock for everything."""
 
 OUTAGE_SECONDS = 600
-"""How long a database server may be away before a worker stops."""
+"""Seconds that a database server may be away before a worker stops."""
 
 _SQLITE = b"SQLite format 3\0"
-"""What its files begin with."""
+"""The bytes that SQLite files begin with."""
 
 CONNECT_SECONDS, UNANSWERED_MILLISECONDS = 10, 30_000
 """How long PostgreSQL's driver waits for a connection, and for a server's machine that does not answer any more."""
@@ -130,7 +131,7 @@ def server_is_away(error: BaseException) -> bool:
 
 
 class Server:
-    """What this process knows of its database server."""
+    """When this process last saw its database server away."""
 
     last_away = float("-inf")
     """When that was, in seconds of this process's own clock; nobody could show life then."""

@@ -12,7 +12,7 @@ import torch
 
 @contextmanager
 def helpers(number: int, arguments: Sequence[str], folder: Path, note: Callable[[str], None]) -> Iterator[None]:
-    """Runs `python -m nas.search` so many times beside the block, with as many threads each as this process has.
+    """Run `python -m nas.search` in `number` more processes beside the block, each with as many threads as this one.
 
     Each adds to worker-2.log and so on in `folder`. They end when the search does, or when the block fails.
     """
@@ -35,7 +35,7 @@ def helpers(number: int, arguments: Sequence[str], folder: Path, note: Callable[
 
 
 def environment(worker: int) -> dict[str, str]:
-    """Of a helper: as many threads as this process has, and one of its GPUs in turn, itself using the first."""
+    """The environment of a further worker: this process's number of threads, and the next of its GPUs in turn."""
     seen = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = list(map(str, range(torch.cuda.device_count()))) if seen is None else seen.split(",")
     gpu = {"CUDA_VISIBLE_DEVICES": gpus[worker % len(gpus)]} if gpus else {}

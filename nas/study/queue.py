@@ -72,7 +72,9 @@ class Queue:
 
     @patiently
     def _sifted(self) -> tuple[Trials, bool]:
-        """What there is, and whether nothing had to be given up: if something was, more may have happened meanwhile."""
+        """The trials that there are, and whether nothing had to be given up: if something was, more may have happened
+        meanwhile.
+        """
         settled = True
         trials, taken = Trials([], []), {name: set[Any]() for name in self._unique}
         every = self.study.get_trials(deepcopy=False)
@@ -127,7 +129,7 @@ class Queue:
 
     @patiently
     def offer(self, trial: FrozenTrial) -> None:
-        """Add a WAITING trial."""
+        """Add a trial that waits to be claimed."""
         self.study.add_trial(trial)
 
     @patiently
@@ -180,7 +182,7 @@ class Queue:
 
     @patiently
     def end(self, trial: FrozenTrial, state: TrialState, values: Sequence[float]) -> None:
-        """COMPLETE or PRUNED. Raises `TrialLostError`."""
+        """End a trial as COMPLETE or PRUNED. Raises `TrialLostError`."""
         with self._unless_lost(trial):
             self._storage.set_trial_state_values(self._id(trial), state, values)
 
@@ -206,7 +208,7 @@ class Queue:
 
     @patiently
     def give_up(self, trial: FrozenTrial) -> None:
-        """FAIL, unless it has ended."""
+        """End a trial as FAIL, unless it has ended."""
         with suppress(UpdateFinishedTrialError):
             self._storage.set_trial_state_values(self._id(trial), TrialState.FAIL)
 
@@ -230,7 +232,7 @@ def worker_of(trial: FrozenTrial) -> str:
 
 @cache
 def this_machine() -> str:
-    """Names where process numbers mean the same: a host, since it was started, and within it a container's."""
+    """A name for where process numbers mean the same: a host, since it was started, and within it a container's."""
     boot, processes = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")  # Linux alone has them
     parts = [boot.read_text().strip() if boot.exists() else "", str(processes.readlink()) if processes.exists() else ""]
     return " ".join([platform.node(), *filter(None, parts)])

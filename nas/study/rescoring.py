@@ -95,7 +95,8 @@ def _reach(paired: np.ndarray) -> float:
 
 
 def dunnett_quantile(comparisons: int, freedom: int) -> float:
-    """What the largest of so many |t| against one control stays below with 95 % probability (Dunnett 1955).
+    """The value that the largest of `comparisons` |t| against one control stays below with 95 % probability (Dunnett
+    1955).
 
     With Z of the control and S, the estimated over the true deviation: the mean over both of
     P(|X - Z| <= sqrt(2) c S) to the power of `comparisons`, X standard normal; Z by Gauss and Hermite, S by quantiles.

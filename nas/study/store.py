@@ -108,7 +108,7 @@ class Store:
 
     @patiently
     def read(self) -> None:
-        """What has been scored so far, as `candidates`, by number; and every rescore."""
+        """Read what has been scored so far, as `candidates`, by number; and every rescore."""
         rescorings = self.rescoring_study.get_trials(
             deepcopy=False, states=_LIVING
         )  # first: then each is of a candidate known below
@@ -126,7 +126,7 @@ class Store:
                 self.rescores.setdefault(number, {})[seed] = trial.values[0]
 
     def candidate(self, trial: FrozenTrial) -> Candidate:
-        """The same object for a trial that has ended, which saves parsing it again."""
+        """The candidate of a trial; the same object for one that has ended, which saves parsing it again."""
         if trial.number in self._ended:
             return self._ended[trial.number]
         candidate = Candidate(trial)
@@ -140,7 +140,7 @@ class Store:
 
     @patiently
     def note_teachers(self, fingerprint: str) -> list[str]:
-        """Keep it; returns those of other teachers that taught in this study."""
+        """Note the fingerprint of this worker's teachers; returns those of other teachers that taught in this study."""
         self.study.set_user_attr(f"{_TEACHERS}{fingerprint}", True)
         return [other for other in self.teachers() if other != fingerprint]
 
@@ -189,7 +189,7 @@ class Store:
         return pd.DataFrame(rows, columns=["candidate", "seed", "accuracy"])
 
     def write_tables(self) -> None:
-        """results.csv, rescored.csv and settings.json in the study's folder, from the study."""
+        """Write results.csv, rescored.csv and settings.json in the study's folder, from the study."""
         with self.publishing():
             write_text(self.folder / "results.csv", self.results().to_csv(index=False))
             write_text(self.folder / "rescored.csv", self.rescores_table().to_csv(index=False))
@@ -210,7 +210,7 @@ def _rescoring_name(name: str) -> str:
 
 
 def connect(name: str, url: str) -> RDBStorage:
-    """The storage for workers. Raises `StudyError`."""
+    """The storage of a study, opened for workers. Raises `StudyError` for one that cannot be used."""
     with _usable(name, url):
         check_database(url, may_be_new=True)
         return open_storage(url)

@@ -22,7 +22,7 @@ from nas.study.queue import Queue, TrialLostError, worker_of
 from nas.study.store import Store
 
 POLL_SECONDS = 1.0
-"""Between two looks at what other workers still train, when nothing else is left."""
+"""Seconds between two looks at what other workers still train, when nothing else is left."""
 
 _RESCORING = 1_000_000
 """Marks the seeds of rescorings, so that none of them was used in the search."""
@@ -51,7 +51,7 @@ class Worker:
     def __init__(
         self, plan: Plan, store: Store, storage: RDBStorage, tell: Callable[[str], None] = lambda _: None
     ) -> None:
-        """`tell` is told, in a line, whom this worker waits for."""
+        """`tell` is called with a line that says which workers this one waits for."""
         self.plan, self.store, self._tell = plan, store, tell
         self._awaited = set[tuple[str, int]]()
         self.exhausted: SpaceExhaustedError | None = None
@@ -104,7 +104,7 @@ class Worker:
         return bool(running)
 
     def _wait_for(self, queue: Queue, running: Sequence[FrozenTrial]) -> None:
-        """A moment; says which candidates others train, once for each."""
+        """Wait a moment; tells which candidates other workers train, once for each."""
         awaited = {(queue.study.study_name, trial.number) for trial in running}
         if awaited - self._awaited:
             self._awaited |= awaited
@@ -143,7 +143,7 @@ class Worker:
         return decide(candidate, earlier, reference=self._reference)
 
     def _train(self, candidate: Candidate, scoring: Scoring) -> None:
-        """To the next rung; after the last one it is complete. Raises `TrialLostError`."""
+        """Train a candidate to the next rung; after the last one it is complete. Raises `TrialLostError`."""
         trial, missing = candidate.trial, [samples for samples in self.plan.rungs if samples not in candidate.scores]
         with self._queue.working(trial):
             accuracy = self._score(candidate, missing[0], scoring) if missing else candidate.accuracy
@@ -199,7 +199,7 @@ class Worker:
         return Candidate.waiting(number, rules, proposal)
 
     def missing(self) -> list[tuple[Candidate, int]]:
-        """The front and Table 1 with each rescoring seed, less what is done."""
+        """The rescorings that are not done: candidates of the front and Table 1, each with a seed."""
         plan, store = self.plan, self.store
         seeds = [derived_seed(plan.seed, _RESCORING, index) for index in range(plan.rescore_seeds)]
         chosen = {each.number: each for each in (store.baseline, *store.front()) if each}.values()
@@ -226,7 +226,7 @@ class Worker:
                 yield Candidate(claimed), accuracy
 
     def _rescore(self, trial: FrozenTrial, scoring: Scoring) -> float | None:
-        """None where another worker has taken it up meanwhile."""
+        """Rescore one candidate; None where another worker has taken it up meanwhile."""
         candidate = Candidate(trial)
         try:
             with self._rescoring.working(trial):
@@ -238,5 +238,5 @@ class Worker:
 
 
 def _listed(things: Iterable[object]) -> str:
-    """Each once, in order."""
+    """Things as text, each once and in order, separated by commas."""
     return ", ".join(dict.fromkeys(map(str, things)))

@@ -43,7 +43,9 @@ def _dots(candidates: list[Candidate], name: str, **marker: Any) -> go.Scatter:
 
 
 def front(store: Store, entries: list[Rescored]) -> Markup:
-    """Accuracy against MACs; hovering shows the architecture. Brings plotly's script along for the others."""
+    """A chart of accuracy against MACs; hovering shows the architecture. Brings plotly's script along for the
+    others.
+    """
     limits, figure = store.settings.limits, go.Figure()
     stopped = [each for each in store.candidates if each.stopped]
     trained = [each for each in store.candidates if not each.stopped and each.number]
@@ -92,7 +94,7 @@ def _means(entries: list[Rescored], name: str, **marker: Any) -> go.Scatter:
 
 
 def growth(store: Store) -> Markup:
-    """Hypervolume against training samples."""
+    """A chart of the hypervolume against training samples."""
     history = hypervolume_history(store)
     figure = go.Figure(
         go.Scatter(
@@ -110,7 +112,7 @@ def growth(store: Store) -> Markup:
 
 
 def importance(store: Store) -> Markup:
-    """Share of each choice."""
+    """A chart of how important each choice is for the accuracy."""
     grid = importance_grid(store, well_read(store)) * 100
     figure = go.Figure(
         go.Heatmap(

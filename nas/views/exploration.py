@@ -21,14 +21,14 @@ from nas.views.figures import BASELINE, LIMIT
 _VIOLINS = {"color": "#9ecae1", "inner": "quart", "cut": 0, "linewidth": 1}
 
 SHOWN = 1.3
-"""Single changes are drawn up to so many times a limit."""
+"""Single changes are drawn up to this many times a limit."""
 
 SAMPLED, TRIES = 2_000, 20_000
 """Networks of each number of blocks whose MACs and bytes are drawn (fewer where few tries fit), and tries for them."""
 
 
 def numbers_table(numbers: pd.DataFrame, feasible: Feasible) -> Table:
-    """How many networks there are, how many fit, and what share of those lies in which bin of MACs."""
+    """A table of how many networks there are, how many fit, and what share of those lies in which bin of MACs."""
     limits, dilations = feasible.limits, len(feasible.space.dilations)
     title = (
         f"Networks within {limits.max_macs / 1e6:g} MMACs and {limits.max_bytes:,} bytes in {feasible.dtype}, by MACs"
@@ -57,7 +57,7 @@ def _share(part: int, whole: int) -> str:
 
 
 def margins_table(changes: pd.DataFrame, name: str) -> Table:
-    """A row for each choice of an architecture."""
+    """A table with a row for each choice of an architecture: what its values cost, and which of them fit."""
     title = f"Single changes of {name}: {changes['fits'].sum()} of {len(changes)} fit"
     view = Table(title=title, title_justify="left")
     for column in ("choice", "now", "cheapest", "dearest", "values that fit", "values that do not"):
@@ -82,8 +82,8 @@ def _price(change: dict[Hashable, Any]) -> str:
 
 
 def draw_space(feasible: Feasible, architecture: Architecture, name: str, path: Path) -> None:
-    """MACs and bytes of networks that fit, sampled uniformly for each number of blocks, and where the architecture
-    stands.
+    """Draw the MACs and bytes of networks that fit, sampled uniformly for each number of blocks, and where the
+    architecture stands.
     """
     space, limits, rng = feasible.space, feasible.limits, np.random.default_rng(0)
     sampled = pd.concat(
@@ -118,7 +118,7 @@ def draw_space(feasible: Feasible, architecture: Architecture, name: str, path: 
 
 
 def draw_margins(changes: pd.DataFrame, feasible: Feasible, architecture: Architecture, name: str, path: Path) -> None:
-    """Every single change of an architecture between the limits."""
+    """Draw the MACs and bytes of every single change of an architecture, between the limits."""
     figure, (axes,) = _figure(1)
     limits, here = feasible.limits, _costs([architecture], feasible.dtype).iloc[0]
     width = SHOWN * max(limits.max_macs / 1e6, here["MMACs"])
@@ -141,7 +141,7 @@ def draw_margins(changes: pd.DataFrame, feasible: Feasible, architecture: Archit
 
 
 def _costs(networks: Sequence[Architecture], dtype: str) -> pd.DataFrame:
-    """MMACs and kB, a row per network."""
+    """A table of MMACs and kB with a row per network."""
     cost = count(networks, dtype=dtype)
     return pd.DataFrame({"MMACs": cost.macs / 1e6, "kB": cost.bytes / 1e3})
 

@@ -26,17 +26,17 @@ Drawing = Callable[[Store, Axes], None]
 
 
 def draw_pareto(store: Store) -> list[Path]:
-    """pareto.png and pareto.svg in the study's folder."""
+    """Draw pareto.png and pareto.svg in the study's folder."""
     return _draw(store, "pareto", (8.6, 6.0), _pareto)
 
 
 def draw_hypervolume(store: Store) -> list[Path]:
-    """hypervolume.png and .svg: how the front grew."""
+    """Draw hypervolume.png and .svg: how the front grew."""
     return _draw(store, "hypervolume", (7.2, 4.0), _hypervolume)
 
 
 def draw_importance(store: Store) -> list[Path]:
-    """importance.png and .svg: how much of the accuracy's variance each choice explains; none with few trials."""
+    """Draw importance.png and .svg: how much of the accuracy's variance each choice explains; none with few trials."""
     if len(store.candidates) < IMPORTANCE_TRIALS:
         return []
     return _draw(store, "importance", (7.2, 3.6), _importance)
@@ -148,7 +148,7 @@ def importances(store: Store) -> dict[str, float]:
 
 
 def importance_grid(store: Store, shares: dict[str, float]) -> pd.DataFrame:
-    """Shares, as `well_read` gives them, choices by blocks; NaN where it gives none."""
+    """A table of shares, as `well_read` gives them, choices by blocks; NaN where it gives none."""
     numbers = range(1, store.settings.max_blocks + 1)
     return pd.DataFrame(
         {f"block {number}": [shares.get(f"{choice}_{number}", np.nan) for choice in _CHOICES] for number in numbers},

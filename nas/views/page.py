@@ -14,7 +14,7 @@ from nas.views.figures import BASELINE, FRONT, IMPORTANCE_TRIALS
 
 
 def write_page(store: Store) -> Path:
-    """Write the page; returns its path."""
+    """Write report.html into the study's folder; returns its path."""
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
         Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     )
@@ -51,7 +51,7 @@ def _content(store: Store) -> dict[str, Any]:
 
 
 def verdict(entries: list[Rescored]) -> str:
-    """In a sentence, how the search ended."""
+    """A sentence that says how the search ended."""
     rivals = [entry for entry in entries if entry.verdict != "the baseline"]
     if not rivals:
         return "Nothing is decided yet: no architecture was rescored beside Table 1."
@@ -109,7 +109,7 @@ def _proposals(store: Store) -> str:
 
 
 def command(store: Store) -> str:
-    """That of the first worker, with the number of trials that the study has come to."""
+    """The command of the first worker, with the number of trials that the study has come to."""
     try:
         words = shlex.split(store.settings.command)
     except ValueError as error:

@@ -30,7 +30,7 @@ SHARE_PROPOSALS = 20_000
 
 
 class Screen:
-    """Writes to standard output, errors to standard error."""
+    """What a search prints to standard output."""
 
     def __init__(self) -> None:
         self.console = console()
@@ -41,7 +41,7 @@ class Screen:
     def introduce(
         self, options: argparse.Namespace, space: Space, limits: Limits, data: SearchData, teachers: TeacherSettings
     ) -> None:
-        """The question, the data and the space, before anything is trained."""
+        """Print the data, the space and the teachers' start, before anything is trained."""
         for name, table in data.tables.items():
             self._clips(name, table)
         fits = share_that_fits(space, limits, options.dtype, proposals=SHARE_PROPOSALS, rng=np.random.default_rng(0))
@@ -78,13 +78,13 @@ class Screen:
             yield stepped
 
     def teachers(self, ensemble: Ensemble) -> None:
-        """How well each teacher does on the validation split."""
+        """Print how well each teacher does on the validation split."""
         each = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in ensemble.accuracies.items())
         self.note(f"Teachers on validation: {each}; all eight {ensemble.accuracy:.1%}.")
 
     @contextmanager
     def searching(self, store: Store, total: int) -> Iterator[Callable[[], None]]:
-        """Shows the front while the block runs; the function that it gets reports what was scored meanwhile."""
+        """Show the front while the block runs; the function that it gets reports what was scored meanwhile."""
         progress = self._progress("candidates")
         task = progress.add_task("searching", total=total, completed=_ended(store))
         known = {(each.number, samples) for each in store.candidates for samples in each.scores}
@@ -110,7 +110,7 @@ class Screen:
 
     @contextmanager
     def rescoring(self, missing: Callable[[], Sequence[object]]) -> Iterator[Callable[[Candidate, float], None]]:
-        """Shows how many trainings are missing, by all workers."""
+        """Show how many trainings are missing, by all workers."""
         with self._progress("trainings") as progress:
             total = len(missing())
             task = progress.add_task("rescoring the front and Table 1", total=total)
@@ -124,7 +124,7 @@ class Screen:
     def conclude(
         self, store: Store, entries: Sequence[Rescored], pictures: Sequence[Path], storage: str | None
     ) -> None:
-        """The front with its rescored means, and where everything is."""
+        """Print the front with its rescored means, and where everything is."""
         view = Table(title="Rescored: the front and Table 1, trained again with new seeds", title_justify="left")
         for name in (
             "layout",
@@ -187,7 +187,7 @@ def _ended(store: Store) -> int:
 
 
 def _front(store: Store) -> Table:
-    """The present front beside Table 1, by MACs."""
+    """A table of the present front and Table 1, by MACs."""
     view = Table(title="Front so far (validation, one seed each: noisy)", title_justify="left")
     for name in ("candidate", "MMACs", "accuracy", "layout"):
         view.add_column(name, justify="left" if name == "layout" else "right", no_wrap=name != "layout")

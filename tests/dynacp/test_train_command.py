@@ -313,7 +313,7 @@ def test_what_cannot_be_predicted_is_refused(
     sf.write(short, [0.1, 0.2] * 100, tiny.RATE)
     text.write_text("no audio")
     for path, complaint in (
-        (short, "lasts 0.00 s, but a student hears one second"),
+        (short, "lasts 0.00 s, but a student takes one second"),
         (text, "cannot be read as audio"),
         (tmp_path / "none.wav", "does not exist"),
         (finished_run, "holds no .wav file"),

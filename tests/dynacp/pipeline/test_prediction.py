@@ -107,7 +107,7 @@ def test_files_that_cannot_be_used_are_named_and_all_others_predicted(
     for complaint in (
         "._a.WAV cannot be read as audio (Format not recognised); give wav, flac or ogg files.",
         "gone.wav cannot be read as audio (it is no file, or not there)",
-        "short.wav lasts 0.50 s, but a student hears one second; give more.",
+        "short.wav lasts 0.50 s, but a student takes one second; give more.",
         "cut.wav is cut off: its header promises more than it holds; fetch or convert it anew.",
         "scaled.wav has samples of magnitude 3277, but full scale is 1; scale them to [-1, 1].",
         "5 of 9 files could not be used; all others are predicted.",
@@ -196,7 +196,7 @@ def test_a_clip_a_sample_short_of_a_second_is_not_said_to_last_one(
 ) -> None:
     sf.write(tmp_path / "a.wav", noise()[:-1], RATE)
     assert main(["predict", str(run), str(tmp_path / "a.wav")]) == 2
-    assert "a.wav lasts 0.99 s, but a student hears one second" in capsys.readouterr().err
+    assert "a.wav lasts 0.99 s, but a student takes one second" in capsys.readouterr().err
 
 
 def test_a_long_recording_is_read_in_blocks_to_the_same_prediction(
@@ -205,14 +205,14 @@ def test_a_long_recording_is_read_in_blocks_to_the_same_prediction(
     sf.write(tmp_path / "a.wav", noise(5.5, 48_000), 48_000)
     student = Student.load(run, "base", torch.float32)
 
-    def heard() -> tuple[np.ndarray, int]:
+    def predicted() -> tuple[np.ndarray, int]:
         with opened(tmp_path / "a.wav") as audio:
-            return student.heard(audio)
+            return student.of_recording(audio)
 
-    at_once, samples = heard()
+    at_once, samples = predicted()
     assert samples == 5.5 * RATE
     monkeypatch.setattr(reading, "BLOCK_SAMPLES", 100_000)  # two seconds
-    np.testing.assert_allclose(heard()[0], at_once, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(predicted()[0], at_once, rtol=0, atol=1e-5)
 
 
 def test_a_name_that_is_no_utf_8_reaches_the_csv_as_it_is(run: Path, tmp_path: Path) -> None:
