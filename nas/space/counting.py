@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,13 +29,16 @@ BATCH = 20_000
 """Networks counted at once: enough to make numpy's overhead vanish, few enough to stay in a few megabytes."""
 
 
+_FRAME = [field.name for field in fields(Architecture) if field.name != "blocks"]
+
+
 def count(
     architectures: Sequence[Architecture], *, convention: Convention | None = None, dtype: str = DEFAULT_DTYPE
 ) -> Costs:
     """The exact cost of many networks: arrays of int64 [networks], in the order given."""
     alike: dict[Any, list[int]] = defaultdict(list)
     for index, network in enumerate(architectures):
-        frame = (network.input, network.classes, network.stem, network.family, network.pool, network.norm)
+        frame = tuple(getattr(network, name) for name in _FRAME)
         alike[(len(network.blocks), frame)].append(index)
     counts = _empty(len(architectures))
     for indices in alike.values():

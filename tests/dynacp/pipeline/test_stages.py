@@ -77,7 +77,7 @@ def test_a_damaged_stage_is_made_again_and_never_loaded(tmp_path: Path, damage: 
     stage, _ = counted(tmp_path, "one")
     made_anew(stage)
     damage(stage)
-    with pytest.raises(StageError, match=r"one is missing or outdated .*one\.pt is not there"):
+    with pytest.raises(StageError, match=r"one is missing or outdated \(.*one\.pt\): run the same"):
         StageStore().load(stage)
     with pytest.raises(StageError, match=r"one\.pt is not there, not finished or damaged"):
         read_artifact(tmp_path / "one")
