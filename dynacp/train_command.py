@@ -31,12 +31,12 @@ from dynacp.options import (
     data_root,
     training_device,
 )
-from dynacp.pipeline.overrides import changed, settings_table
+from dynacp.overrides import changed, settings_table
 from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import PRESETS, TEACHERS, Plan, TrainingSettings, claim_run
 from dynacp.pipeline.runner import GROUPS, make_in_turn, make_side_by_side, stages_of
-from dynacp.pipeline.stages import Stage, in_order
 from dynacp.settings import SettingError
+from dynacp.stages import Stage, in_order
 from dynacp.student.architecture import resolve
 from dynacp.student.layers import layers_of
 

@@ -33,10 +33,11 @@ from dynacp.options import (
     data_root,
     training_device,
 )
+from dynacp.overrides import changed
 from dynacp.student.architecture import TABLE1, with_classes
 from dynacp.teachers.ensemble import Ensemble, chance_warning
 from nas.scoring.clips import SearchData, load_search_data
-from nas.scoring.score import SAMPLES, TEACHERS, Scorer, ScoreSettings
+from nas.scoring.score import SAMPLES, SHORT, TEACHERS, Scorer, SearchSettings
 from nas.space.space import Space
 from nas.strategy.propose import Rules
 from nas.strategy.rungs import rungs
@@ -86,6 +87,7 @@ def _add_study_options(add: Add) -> None:
 
 
 def _add_trial_options(add: Add) -> None:
+    add("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings by the names that the search prints")
     _add_whole_number(add, "--samples", 32, SAMPLES, "training samples of one trial")
     _add_whole_number(add, "--rungs", 1, 1, "train on half, a quarter ... first", 8)
     add_limit_options(add)
@@ -124,10 +126,7 @@ class Search:
     def __init__(self, options: argparse.Namespace, screen: Screen) -> None:
         self.options, self.screen = options, screen
         self.limits = Limits(options.max_bytes, options.max_macs)
-        settings = ScoreSettings()
-        self.score_settings = replace(settings, recipe=replace(settings.recipe, samples=options.samples))
-        self.rungs = rungs(options.samples, options.rungs, least=settings.recipe.batch)
-        self.teachers = replace(
+        teachers = replace(
             TEACHERS,
             mn=options.mn,
             dymn=options.dymn,
@@ -135,19 +134,23 @@ class Search:
             dymn_width=options.dymn_width,
             epochs=options.teacher_epochs,
         )
+        asked = SearchSettings(teachers, replace(SHORT, samples=options.samples))
+        self.settings = changed(asked, options.set)
+        recipe = self.settings.recipe
+        self.rungs = rungs(recipe.samples, options.rungs, least=recipe.batch)
 
     def run(self, arguments: Sequence[str]) -> None:
         """Run the search to its end; `arguments` are the command line's, for further workers on this machine."""
         options, screen = self.options, self.screen
         folder = study_folder(options.study)
         data = self.data(training_device(options.device))
-        self.teachers.check(len(data.classes))
+        self.settings.teachers.check(len(data.classes))
         frame = with_classes(TABLE1, len(data.classes))
         rules = Rules(Space(frame), self.limits, options.dtype)
         folder.mkdir(parents=True, exist_ok=True)
         storage = connect(options.study, options.storage or default_storage(options.study))
         store = Store.create_or_resume(options.study, storage, self._settings(data, rules.space, arguments))
-        screen.introduce(options, rules.space, self.limits, data, self.teachers)
+        screen.introduce(options.study, rules, data, self.settings)
         sampler = SAMPLERS[options.sampler]
         plan = Plan(rules, frame, sampler, self.rungs, options.trials, options.rescore_seeds, options.seed)
         worker = Worker(plan, store, storage, screen.note)
@@ -172,7 +175,7 @@ class Search:
                 f"These teachers ({ensemble.fingerprint}) are not those of other workers ({', '.join(others)}): "
                 "fine-tuned apart, they teach a little differently, and scores mix. Share one --cache."
             )
-        return Scorer.from_ensemble(data, ensemble, self.score_settings)
+        return Scorer.from_ensemble(data, ensemble, self.settings.score)
 
     def _work(self, worker: Worker, scorer: Scorer) -> None:
         store, screen, options = worker.store, self.screen, self.options
@@ -210,8 +213,8 @@ class Search:
             dtype=options.dtype,
             limits=self.limits,
             rungs=self.rungs,
-            teachers=self.teachers.identity(),
-            score=self.score_settings,
+            teachers=self.settings.teachers.identity(),
+            score=self.settings.score,
             space=space,
             front_end=data.front_end,
             command=shlex.join(["python", "-m", "nas.search", *map(self._shown, arguments)]),
@@ -223,8 +226,9 @@ class Search:
 
     def teachers_of(self, data: SearchData) -> Ensemble:
         """The teachers, fine-tuned where they are not cached yet."""
+        folder, seed = self.options.cache / "teachers", self.options.seed
         with self.screen.teaching() as on_step:
-            ensemble = data.ensemble(self.teachers, seed=self.options.seed, folder=self.options.cache, on_step=on_step)
+            ensemble = data.ensemble(self.settings.teachers, seed=seed, folder=folder, on_step=on_step)
         self.screen.teachers(ensemble)
         accuracies = {**ensemble.accuracies, "all eight": ensemble.accuracy}
         if warning := chance_warning(accuracies, data.validation_labels, "the validation clips"):

@@ -43,7 +43,7 @@ def scorer(options: argparse.Namespace) -> Scorer:
     """A default search's, on one thread. The first process that asks fine-tunes the teachers, the others wait."""
     data = load_search_data(options.data, seed=0, cache=options.cache, device=torch.device("cpu"))
     teachers = replace(TEACHERS, mn=options.mn)
-    ensemble = data.ensemble(teachers, seed=0, folder=options.cache, on_step=lambda *_: None)
+    ensemble = data.ensemble(teachers, seed=0, folder=options.cache / "teachers", on_step=lambda *_: None)
     torch.set_num_threads(1)
     return Scorer.from_ensemble(data, ensemble, ScoreSettings())
 

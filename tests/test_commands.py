@@ -14,7 +14,7 @@ import pytest
 
 from budget.command import run
 from dynacp.pipeline.plan import read_run
-from dynacp.pipeline.stages import StageError
+from dynacp.stages import StageError
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("budget", "dynacp", "nas")

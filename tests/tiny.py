@@ -9,7 +9,7 @@ import torch
 
 from dynacp.audio.features import FrontEnd
 from dynacp.pipeline.plan import PRESETS, Plan, claim_run
-from dynacp.pipeline.stages import Stage, StageStore
+from dynacp.stages import Stage, StageStore
 from dynacp.student.architecture import Architecture, Block, with_classes
 from dynacp.student.model import DynaCP
 

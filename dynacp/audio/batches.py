@@ -36,6 +36,11 @@ class Features:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def __add__(self, others: "Features") -> "Features":
+        """These clips and then others of the same array."""
+        assert self._log_mels is others._log_mels, "both must be of one array"
+        return Features(self._log_mels, np.concatenate([self._rows, others._rows]), self.device)
+
     def __getitem__(self, clips: Tensor) -> Tensor:
         """The clips at these indices (a CPU tensor), [batch, 1, mels, frames]."""
         if self._on_device is not None:

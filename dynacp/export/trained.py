@@ -23,7 +23,7 @@ from dynacp.export.parity import ClipInputs
 from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import COMPUTED_IN, TrainingSettings, read_plan
 from dynacp.pipeline.prediction import Student
-from dynacp.pipeline.stages import StageError, plain, read_settings
+from dynacp.stages import StageError, plain, read_settings
 from dynacp.student.architecture import Architecture
 from dynacp.student.layers import layers_of
 

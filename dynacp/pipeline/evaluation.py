@@ -10,10 +10,10 @@ import numpy as np
 from torch import Tensor
 
 from dynacp.audio.dataset import GENERAL
-from dynacp.pipeline.pipeline import FORMAT, Pipeline, batches
+from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import COMPUTED_IN
-from dynacp.pipeline.stages import OnStep, Stage
-from dynacp.training.loop import predict
+from dynacp.stages import FORMAT, OnStep, Stage
+from dynacp.training.loop import batches, predict
 
 SPECIFIC = "device-specific"
 SYSTEMS = (GENERAL, SPECIFIC)

@@ -10,37 +10,28 @@ distilled from scratch from the general ensemble, each device student from the b
 Every training takes its last state: no clip is held out, and the test split is read by the evaluation alone.
 """
 
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import cached_property
-from hashlib import blake2b
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from budget.ledger import totals
-from budget.terminal import warn
 from budget.witness import by_torch
 from dynacp.audio.dataset import BASE, FINE_TUNED, GENERAL, Dataset
-from dynacp.efficientat import FAMILIES, DyMN, Teacher
+from dynacp.efficientat import FAMILIES, Teacher
 from dynacp.pipeline.plan import Plan
-from dynacp.pipeline.stages import OnStep, Stage, StageError, StageStore
 from dynacp.settings import SettingError
+from dynacp.stages import FORMAT, OnStep, Stage, StageStore, derived_seed
 from dynacp.student.architecture import Architecture, with_classes
 from dynacp.student.layers import layers_of
 from dynacp.student.model import DynaCP
-from dynacp.teachers.ensemble import MEMBERS, Member, chance_warning, fine_tune
-from dynacp.training.loop import PREDICTED_AT_ONCE, macro_accuracy, one_hot, predict, train
+from dynacp.teachers.ensemble import MEMBERS, Member, summed_logits
+from dynacp.teachers.stage import TeacherData, load_teacher, teacher_stage
+from dynacp.training.loop import TRAINING_WORK, one_hot, refuse_divergence, state_on_cpu, train
 from dynacp.training.schedule import Recipe
-
-FORMAT = 1
-"""Part of what every stage was made with: raise it when the same settings come to train or predict something else."""
-
-TRAINING_WORK = 3
-"""A training step costs about three forward passes."""
 
 
 class Pipeline:
@@ -83,54 +74,41 @@ class Pipeline:
 
     def teacher(self, device: str, member: Member) -> Stage:
         """The stage of a teacher: fine-tuned on all clips, or from that one on a device's clips."""
-        settings, clips = self.settings, len(self.dataset.rows(device))
+        settings, dataset = self.settings, self.dataset
+        clips, general = len(dataset.rows(device)), device == GENERAL
         recipe = member.recipe(settings.teachers, clips)
         start: object = self._origins[member.family.name]
         needs: tuple[Stage, ...] = ()
-        if device != GENERAL:
+        if not general:
             recipe = settings.device_teachers.recipe(clips, recipe.augmentation)
             start, needs = "the general teacher", (self.teacher(GENERAL, member),)
         waves = replace(settings.waves, roll_samples=settings.waves.roll_samples if member.roll else 0)
-        name = f"teachers/{device}/{member.name}"
-        seed = derived_seed(settings.teachers_seed, name)
-        made_with = {
-            **self._common,
-            "from": start,
-            "recipe": asdict(recipe),
-            "waves": asdict(waves),
-            "seed": seed,
-        }
-        # Teachers of other settings may share the folder; the name tells them apart.
-        key = blake2b(json.dumps([made_with, [need.path.name for need in needs]]).encode(), digest_size=4).hexdigest()
+        data = TeacherData(
+            classes=self.classes,
+            clips=clips,
+            labels=lambda: dataset.labels(device),
+            training=lambda: dataset.augmented(device, waves),
+            predicted=lambda: dataset.clean(device),
+            made_with=self._common,
+            augmented_by={"waves": asdict(waves)},
+        )
 
-        def make(on_step: OnStep) -> dict[str, Any]:
-            torch.manual_seed(seed)
-            teacher = self.load_teacher(needs[0]) if needs else settings.teachers.build(member.family, self.classes)
-            labels, source = self.dataset.labels(device), self.dataset.augmented(device, waves)
-            loss = fine_tune(teacher, source, labels, self.classes, recipe, seed=seed, after_step=on_step)
-            _refuse_divergence(name, loss, recipe)
-            logits = predict(teacher, self.dataset.clean(device), after_batch=on_step)
-            if device == GENERAL:  # its device teachers start from it
-                accuracy = {name: macro_accuracy(logits, labels)}
-                warn(chance_warning(accuracy, labels, "the clips that they were trained on"))
-            return {
-                "family": member.family.name,
-                "width": teacher.width,
-                "temperature": getattr(teacher, "temperature", None),  # a DyMN's is no part of its state
-                "state": _on_cpu(teacher),
-                "logits": logits,
-                "loss": loss,
-            }
+        def build() -> Teacher:
+            return self.load_teacher(needs[0]) if needs else settings.teachers.build(member.family, self.classes)
 
         return self._once(
-            Stage(
-                name,
-                self.plan.teachers / device / f"{member.name}-{key}",
-                made_with,
-                needs,
-                make,
-                recipe.steps + batches(clips),
-                self.teacher_macs[member.family.name] * (TRAINING_WORK * recipe.samples + clips),
+            teacher_stage(
+                f"teachers/{device}/{member.name}",
+                self.plan.teachers / device,
+                member,
+                data,
+                start=start,
+                build=build,
+                recipe=recipe,
+                seed=settings.teachers_seed,
+                macs=self.teacher_macs[member.family.name],
+                needs=needs,
+                warns=general,  # its device teachers start from it
             )
         )
 
@@ -151,12 +129,12 @@ class Pipeline:
             torch.manual_seed(seed)
             network = DynaCP(self.architecture) if base else self.load_student(GENERAL)
             last = self._distil(network, device, teachers, recipe, seed, on_step)
-            _refuse_divergence(name, last, recipe)
+            refuse_divergence(name, last, recipe)
             return {
                 "architecture": self.architecture.to_json(),
                 "classes": list(self.dataset.training.classes),
                 "front_end": asdict(settings.front_end),
-                "state": _on_cpu(network),
+                "state": state_on_cpu(network),
                 "loss": last,
             }
 
@@ -195,9 +173,9 @@ class Pipeline:
             network = self.load_student(device)
             rounding = aware(network)
             last = self._distil(rounding, device, teachers, recipe, seed, on_step)
-            _refuse_divergence(name, last, recipe)
+            refuse_divergence(name, last, recipe)
             network.load_state_dict({key: rounding.state_dict()[key] for key in network.state_dict()})
-            return {**self.store.load(student), "state": _on_cpu(network), "loss": last}
+            return {**self.store.load(student), "state": state_on_cpu(network), "loss": last}
 
         made_with = {**student.settings, "recipe": asdict(recipe), "seed": seed}
         work = TRAINING_WORK * recipe.samples * self.student_macs
@@ -215,12 +193,7 @@ class Pipeline:
 
     def load_teacher(self, stage: Stage) -> Teacher:
         """The network that a teacher's finished stage holds."""
-        content = self.store.load(stage)
-        teacher = FAMILIES[content["family"]].network(content["width"], self.classes)
-        teacher.load_state_dict(content["state"])
-        if isinstance(teacher, DyMN):
-            teacher.temperature = content["temperature"]
-        return teacher
+        return load_teacher(stage, self.store, self.classes)
 
     def load_student(self, device: str) -> DynaCP:
         """The network of a finished student: a device's, or the base."""
@@ -230,8 +203,7 @@ class Pipeline:
 
     def summed_logits(self, teachers: Sequence[Stage]) -> Tensor:
         """The summed logits [clips, classes] of an ensemble on the clips that it was fine-tuned on."""
-        logits: Tensor = sum(self.store.load(stage)["logits"] for stage in teachers)
-        return logits
+        return summed_logits(teachers, self.store)
 
     @cached_property
     def _common(self) -> dict[str, Any]:
@@ -252,25 +224,3 @@ class Pipeline:
     @cached_property
     def student_macs(self) -> int:
         return int(totals(layers_of(self.architecture)).macs)
-
-
-def batches(clips: int) -> int:
-    """The number of batches that predictions of this many clips take."""
-    return math.ceil(clips / PREDICTED_AT_ONCE)
-
-
-def derived_seed(seed: int, name: str) -> int:
-    """A 31-bit seed for one stage of a run."""
-    return int.from_bytes(blake2b(f"{seed} {name}".encode(), digest_size=4).digest()) >> 1
-
-
-def _on_cpu(network: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-
-
-def _refuse_divergence(name: str, loss: float, recipe: Recipe) -> None:
-    if not math.isfinite(loss):
-        raise StageError(
-            f"{name}: the training diverged, its loss became {loss}. Lower its peak rate ({recipe.peak_rate:g}) with "
-            "`--set`; finished stages are kept."
-        )

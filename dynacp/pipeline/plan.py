@@ -15,12 +15,12 @@ from dynacp.audio.augmentation import Augmentation, WaveAugmentation
 from dynacp.audio.features import FrontEnd
 from dynacp.audio.recording_devices import RecordingDevices
 from dynacp.files import write_text
-from dynacp.pipeline.overrides import restored
-from dynacp.pipeline.stages import StageError, plain
+from dynacp.overrides import restored
 from dynacp.settings import require, sourced
+from dynacp.stages import StageError, plain
 from dynacp.strict_json import read_json
 from dynacp.student.architecture import Architecture
-from dynacp.teachers.ensemble import MASKING_AND_ROLL, TeacherSettings
+from dynacp.teachers.settings import MASKING_AND_ROLL, TeacherSettings
 from dynacp.training.distillation import Distillation
 from dynacp.training.schedule import Schedule
 

@@ -13,7 +13,7 @@ from dynacp.audio.dataset import BASE, FINE_TUNED
 from dynacp.audio.features import FrontEnd, LogMel
 from dynacp.audio.reading import AudioError, AudioFile, UnusableAudioError, is_audio, opened
 from dynacp.pipeline.plan import COMPUTED_IN, read_run
-from dynacp.pipeline.stages import StageError, read_artifact
+from dynacp.stages import StageError, read_artifact
 from dynacp.student.architecture import Architecture
 from dynacp.student.model import DynaCP
 from dynacp.training.loop import PREDICTED_AT_ONCE

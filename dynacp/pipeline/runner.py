@@ -18,7 +18,7 @@ from dynacp.audio.dataset import GENERAL
 from dynacp.pipeline.evaluation import tested_students, tested_teachers
 from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import Plan
-from dynacp.pipeline.stages import Stage, StageError
+from dynacp.stages import Stage, StageError
 
 Progress = Callable[[str, int], None]
 """A function (name of a stage, steps done since the last call)."""

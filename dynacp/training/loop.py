@@ -11,9 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from dynacp.audio.batches import ClipSource, Features
+from dynacp.stages import StageError
 from dynacp.student.depthwise import fast_gradients
 from dynacp.training.malloc import keep_freed_memory
 from dynacp.training.schedule import Recipe
+
+TRAINING_WORK = 3
+"""The work of training on a clip, in forward passes."""
 
 PREDICTED_AT_ONCE = 64
 """Clips in one batch of predictions."""
@@ -103,3 +107,22 @@ def macro_accuracy(logits: Tensor, labels: np.ndarray) -> float:
     """The mean over classes of the share of each class's clips that is recognised, in [0, 1]."""
     right = logits.argmax(dim=1).numpy() == labels
     return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
+
+
+def batches(clips: int) -> int:
+    """The number of batches that predictions of this many clips take."""
+    return math.ceil(clips / PREDICTED_AT_ONCE)
+
+
+def state_on_cpu(network: nn.Module) -> dict[str, Tensor]:
+    """A network's state dict with all tensors on the CPU, to be stored."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+
+
+def refuse_divergence(name: str, loss: float, recipe: Recipe) -> None:
+    """Raise `StageError` for a training that ended with a loss which is not finite."""
+    if not math.isfinite(loss):
+        raise StageError(
+            f"{name}: the training diverged, its loss became {loss}. Lower its peak rate ({recipe.peak_rate:g}) with "
+            "`--set`; finished stages are kept."
+        )

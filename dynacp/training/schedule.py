@@ -20,8 +20,13 @@ class Recipe:
     warm_up: float
     augmentation: Augmentation
 
+    def __post_init__(self) -> None:
+        require(self.samples >= 1, "samples", self.samples, "at least 1")
+        _check(self)
+
     @property
     def steps(self) -> int:
+        """The number of training steps."""
         return max(1, self.samples // self.batch)
 
 
@@ -37,11 +42,16 @@ class Schedule:
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
-        require(self.batch >= 2, "batch", self.batch, "at least 2, for batch norm")
-        require(self.peak_rate > 0, "peak_rate", self.peak_rate, "positive")
-        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
-        require(0 < self.warm_up < 1, "warm_up", self.warm_up, "a share between 0 and 1")
+        _check(self)
 
     def recipe(self, clips: int, augmentation: Augmentation) -> Recipe:
         """The same schedule for a training on this many clips, with its augmentation."""
         return Recipe(self.epochs * clips, self.batch, self.peak_rate, self.weight_decay, self.warm_up, augmentation)
+
+
+def _check(schedule: "Recipe | Schedule") -> None:
+    """Raise `SettingError` for a number that no training can take."""
+    require(schedule.batch >= 2, "batch", schedule.batch, "at least 2, for batch norm")
+    require(schedule.peak_rate > 0, "peak_rate", schedule.peak_rate, "positive")
+    require(schedule.weight_decay >= 0, "weight_decay", schedule.weight_decay, "0 or more")
+    require(0 < schedule.warm_up < 1, "warm_up", schedule.warm_up, "a share between 0 and 1")

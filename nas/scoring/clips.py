@@ -5,7 +5,8 @@ Nothing here holds a path or the test split, so no search can look at it.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
@@ -13,11 +14,16 @@ import numpy as np
 import pandas as pd
 import torch
 
+from budget.witness import by_torch
 from dynacp.audio.batches import Features
 from dynacp.audio.cache import log_mels
 from dynacp.audio.features import FrontEnd
 from dynacp.audio.tau import class_by_device, split_validation, training_clips
-from dynacp.teachers.ensemble import Ensemble, TeacherSettings, prepare_teachers
+from dynacp.efficientat import FAMILIES
+from dynacp.stages import FORMAT, Stage, StageStore
+from dynacp.teachers.ensemble import MEMBERS, Ensemble
+from dynacp.teachers.settings import TeacherSettings
+from dynacp.teachers.stage import TeacherData, teacher_stage
 
 
 @dataclass(frozen=True)
@@ -34,20 +40,53 @@ class SearchData:
     tables: dict[str, pd.DataFrame]
     """Numbers of clips by class and device, of the training and the validation part."""
 
+    def _teachers(self, settings: TeacherSettings, seed: int, folder: Path) -> dict[str, Stage]:
+        """The stages of the eight teachers by name, stored in `folder`, with logits of training and validation clips.
+
+        A search fine-tunes on log-mels as they are decoded.
+        """
+        origins, classes = settings.identity(), len(self.classes)
+        data = TeacherData(
+            classes=classes,
+            clips=len(self.training) + len(self.validation),
+            labels=lambda: self.training_labels,
+            training=lambda: self.training,
+            predicted=lambda: self.training + self.validation,
+            made_with={"format": FORMAT, "data": self.key, "front_end": asdict(self.front_end)},
+            augmented_by={},
+        )
+        shape = (1, 1, self.front_end.mels, self.front_end.frames(self.front_end.sample_rate))
+        macs = {name: by_torch(settings.build(family, classes).eval(), shape) for name, family in FAMILIES.items()}
+        return {
+            member.name: teacher_stage(
+                f"teachers/{member.name}",
+                folder,
+                member,
+                data,
+                start=origins[member.family.name],
+                build=partial(settings.build, member.family, classes),
+                recipe=member.recipe(settings, len(self.training)),
+                seed=seed,
+                macs=macs[member.family.name],
+            )
+            for member in MEMBERS
+        }
+
     def ensemble(
         self, settings: TeacherSettings, *, seed: int, folder: Path, on_step: Callable[[str, int, int], None]
     ) -> Ensemble:
-        """The eight teachers' summed logits for the training clips; fine-tunes those that are not in `folder`."""
-        return prepare_teachers(
-            (self.training, self.training_labels),
-            (self.validation, self.validation_labels),
-            len(self.classes),
-            settings,
-            data_key=self.key,
-            seed=seed,
-            folder=folder,
-            on_step=on_step,
-        )
+        """The eight teachers' logits; fine-tunes the teachers that are not finished in `folder` yet.
+
+        `on_step(name, step, steps)` reports progress over all teachers. Raises `CheckpointError` and `StageError`.
+        """
+        stages = self._teachers(settings, seed, folder)
+        store, total, done = StageStore(), sum(stage.steps for stage in stages.values()), 0
+        for name, stage in stages.items():
+            count = iter(range(done + 1, total + 1))
+            store.make(stage, lambda name=name, count=count: on_step(name, next(count), total))  # type: ignore[misc]
+            done += stage.steps
+            on_step(name, done, total)
+        return Ensemble.of(stages, store, self.validation_labels)
 
 
 def load_search_data(root: Path, *, seed: int, cache: Path, device: torch.device) -> SearchData:

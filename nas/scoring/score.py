@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from dynacp.audio.augmentation import Augmentation
+from dynacp.settings import sourced
 from dynacp.student.architecture import Architecture
 from dynacp.student.model import DynaCP
-from dynacp.teachers.ensemble import MEMBERS, Ensemble, TeacherSettings
+from dynacp.teachers.ensemble import MEMBERS, Ensemble
+from dynacp.teachers.settings import TeacherSettings
 from dynacp.training.distillation import Distillation
 from dynacp.training.loop import macro_accuracy, one_hot, predict, train
 from dynacp.training.schedule import Recipe
@@ -39,6 +41,20 @@ class ScoreSettings:
 
     recipe: Recipe = SHORT
     distillation: Distillation = field(default_factory=Distillation)
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """All numbers that a search's teachers and trainings depend on, each with its source."""
+
+    teachers: TeacherSettings = sourced(TEACHERS, "chosen here: minutes on two cores")
+    recipe: Recipe = sourced(SHORT, "chosen here for short trainings: studies/replay, studies/fidelity")
+    distillation: Distillation = Distillation()
+
+    @property
+    def score(self) -> ScoreSettings:
+        """The settings that score a candidate."""
+        return ScoreSettings(self.recipe, self.distillation)
 
 
 @dataclass(frozen=True)

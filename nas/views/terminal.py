@@ -1,6 +1,5 @@
 """What a search shows: at a terminal a live front and progress with time left, elsewhere a line per trial."""
 
-import argparse
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,13 +12,14 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from budget.limits import Limits
 from budget.terminal import console, show
 from dynacp.efficientat import FAMILIES
-from dynacp.teachers.ensemble import Ensemble, TeacherSettings
+from dynacp.overrides import settings_table
+from dynacp.teachers.ensemble import Ensemble
 from nas.scoring.clips import SearchData
+from nas.scoring.score import SearchSettings
 from nas.space.counting import share_that_fits
-from nas.space.space import Space
+from nas.strategy.propose import Rules
 from nas.study.candidate import Candidate
 from nas.study.database import without_password
 from nas.study.rescoring import Rescored
@@ -38,21 +38,21 @@ class Screen:
     def note(self, text: str) -> None:
         self.console.print(text, soft_wrap=not self.console.is_terminal)
 
-    def introduce(
-        self, options: argparse.Namespace, space: Space, limits: Limits, data: SearchData, teachers: TeacherSettings
-    ) -> None:
-        """Print the data, the space and the teachers' start, before anything is trained."""
+    def introduce(self, study: str, rules: Rules, data: SearchData, settings: SearchSettings) -> None:
+        """Print the settings, the data, the space and the teachers' start, before anything is trained."""
+        show(self.console, settings_table(settings, SearchSettings(), f"Settings of {study}"))
         for name, table in data.tables.items():
             self._clips(name, table)
-        fits = share_that_fits(space, limits, options.dtype, proposals=SHARE_PROPOSALS, rng=np.random.default_rng(0))
+        space, limits, dtype = rules.space, rules.limits, rules.dtype
+        fits = share_that_fits(space, limits, dtype, proposals=SHARE_PROPOSALS, rng=np.random.default_rng(0))
         share = sum(fit for fit, _ in fits.values()) / SHARE_PROPOSALS
         self.note(
             f"Space: {space.size():.2g} networks of {space.min_blocks} to {space.max_blocks} blocks; about {share:.0%} "
-            f"of random choices fit {limits.max_macs / 1e6:g} MMACs and {limits.max_bytes:,} bytes in {options.dtype} "
+            f"of random choices fit {limits.max_macs / 1e6:g} MMACs and {limits.max_bytes:,} bytes in {dtype} "
             f"({', '.join(f'{blocks} blocks {fit / max(drawn, 1):.0%}' for blocks, (fit, drawn) in fits.items())})."
         )
         for name, family in FAMILIES.items():
-            self.note(f"Teachers {name}: four, {teachers.start(family)}.")
+            self.note(f"Teachers {name}: four, {settings.teachers.start(family)}.")
 
     def _clips(self, name: str, table: pd.DataFrame) -> None:
         view = Table(title=f"{name} clips", title_justify="left", box=None)

@@ -41,7 +41,7 @@ def spread_layouts(classes: int) -> list[Architecture]:
 def main() -> None:
     search, file = Search(parser().parse_args(), Screen()), Path(__file__).with_name("spread.csv")
     data = search.data(torch.device("cpu"))
-    scorer = Scorer.from_ensemble(data, search.teachers_of(data), search.score_settings)
+    scorer = Scorer.from_ensemble(data, search.teachers_of(data), search.settings.score)
     rows = pd.read_csv(file).to_dict("records") if file.exists() else []
     done = {(row["layout"], row["seed"]) for row in rows}
     for seed in SEEDS:

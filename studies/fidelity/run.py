@@ -23,7 +23,7 @@ from dynacp.audio.dataset import GENERAL
 from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import Plan
 from dynacp.pipeline.runner import make_in_turn, stages_of
-from dynacp.pipeline.stages import in_order
+from dynacp.stages import in_order
 from dynacp.student.architecture import Architecture
 from dynacp.training.loop import macro_accuracy, predict
 from nas.space.counting import count

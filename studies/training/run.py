@@ -20,14 +20,14 @@ from torch import Tensor
 
 from dynacp.audio.dataset import GENERAL
 from dynacp.audio.recording_devices import OVERALL
+from dynacp.overrides import changed
 from dynacp.pipeline.bootstrap import Bootstrap
 from dynacp.pipeline.evaluation import SPECIFIC, tested_students
-from dynacp.pipeline.overrides import changed
 from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import PRESETS, Plan, TrainingSettings
 from dynacp.pipeline.report import Report
 from dynacp.pipeline.runner import GROUPS, make_in_turn, stages_of
-from dynacp.pipeline.stages import Stage, in_order
+from dynacp.stages import Stage, in_order
 from dynacp.student.architecture import TABLE1, Architecture, resolve
 from dynacp.teachers.ensemble import MEMBERS
 from dynacp.training.loop import predict

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from dynacp.pipeline.overrides import changed, restored, settings_table
+from dynacp.overrides import changed, restored, settings_table
 from dynacp.pipeline.plan import PRESETS, TrainingSettings
 from dynacp.settings import SettingError, named, sourced
 

@@ -24,7 +24,7 @@ from budget.command import run
 from dynacp.__main__ import main
 from dynacp.pipeline.plan import read_plan
 from dynacp.pipeline.runner import make_side_by_side
-from dynacp.pipeline.stages import StageError, read_artifact
+from dynacp.stages import StageError, read_artifact
 from dynacp.student.architecture import with_classes
 
 STUDENTS = ("base", *tiny.TRAINING_DEVICES)

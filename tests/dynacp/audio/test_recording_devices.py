@@ -19,7 +19,7 @@ from dynacp.audio.augmentation import WaveAugmentation
 from dynacp.audio.dataset import GENERAL
 from dynacp.audio.recording_devices import RecordingDevices, check_names
 from dynacp.audio.tau import DataError
-from dynacp.pipeline.overrides import changed
+from dynacp.overrides import changed
 from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import Plan, TrainingSettings
 from dynacp.settings import SettingError

@@ -29,7 +29,7 @@ from dynacp.export.submission import System, log_mels, predict
 from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import Plan, TrainingSettings, claim_run
 from dynacp.pipeline.prediction import Student
-from dynacp.pipeline.stages import Stage, StageStore
+from dynacp.stages import Stage, StageStore
 from dynacp.student.architecture import Architecture, with_classes
 from dynacp.student.model import DynaCP
 

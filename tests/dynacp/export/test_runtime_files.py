@@ -20,7 +20,7 @@ from budget.memory import peak
 from dynacp.__main__ import main
 from dynacp.export.trained import Trained
 from dynacp.pipeline.prediction import Student
-from dynacp.pipeline.stages import StageError, read_artifact
+from dynacp.stages import StageError, read_artifact
 from dynacp.student.architecture import Architecture, with_classes
 from dynacp.student.layers import layers_of, steps_of
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dynacp.pipeline.overrides import SettingError
+from dynacp.overrides import SettingError
 from dynacp.pipeline.plan import RUN_FILE, TEACHERS, Plan, TrainingSettings, claim_run, read_plan
 from dynacp.pipeline.prediction import Student
-from dynacp.pipeline.stages import Stage, StageError, StageStore, plain
+from dynacp.stages import Stage, StageError, StageStore, plain
 from dynacp.student.architecture import TABLE1, Architecture
 
 ANYTHING: st.SearchStrategy[object] = st.sampled_from(

@@ -9,31 +9,35 @@ import pytest
 import torch
 
 from dynacp.audio.batches import Features
+from dynacp.audio.features import FrontEnd
 from dynacp.efficientat import FAMILIES, MN, CheckpointError, DyMN, mn
-from dynacp.pipeline.overrides import changed
+from dynacp.overrides import changed
 from dynacp.pipeline.plan import TrainingSettings
 from dynacp.settings import SettingError, named
-from dynacp.teachers.ensemble import MEMBERS, Ensemble, Member, TeacherSettings, chance_warning, prepare_teachers
+from dynacp.stages import read_artifact
+from dynacp.teachers.ensemble import MEMBERS, Ensemble, Member, chance_warning
+from dynacp.teachers.settings import TeacherSettings
 from dynacp.training.loop import predict
+from nas.scoring.clips import SearchData
 
 CLASSES = 3
 ONE_EPOCH = TeacherSettings(epochs=1, batch=8)
 
 
-def data(clips: int = 24) -> tuple[Features, np.ndarray]:
-    """Small log-mels, [clips, 64, 24]."""
-    rng = np.random.default_rng(0)
-    return Features(rng.normal(size=(clips, 64, 24)).astype(np.float16), np.arange(clips), torch.device("cpu")), (
-        np.arange(clips) % CLASSES
-    )
+def data(training: int = 24, validation: int = 6, key: str = "d") -> SearchData:
+    """Clips of noise, small log-mels [clips, 64, 24] in one array."""
+    clips = training + validation
+    log_mels = np.random.default_rng(0).normal(size=(clips, 64, 24)).astype(np.float16)
+    parts = [Features(log_mels, rows, torch.device("cpu")) for rows in np.split(np.arange(clips), [training])]
+    labels = np.split(np.arange(clips) % CLASSES, [training])
+    front_end = FrontEnd(mels=64)
+    return SearchData(parts[0], labels[0], parts[1], labels[1], tuple("abc"), front_end, key, {})
 
 
 def prepare(
-    folder: Path, on_step: Callable[[str, int, int], None] = lambda *_: None, *, seed: int = 0, data_key: str = "d"
+    folder: Path, on_step: Callable[[str, int, int], None] = lambda *_: None, *, seed: int = 0, key: str = "d"
 ) -> Ensemble:
-    return prepare_teachers(
-        data(), data(6), CLASSES, ONE_EPOCH, data_key=data_key, seed=seed, folder=folder, on_step=on_step
-    )
+    return data(key=key).ensemble(ONE_EPOCH, seed=seed, folder=folder, on_step=on_step)
 
 
 def test_there_are_four_mn_and_four_dymn_one_for_each_setting_of_the_two_switches() -> None:
@@ -88,40 +92,41 @@ def test_other_weight_decay_or_warm_up_makes_other_teachers() -> None:
 
 
 def test_the_ensemble_s_logits_are_the_sum_of_what_its_stored_teachers_say(tmp_path: Path) -> None:
-    ensemble = prepare(tmp_path)
-    (home,) = tmp_path.glob("teachers-*")
+    ensemble, clips = prepare(tmp_path), data()
     summed = torch.zeros(24, CLASSES)
     for member in MEMBERS:
-        stored = torch.load(home / f"{member.name}.pt", weights_only=True)
+        (file,) = tmp_path.glob(f"{member.name}-*.pt")
+        stored = read_artifact(file.with_suffix(""))
         teacher = ONE_EPOCH.build(member.family, CLASSES)
         teacher.load_state_dict(stored["state"])
         if isinstance(teacher, DyMN):
             teacher.temperature = stored["temperature"]
-        summed += predict(teacher, data()[0])
+        summed += predict(teacher, clips.training)
     torch.testing.assert_close(ensemble.summed_logits, summed, rtol=1e-4, atol=1e-4)
     assert set(ensemble.accuracies) == {member.name for member in MEMBERS}
 
 
-def test_an_interrupted_preparation_goes_on_with_the_next_teacher_and_ends_alike(tmp_path: Path) -> None:
+def test_an_interrupted_preparation_resumes_with_the_next_teacher_and_ends_alike(tmp_path: Path) -> None:
     def stop_in_the_third(name: str, step: int, steps: int) -> None:
-        if step == 8:  # three steps a teacher
+        if step == 10:  # three steps of training and one of prediction a teacher
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         prepare(tmp_path / "stopped", stop_in_the_third)
-    finished = {file: file.stat().st_mtime_ns for file in (tmp_path / "stopped").glob("*/*.npy")}
+    finished = {file: file.stat().st_mtime_ns for file in (tmp_path / "stopped").glob("*.pt")}
     assert len(finished) == 2
     steps: list[int] = []
     resumed = prepare(tmp_path / "stopped", lambda _name, step, _total: steps.append(step))
     assert {file: file.stat().st_mtime_ns for file in finished} == finished, "finished teachers are not trained again"
     assert steps == sorted(steps)
-    assert steps[-1] == 24
-    assert torch.equal(resumed.summed_logits, prepare(tmp_path / "finished_run").summed_logits)
+    assert steps[-1] == 32
+    assert torch.equal(resumed.summed_logits, prepare(tmp_path / "undisturbed").summed_logits)
 
 
 def test_other_seeds_and_other_data_have_teachers_of_their_own(tmp_path: Path) -> None:
-    keys = {prepare(tmp_path, seed=seed, data_key=key).key for seed, key in ((0, "d"), (1, "d"), (0, "e"), (0, "d"))}
-    assert len(keys) == 3
+    for seed, key in ((0, "d"), (1, "d"), (0, "e"), (0, "d")):
+        prepare(tmp_path, seed=seed, key=key)
+    assert len(list(tmp_path.glob("*.pt"))) == 3 * len(MEMBERS)
 
 
 def test_a_checkpoint_of_the_wrong_family_is_refused_and_the_right_one_starts_both(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from dynacp.pipeline.stages import OnStep, Stage, StageError, StageStore, in_order, read_artifact, read_settings
+from dynacp.stages import OnStep, Stage, StageError, StageStore, in_order, read_artifact, read_settings
 
 
 def counted(folder: Path, name: str, *needs: Stage, settings: dict[str, Any] | None = None) -> tuple[Stage, list[int]]:

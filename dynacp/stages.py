@@ -28,6 +28,9 @@ from dynacp.strict_json import read_json
 OnStep = Callable[[], None]
 """Called after each training step, or batch of predictions."""
 
+FORMAT = 1
+"""Part of what stages are made with: raise it when the same settings come to train or predict something else."""
+
 VERSIONED = ("torch", "torchaudio", "numpy")
 
 
@@ -214,3 +217,8 @@ def _digest(content: bytes) -> str:
 
 def _loaded(content: bytes) -> dict[str, Any]:
     return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def derived_seed(seed: int, name: str) -> int:
+    """A 31-bit seed for one stage, from a seed of all stages and the stage's name."""
+    return int.from_bytes(blake2b(f"{seed} {name}".encode(), digest_size=4).digest()) >> 1

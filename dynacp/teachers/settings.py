@@ -1,0 +1,115 @@
+"""What the teachers start from, and how they are fine-tuned.
+
+The paper gives no widths of the masks. These are EfficientAT's 48 bands, and its 192 frames of 1,000 as the same share
+of 89.
+"""
+
+from dataclasses import asdict, dataclass
+from hashlib import blake2b, file_digest
+from pathlib import Path
+
+from dynacp.audio.augmentation import Augmentation
+from dynacp.efficientat import FAMILIES, CheckpointError, Family, Teacher, load_checkpoint
+from dynacp.settings import require, sourced
+from dynacp.training.schedule import Schedule
+
+MASKING_AND_ROLL = Augmentation(mask_frames=17, mixstyle_probability=0.0)
+"""The augmentation of a teacher with masking and roll; the module's docstring derives the widths."""
+
+
+@dataclass(frozen=True)
+class TeacherSettings:
+    """Where the teachers start, and how they are fine-tuned.
+
+    `mn` and `dymn` are official EfficientAT checkpoints. Without `dymn`, DyMN starts from the MN checkpoint
+    ("MN-initialised"); without either, both start from random weights at the widths given here.
+    """
+
+    mn: Path | None = sourced(None, "given with --mn")
+    dymn: Path | None = sourced(None, "given with --dymn")
+    mn_width: float = sourced(0.1, "without checkpoints: the smallest that teaches at all")
+    dymn_width: float = sourced(0.1, "without checkpoints: the smallest that teaches at all")
+    epochs: int = sourced(80, "the paper gives none: EfficientAT's on DCASE 2020")
+    batch: int = sourced(64, "the paper gives none: EfficientAT's on DCASE 2020")
+    mn_rate: float = sourced(8e-4, "peak, from a checkpoint: EfficientAT's on DCASE 2020")
+    dymn_rate: float = sourced(3e-4, "peak, from a checkpoint: EfficientAT's on DCASE 2020")
+    scratch_rate: float = sourced(1e-2, "peak, from random weights: the best of a few short runs")
+    weight_decay: float = sourced(1e-4, "the paper gives none: CP-JKU's for students (EfficientAT has 0)")
+    warm_up: float = sourced(0.25, "share of the steps before the peak; the paper gives none, chosen here")
+    augmentation: Augmentation = MASKING_AND_ROLL
+
+    def __post_init__(self) -> None:
+        for name in ("mn_rate", "dymn_rate", "scratch_rate"):
+            require(getattr(self, name) > 0, name, getattr(self, name), "positive")
+        self.schedule(FAMILIES["mn"])
+
+    def checkpoint(self, family: Family) -> Path | None:
+        """The file that a family's weights come from: its own, or that of the family that it is made from."""
+        own: Path | None = getattr(self, family.name)
+        return own or (self.checkpoint(FAMILIES[family.made_from]) if family.made_from else None)
+
+    def width(self, family: Family) -> float:
+        """The width of a family's networks that start from random weights."""
+        return float(getattr(self, f"{family.name}_width"))
+
+    def start(self, family: Family) -> str:
+        """What a family starts from, in words."""
+        path = self.checkpoint(family)
+        if path is None:
+            return f"from random weights, width {self.width(family)}"
+        own = getattr(self, family.name) is not None
+        return (
+            f"from checkpoint {path.name}"
+            if own
+            else f"{FAMILIES[str(family.made_from)].title}-initialised from {path.name}"
+        )
+
+    def build(self, family: Family, classes: int) -> Teacher:
+        """A teacher before fine-tuning; random parts come from torch's global generator. Raises `CheckpointError`."""
+        path = self.checkpoint(family)
+        if path is None:
+            return family.network(self.width(family), classes)
+        network, own = load_checkpoint(path, classes=classes), getattr(self, family.name) is not None
+        wanted = family if own else FAMILIES[str(family.made_from)]
+        if not isinstance(network, wanted.network):
+            raise CheckpointError(
+                f"{path}: holds a {type(network).__name__}, but was given as the {wanted.title} checkpoint; "
+                "`--mn` takes an MN, `--dymn` a DyMN."
+            )
+        return network if own or family.convert is None else family.convert(network, classes)
+
+    def check(self, classes: int) -> None:
+        """Raise `UserError` (`CheckpointError` for a checkpoint) for settings that no teacher can be built from."""
+        for family in FAMILIES.values():
+            self.build(family, classes)
+
+    def identity(self) -> dict[str, object]:
+        """All settings that the teachers depend on, and no others; checkpoints are named by their content."""
+        return {
+            **{name: self._origin(family) for name, family in FAMILIES.items()},
+            "epochs": self.epochs,
+            "batch": self.batch,
+            "weight_decay": self.weight_decay,
+            "warm_up": self.warm_up,
+            "augmentation": asdict(self.augmentation),
+        }
+
+    def rate(self, family: Family) -> float:
+        """The peak learning rate of a family's fine-tuning."""
+        if self.checkpoint(family) is None:
+            return self.scratch_rate
+        return float(getattr(self, f"{family.name}_rate"))
+
+    def schedule(self, family: Family) -> Schedule:
+        """How a family is fine-tuned. Raises `SettingError` for settings that make no schedule."""
+        return Schedule(self.epochs, self.batch, self.rate(family), self.weight_decay, self.warm_up)
+
+    def _origin(self, family: Family) -> dict[str, object]:
+        path = self.checkpoint(family)
+        start = {"width": self.width(family)} if path is None else {"checkpoint": _content(path)}
+        return {**start, "rate": self.rate(family)}
+
+
+def _content(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()

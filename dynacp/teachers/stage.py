@@ -1,0 +1,124 @@
+"""A teacher as a stage: fine-tuned once, stored with its logits and with all that it was made from.
+
+A search and a full training make their teachers here, with one rule for seeds and keys.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from budget.terminal import warn
+from dynacp.audio.batches import ClipSource, Features
+from dynacp.efficientat import FAMILIES, DyMN, Teacher
+from dynacp.stages import OnStep, Stage, StageStore, derived_seed
+from dynacp.teachers.ensemble import Member, chance_warning
+from dynacp.training.loop import (
+    TRAINING_WORK,
+    batches,
+    macro_accuracy,
+    one_hot,
+    predict,
+    refuse_divergence,
+    state_on_cpu,
+    train,
+)
+from dynacp.training.schedule import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherData:
+    """The clips that a teacher is fine-tuned on, and those whose logits it stores."""
+
+    classes: int
+    clips: int
+    """The number of clips of both."""
+    labels: Callable[[], np.ndarray]
+    """Class numbers [clips] of the clips that it is fine-tuned on."""
+    training: Callable[[], ClipSource]
+    """Gives batches of these clips."""
+    predicted: Callable[[], Features]
+    """Gives the clips whose logits are stored, in their order; those that it is fine-tuned on come first."""
+    made_with: Mapping[str, Any]
+    """Names the clips by their content, as plain JSON."""
+    augmented_by: Mapping[str, Any]
+    """What is done to the clips before the recipe's augmentation, as plain JSON."""
+
+
+def teacher_stage(
+    name: str,
+    folder: Path,
+    member: Member,
+    data: TeacherData,
+    *,
+    start: object,
+    build: Callable[[], Teacher],
+    recipe: Recipe,
+    seed: int,
+    macs: int,
+    needs: tuple[Stage, ...] = (),
+    warns: bool = False,
+) -> Stage:
+    """The stage of one teacher, stored in `folder` under its member's name and a key of all that it depends on.
+
+    `start` says, as plain JSON, what `build` gives: the network before it is fine-tuned, perhaps from the stages in
+    `needs`. The stage's seed follows from `seed` and the stage's name. `macs` are the network's for one clip. With
+    `warns` a teacher that learned nothing is told of.
+    """
+    seed = derived_seed(seed, name)
+    made_with = {**data.made_with, "from": start, "recipe": asdict(recipe), **data.augmented_by, "seed": seed}
+    # Teachers of other settings may share the folder; the name tells them apart.
+    key = blake2b(json.dumps([made_with, [need.path.name for need in needs]]).encode(), digest_size=4).hexdigest()
+
+    def make(on_step: OnStep) -> dict[str, Any]:
+        torch.manual_seed(seed)
+        teacher, labels = build(), data.labels()
+        loss = train(
+            teacher,
+            data.training(),
+            (one_hot(labels, data.classes),),
+            functional.cross_entropy,
+            recipe,
+            seed=seed,
+            after_step=on_step,
+            after_epoch=teacher.epoch_ends,
+        )
+        refuse_divergence(name, loss, recipe)
+        logits = predict(teacher, data.predicted(), after_batch=on_step)
+        if warns:
+            accuracy = {name: macro_accuracy(logits[: len(labels)], labels)}
+            warn(chance_warning(accuracy, labels, "the clips that they were trained on"))
+        return {
+            "family": member.family.name,
+            "width": teacher.width,
+            "temperature": getattr(teacher, "temperature", None),  # a DyMN's is no part of its state
+            "state": state_on_cpu(teacher),
+            "logits": logits,
+            "loss": loss,
+        }
+
+    return Stage(
+        name,
+        folder / f"{member.name}-{key}",
+        made_with,
+        needs,
+        make,
+        steps=recipe.steps + batches(data.clips),
+        work=macs * (TRAINING_WORK * recipe.samples + data.clips),
+    )
+
+
+def load_teacher(stage: Stage, store: StageStore, classes: int) -> Teacher:
+    """The network that a teacher's finished stage holds. Raises `StageError` for one that is not finished."""
+    content = store.load(stage)
+    teacher = FAMILIES[content["family"]].network(content["width"], classes)
+    teacher.load_state_dict(content["state"])
+    if isinstance(teacher, DyMN):
+        teacher.temperature = content["temperature"]
+    return teacher
