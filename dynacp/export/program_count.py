@@ -8,6 +8,7 @@ from budget.graph import GraphCount
 from budget.ledger import Ledger, Row
 from dynacp import executorch_tools
 
+# ExecuTorch 1.3 reads programs back by no public function; tests/dynacp/export/test_program_count.py needs this one.
 from executorch.exir._serialize._program import deserialize_pte_binary  # isort: skip
 
 SCHEMA = "backends/xnnpack/serialization/schema.fbs"

@@ -81,7 +81,8 @@ def quantised(network: nn.Module, log_mels: Tensor, *, adds_in_16_bits: bool) ->
         for part in log_mels.split(CALIBRATED_AT_ONCE):
             prepared(part)
     # Of a network that is not fine-tuned, torchao would look for batch norms that fine-tuning left beside their
-    # convolutions, find none, and take eight times as long.
+    # convolutions, find none, and take eight times as long. torchao 0.18 has no option for that; a version without
+    # this private function fails here, and so in tests/dynacp/student/test_int8.py.
     with patch.object(quantize_pt2e, "_fold_conv_bn_qat", lambda graph: graph):
         return _switchable(convert_pt2e(prepared))
 

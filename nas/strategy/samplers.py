@@ -37,7 +37,11 @@ class FromOptuna:
 
 
 def _generation(study: optuna.Study, trial: optuna.Trial) -> dict[str, Any]:
-    """The attributes that a genetic sampler notes of a trial, and must find there again."""
+    """The attributes that a genetic sampler notes of a trial, and must find there again.
+
+    Optuna 5 keeps them as system attributes, and has no public name for them; tests/nas/strategy/test_samplers.py fails
+    where a search that is resumed would lose them.
+    """
     attributes = study.get_trials(deepcopy=False)[trial.number].system_attrs
     return {name: value for name, value in attributes.items() if "generation" in name}
 

@@ -113,6 +113,14 @@ def _internal(distribution: optuna.distributions.BaseDistribution) -> list[float
     return [round(low + step * index, 6) for index in range(round((high - low) / step) + 1)]
 
 
+def test_a_genetic_sampler_finds_again_which_generation_a_candidate_is_of() -> None:
+    done = search(SAMPLERS["nsga2"], RULES, 3 * STARTUP_TRIALS)
+    notes = [candidate.trial.system_attrs for candidate in done]
+    generations = [value for each in notes for name, value in each.items() if "generation" in name]
+    assert generations == sorted(generations)
+    assert set(generations) == {0, 1, 2}
+
+
 def test_tpe_proposes_more_that_fit_than_chance_does() -> None:
     """At 8 MMACs few random encodings fit; the model does much better than chance."""
     done = search(SAMPLERS["tpe"], NARROW, STARTUP_TRIALS + 20)
