@@ -19,11 +19,12 @@ from budget.limits import Limits
 from budget.terminal import console, show
 from dynacp.files import write_text
 from dynacp.options import add_cache_option, cache_errors
+from dynacp.pictures import save_figure
 from dynacp.student.architecture import TABLE1, resolve, with_classes
 from nas.space.feasible import Feasible
 from nas.space.overview import margins, numbers_that_fit
 from nas.space.space import Space
-from nas.views.exploration import draw_margins, draw_space, margins_table, numbers_table
+from nas.views.exploration import margins_figure, margins_table, numbers_table, space_figure
 
 
 def parser() -> CommandParser:
@@ -53,8 +54,9 @@ def main(arguments: list[str] | None = None) -> None:
     show(out, margins_table(changes, options.architecture))
     if not numbers.sum(axis=None):
         raise UserError("nothing in the space fits these limits; raise `--max-macs` or `--max-bytes`.")
-    draw_space(feasible, architecture, options.architecture, options.out / "space.png")
-    draw_margins(changes, feasible, architecture, options.architecture, options.out / "single-changes.png")
+    name = options.architecture
+    save_figure(space_figure(feasible, architecture, name), options.out / "space.png")
+    save_figure(margins_figure(changes, feasible, architecture, name), options.out / "single-changes.png")
     out.print(f"{options.out}: numbers.csv, single-changes.csv, space.png, single-changes.png")
 
 

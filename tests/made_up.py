@@ -1,15 +1,21 @@
 """Searches without training: the sampler proposes, a formula scores, and everything is kept in memory."""
 
 from collections.abc import Sequence
+from pathlib import Path
+
+import optuna
+from optuna.trial import create_trial
 
 from budget.limits import Limits
 from dynacp.audio.features import FrontEnd
-from dynacp.student.architecture import Architecture
+from dynacp.student.architecture import TABLE1, Architecture
 from nas.scoring.score import ScoreSettings
 from nas.space.space import Space
-from nas.strategy.propose import History, Proposal, Rules, Sampler, propose
+from nas.strategy.propose import DIRECTIONS, History, Proposal, Rules, Sampler, propose
+from nas.strategy.samplers import SAMPLERS
 from nas.study.candidate import Candidate
 from nas.study.settings import StudySettings
+from nas.study.store import Store
 
 
 def settings(space: Space) -> StudySettings:
@@ -44,3 +50,31 @@ def search(
         proposal = propose(sampler, rules, history(done), seed=seed)
         done.append(scored(len(done), rules, proposal, made_up_score(proposal.architecture)))
     return done
+
+
+def stored(folder: Path, scores: list[float]) -> Store:
+    """Table 1 and random architectures with given search scores, in memory."""
+    study, rescoring_study = (optuna.create_study(directions=DIRECTIONS) for _ in range(2))
+    study.set_user_attr("settings", settings(Space()).content)
+    rules, done = Rules(Space(), Limits(), "float16"), list[Candidate]()
+    for score in scores:
+        table1 = Proposal.of(TABLE1, rules)
+        proposal = propose(SAMPLERS["random"], rules, history(done), seed=0) if done else table1
+        done.append(scored(len(done), rules, proposal, score))
+        study.add_trial(done[-1].trial)
+    return Store(study, rescoring_study, folder)
+
+
+def add_rescores(store: Store, number: int, scores: dict[int, float]) -> None:
+    """Rescore a candidate; `scores` are accuracies by seed."""
+    for seed, score in scores.items():
+        waiting = store.candidates[number].rescoring(seed)
+        store.rescoring_study.add_trial(
+            create_trial(
+                values=(score, store.candidates[number].macs),
+                params=waiting.params,
+                distributions=waiting.distributions,
+                user_attrs=waiting.user_attrs,
+            )
+        )
+    store.read()

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.figure import Figure
 
 from budget.ledger import Ledger, ledger
 from budget.limits import Verdict
 from dynacp.audio.dataset import GENERAL
 from dynacp.audio.recording_devices import OVERALL, REAL
 from dynacp.efficientat import FAMILIES
-from dynacp.files import write_text, written_whole
+from dynacp.files import write_text
+from dynacp.pictures import new_figure, save_figure
 from dynacp.pipeline import published
 from dynacp.pipeline.bootstrap import RESAMPLES, Bootstrap, confusion, summary
 from dynacp.pipeline.evaluation import SPECIFIC, SYSTEMS, tested_students, tested_teachers
@@ -177,7 +177,7 @@ class Report:
     def _draw_confusion(self) -> Path:
         shares = confusion(self.logits[(SPECIFIC, STUDENT)], self.clips.labels) * 100
         names = [name.replace("_", " ") for name in self.clips.classes]
-        figure = _figure((7.6, 6.4))
+        figure = new_figure(7.6, 6.4)
         axes = figure.subplots()
         sns.heatmap(
             pd.DataFrame(shares, index=names, columns=names), ax=axes, annot=True, fmt=".0f", cmap="Blues", vmin=0,
@@ -185,7 +185,7 @@ class Report:
         )  # fmt: skip
         axes.set(xlabel="taken for", ylabel="scene")
         axes.set_title("Device-specific students: % of each scene's clips", loc="left", weight="bold")
-        return _saved(figure, self.folder / "confusion.png")
+        return save_figure(figure, self.folder / "confusion.png")
 
     def _draw_devices(self) -> Path:
         wanted = self.figures[self.figures["measure"].isin(self.bootstrap.tested_devices)]
@@ -193,7 +193,7 @@ class Report:
         grid = (wanted.assign(label=label).pivot(index="label", columns="measure", values="value") * 100).loc[
             list(dict.fromkeys(label)), list(self.bootstrap.tested_devices)
         ]
-        figure = _figure((1.6 + 0.85 * len(grid.columns), 4.2))
+        figure = new_figure(1.6 + 0.85 * len(grid.columns), 4.2)
         axes = figure.subplots()
         sns.heatmap(
             grid, ax=axes, annot=True, fmt=".1f", cmap="viridis", linewidths=0.5, annot_kws={"fontsize": 9},
@@ -201,7 +201,7 @@ class Report:
         )  # fmt: skip
         axes.set(xlabel="recording device", ylabel="")
         axes.set_title("Accuracy by device", loc="left", weight="bold")
-        return _saved(figure, self.folder / "devices.png")
+        return save_figure(figure, self.folder / "devices.png")
 
 
 def _cell(row: pd.Series) -> str:
@@ -215,14 +215,3 @@ def _points(row: pd.Series) -> str:
 
 def _student_name(system: str) -> str:
     return {GENERAL: "General", SPECIFIC: "Device-specific"}[system]
-
-
-def _figure(size: tuple[float, float]) -> Figure:
-    sns.set_theme(context="notebook", style="ticks", rc={"font.size": 10, "axes.titlesize": 11})
-    return Figure(figsize=size, layout="constrained")
-
-
-def _saved(figure: Figure, path: Path) -> Path:
-    with written_whole(path) as partial:
-        figure.savefig(partial, dpi=160, format="png")
-    return path

@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from dynacp.files import written_whole
+from dynacp.pictures import new_figure
 from dynacp.student.architecture import Architecture
 from nas.space.counting import count
 from nas.space.feasible import Feasible
@@ -81,8 +80,8 @@ def _price(change: dict[Hashable, Any]) -> str:
     return f"{change['value']}: {change['more_macs'] / 1e6:+.2f} MMACs {change['more_bytes'] / 1e3:+.1f} kB"
 
 
-def draw_space(feasible: Feasible, architecture: Architecture, name: str, path: Path) -> None:
-    """Draw the MACs and bytes of networks that fit, sampled uniformly for each number of blocks, and where the
+def space_figure(feasible: Feasible, architecture: Architecture, name: str) -> Figure:
+    """The MACs and bytes of networks that fit, sampled uniformly for each number of blocks, and where the
     architecture stands.
     """
     space, limits, rng = feasible.space, feasible.limits, np.random.default_rng(0)
@@ -113,12 +112,11 @@ def draw_space(feasible: Feasible, architecture: Architecture, name: str, path: 
     panels[0].set_title(
         f"What fits: up to {SAMPLED:,} uniform samples for each number of blocks", loc="left", weight="bold"
     )
-    with written_whole(path) as partial:
-        figure.savefig(partial, dpi=160, format="png")
+    return figure
 
 
-def draw_margins(changes: pd.DataFrame, feasible: Feasible, architecture: Architecture, name: str, path: Path) -> None:
-    """Draw the MACs and bytes of every single change of an architecture, between the limits."""
+def margins_figure(changes: pd.DataFrame, feasible: Feasible, architecture: Architecture, name: str) -> Figure:
+    """The MACs and bytes of every single change of an architecture, between the limits."""
     figure, (axes,) = _figure(1)
     limits, here = feasible.limits, _costs([architecture], feasible.dtype).iloc[0]
     width = SHOWN * max(limits.max_macs / 1e6, here["MMACs"])
@@ -136,8 +134,7 @@ def draw_margins(changes: pd.DataFrame, feasible: Feasible, architecture: Archit
     note = f"dilations cost nothing; {beyond} changes lie beyond the axes"
     axes.annotate(note, (0.99, 0.02), xycoords="axes fraction", ha="right", fontsize=8.5, color=LIMIT)
     axes.legend(title="choice of", frameon=False, loc="lower left")
-    with written_whole(path) as partial:
-        figure.savefig(partial, dpi=160, format="png")
+    return figure
 
 
 def _costs(networks: Sequence[Architecture], dtype: str) -> pd.DataFrame:
@@ -147,8 +144,7 @@ def _costs(networks: Sequence[Architecture], dtype: str) -> pd.DataFrame:
 
 
 def _figure(panels: int) -> tuple[Figure, list[Axes]]:
-    sns.set_theme(context="notebook", style="ticks", rc={"font.size": 10, "axes.titlesize": 11})
-    figure = Figure(figsize=(6 * panels, 5), layout="constrained")
+    figure = new_figure(6 * panels, 5)
     axes = list(figure.subplots(1, panels, squeeze=False)[0])
     for each in axes:
         sns.despine(ax=each)

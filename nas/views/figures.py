@@ -2,7 +2,6 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dynacp.files import written_whole
+from dynacp.pictures import new_figure, save_figure
 from nas.space.space import Space
 from nas.strategy.propose import DIRECTIONS
 from nas.study.rescoring import Rescored, hypervolume_history, rescored
@@ -22,41 +21,33 @@ FRONT, BASELINE, LIMIT = "#c1272d", "#1f3a93", "#555555"
 IMPORTANCE_TRIALS = 30
 """Trained architectures that read a choice, below which its importance would be noise."""
 
-Drawing = Callable[[Store, Axes], None]
-
 
 def draw_pareto(store: Store) -> list[Path]:
     """Draw pareto.png and pareto.svg in the study's folder."""
-    return _draw(store, "pareto", (8.6, 6.0), _pareto)
+    return _saved(store, "pareto", pareto_figure(store))
 
 
 def draw_hypervolume(store: Store) -> list[Path]:
     """Draw hypervolume.png and .svg: how the front grew."""
-    return _draw(store, "hypervolume", (7.2, 4.0), _hypervolume)
+    return _saved(store, "hypervolume", hypervolume_figure(store))
 
 
 def draw_importance(store: Store) -> list[Path]:
     """Draw importance.png and .svg: how much of the accuracy's variance each choice explains; none with few trials."""
     if len(store.candidates) < IMPORTANCE_TRIALS:
         return []
-    return _draw(store, "importance", (7.2, 3.6), _importance)
+    return _saved(store, "importance", importance_figure(store))
 
 
-def _draw(store: Store, name: str, size: tuple[float, float], drawing: Drawing) -> list[Path]:
-    """Figures are made without pyplot: no window system, no state shared between drawings."""
-    sns.set_theme(context="notebook", style="ticks", rc={"font.size": 10, "axes.titlesize": 11, "svg.hashsalt": name})
-    figure = Figure(figsize=size, layout="constrained")
-    drawing(store, figure.subplots())
-    paths = [store.folder / f"{name}.{kind}" for kind in ("png", "svg")]
+def _saved(store: Store, name: str, figure: Figure) -> list[Path]:
     with store.publishing():
-        for path in paths:
-            kind, metadata = path.suffix[1:], {"Date": None} if path.suffix == ".svg" else None
-            with written_whole(path) as partial:
-                figure.savefig(partial, dpi=160, format=kind, metadata=metadata)
-    return paths
+        return [save_figure(figure, store.folder / f"{name}.{kind}") for kind in ("png", "svg")]
 
 
-def _pareto(store: Store, axes: Axes) -> None:
+def pareto_figure(store: Store) -> Figure:
+    """Accuracy against MACs: every candidate, the front, the limit, and the rescored means."""
+    figure = new_figure(8.6, 6.0)
+    axes = figure.subplots()
     results = store.results()
     results["MMACs"], results["percent"] = results["macs"] / 1e6, results["accuracy"] * 100
     limits = store.settings.limits
@@ -93,6 +84,7 @@ def _pareto(store: Store, axes: Axes) -> None:
     axes.grid(alpha=0.25)
     axes.figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     sns.despine(ax=axes)
+    return figure
 
 
 def _baseline(row: pd.Series, entries: list[Rescored], axes: Axes) -> None:
@@ -121,7 +113,10 @@ def _rescored(entries: list[Rescored], axes: Axes) -> None:
             )  # fmt: skip
 
 
-def _hypervolume(store: Store, axes: Axes) -> None:
+def hypervolume_figure(store: Store) -> Figure:
+    """The hypervolume against training samples."""
+    figure = new_figure(7.2, 4.0)
+    axes = figure.subplots()
     history = hypervolume_history(store)
     thousands = history["samples"] / 1e3
     axes.step(thousands, history["hypervolume"], where="post", color=FRONT, lw=1.6)
@@ -133,6 +128,7 @@ def _hypervolume(store: Store, axes: Axes) -> None:
     )  # fmt: skip
     axes.grid(alpha=0.25)
     sns.despine(ax=axes)
+    return figure
 
 
 def importances(store: Store) -> dict[str, float]:
@@ -170,8 +166,12 @@ def well_read(store: Store) -> dict[str, float]:
     return {name: share for name, share in importances(store).items() if readers[name] >= IMPORTANCE_TRIALS}
 
 
-def _importance(store: Store, axes: Axes) -> None:
-    """What few architectures read is left blank: whatever share it has is noise, and says how much noise there is."""
+def importance_figure(store: Store) -> Figure:
+    """The importance of each choice of each block, in %.
+
+    What few architectures read is left blank: whatever share it has is noise, and says how much noise there is."""
+    figure = new_figure(7.2, 3.6)
+    axes = figure.subplots()
     shares = well_read(store)
     grid = importance_grid(store, shares)
     sns.heatmap(
@@ -185,3 +185,4 @@ def _importance(store: Store, axes: Axes) -> None:
         loc="left",
         weight="bold",
     )
+    return figure

@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
-from matplotlib.figure import Figure
 from scipy.stats import kendalltau
 
 from dynacp.audio.dataset import GENERAL
+from dynacp.pictures import new_figure, save_figure
 from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import Plan
 from dynacp.pipeline.runner import make_in_turn, stages_of
@@ -129,8 +129,7 @@ def _written(value: float, low: float, high: float) -> str:
 
 
 def draw(ranks: pd.DataFrame) -> None:
-    sns.set_theme(context="notebook", style="ticks", rc={"font.size": 10})
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    figure = new_figure(9, 3.4)
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, (group, rows) in zip(panels, ranks.groupby("group", sort=False), strict=True):
         reach = [rows["tau"] - rows["low"], rows["high"] - rows["tau"]]
@@ -141,7 +140,7 @@ def draw(ranks: pd.DataFrame) -> None:
         axes.grid(alpha=0.25)
     panels[0].invert_yaxis()
     sns.despine(figure)
-    figure.savefig(HERE / "ranks.png", dpi=140)
+    save_figure(figure, HERE / "ranks.png", dpi=140)
 
 
 if __name__ == "__main__":

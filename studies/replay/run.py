@@ -22,10 +22,10 @@ import numpy as np
 import optuna
 import pandas as pd
 import seaborn as sns
-from matplotlib.figure import Figure
 
 from budget.ledger import totals
 from budget.limits import Limits
+from dynacp.pictures import new_figure, save_figure
 from dynacp.student.architecture import Architecture
 from dynacp.student.layers import layers_of
 from nas.space.counting import count
@@ -210,9 +210,8 @@ def compared(replays: pd.DataFrame, *, against: tuple[str, str], samples: int) -
 
 
 def draw(replays: pd.DataFrame) -> None:
-    sns.set_theme(context="notebook", style="ticks", rc={"font.size": 10})
     samplers = [name for name in ("random", "tpe", "nsga2", "local") if name in set(replays["sampler"])]
-    figure = Figure(figsize=(11, 6.2), layout="constrained")
+    figure = new_figure(11, 6.2)
     panels = figure.subplots(2, len(samplers), sharex=True, sharey="row", squeeze=False)
     for (row, (measure, label)), (column, sampler) in product(enumerate(MEASURES.items()), enumerate(samplers)):
         axes, rows = panels[row, column], replays[replays["sampler"] == sampler]
@@ -226,7 +225,7 @@ def draw(replays: pd.DataFrame) -> None:
         axes.grid(alpha=0.25)
     sns.move_legend(panels[0, -1], "upper left", bbox_to_anchor=(1, 1), frameon=False, title="rungs")
     sns.despine(figure)
-    figure.savefig(HERE / "replays.png", dpi=140)
+    save_figure(figure, HERE / "replays.png", dpi=140)
 
 
 def main() -> None:

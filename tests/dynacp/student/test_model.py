@@ -70,3 +70,5 @@ def test_every_parameter_gets_a_gradient() -> None:
         network(torch.randn(2, 1, *architecture.input)).square().sum().backward()
         for name, parameter in network.named_parameters():
             assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+            assert parameter.grad.any(), name

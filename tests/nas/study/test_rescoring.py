@@ -5,50 +5,18 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
-from made_up import history, scored, settings
-from optuna.trial import create_trial
+from made_up import add_rescores, scored, stored
 from scipy.stats import multivariate_t
 from scipy.stats import t as student_t
 
 from budget.limits import Limits
-from dynacp.student.architecture import TABLE1
 from nas.export import _knee
 from nas.space.space import Space, encodings
-from nas.strategy.propose import DIRECTIONS, Proposal, Rules, propose
-from nas.strategy.samplers import SAMPLERS
-from nas.study.candidate import Candidate
+from nas.strategy.propose import Proposal, Rules
 from nas.study.rescoring import dunnett_quantile, hypervolume_history, rescored
-from nas.study.store import Store
 from nas.views.figures import draw_importance, draw_pareto, importances
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-def stored(tmp_path: Path, scores: list[float]) -> Store:
-    """Table 1 and random architectures with given search scores, in memory."""
-    study, again = (optuna.create_study(directions=DIRECTIONS) for _ in range(2))
-    study.set_user_attr("settings", settings(Space()).content)
-    rules, done = Rules(Space(), Limits(), "float16"), list[Candidate]()
-    for score in scores:
-        table1 = Proposal.of(TABLE1, rules)
-        proposal = propose(SAMPLERS["random"], rules, history(done), seed=0) if done else table1
-        done.append(scored(len(done), rules, proposal, score))
-        study.add_trial(done[-1].trial)
-    return Store(study, again, tmp_path)
-
-
-def add_rescores(store: Store, number: int, scores: dict[int, float]) -> None:
-    for seed, score in scores.items():
-        waiting = store.candidates[number].rescoring(seed)
-        store.rescoring_study.add_trial(
-            create_trial(
-                values=(score, store.candidates[number].macs),
-                params=waiting.params,
-                distributions=waiting.distributions,
-                user_attrs=waiting.user_attrs,
-            )
-        )
-    store.read()
 
 
 def test_the_front_is_what_optuna_calls_best(tmp_path: Path) -> None:

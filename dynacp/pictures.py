@@ -1,0 +1,25 @@
+"""Pictures in the project's style, made without pyplot: no window system, no state shared between drawings."""
+
+from pathlib import Path
+from typing import Any
+
+import seaborn as sns
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from dynacp.files import written_whole
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches."""
+    sns.set_theme(context="notebook", style="ticks", rc={"font.size": 10, "axes.titlesize": 11})
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save_figure(figure: Figure, path: Path, **options: Any) -> Path:
+    """Write a figure whole or not at all, as PNG or SVG by the path's suffix; the same figure gives the same bytes."""
+    kind = path.suffix[1:]
+    metadata = {"Date": None} if kind == "svg" else None
+    with rc_context({"svg.hashsalt": path.stem}), written_whole(path) as partial:
+        figure.savefig(partial, format=kind, metadata=metadata, **{"dpi": 160, **options})
+    return path
