@@ -24,7 +24,8 @@ import json
 import sys
 from dataclasses import asdict, replace
 
-from budget.command import CommandParser, add_limit_options, answering, run
+from budget.cli.command import CommandParser, add_limit_options, answering, run
+from budget.cli.terminal import console, show
 from budget.conventions import CONVENTIONS
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
 from budget.errors import UserError
@@ -32,7 +33,6 @@ from budget.ledger import Ledger, ledger
 from budget.limits import Limits
 from budget.memory import peak
 from budget.report import activation_table, convention_table, headroom_table, ledger_table
-from budget.terminal import console, show
 from dynacp.student.architecture import Architecture, resolve
 from dynacp.student.layers import layers_of, steps_of
 

@@ -11,8 +11,8 @@ Training prints all its settings with their sources, may be stopped at any momen
 
 import sys
 
-from budget.command import CommandParser, run
-from budget.terminal import console
+from budget.cli.command import CommandParser, run
+from budget.cli.terminal import console
 from dynacp import export_command, predict_command, train_command
 
 

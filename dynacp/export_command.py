@@ -23,12 +23,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from budget.command import Add, add_limit_options, answering
+from budget.cli.command import Add, add_limit_options
 from budget.dtypes import DTYPES
 from budget.limits import Limits
 from dynacp.export.formats import TARGETS, ExportFormat
 from dynacp.export.trained import Trained
-from dynacp.options import add_cache_option, add_data_option, cache_errors, data_root
+from dynacp.options import add_cache_option, add_data_option, cache_errors, data_root, resumable
 from dynacp.settings import SettingError
 
 INT8 = "int8"
@@ -52,10 +52,7 @@ def add_options(add: Add) -> None:
     add_cache_option(add, "decoded audio")
 
 
-@answering(
-    "Stopped. What is finished is kept; the same command goes on from there.",
-    advice="; what is finished is kept, mend this and give the command again.",
-)
+@resumable
 def run(options: argparse.Namespace, console: Console) -> None:
     """Export what the options ask for."""
     with cache_errors(options.cache):

@@ -9,9 +9,15 @@ from pathlib import Path
 import torch
 from platformdirs import user_cache_path
 
-from budget.command import Add
+from budget.cli.command import Add, answering
 from budget.errors import UserError
 from dynacp.audio.scenes import write_scenes
+
+resumable = answering(
+    "Stopped. What is finished is kept; the same command resumes.",
+    advice="; what is finished is kept, mend this and give the command again.",
+)
+"""Decorates the commands that store what is finished, as `answering` does."""
 
 BUILT_IN = "built-in"
 """The value of `--data` that stands for the synthetic scenes of `dynacp.audio.scenes`."""

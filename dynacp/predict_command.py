@@ -11,8 +11,8 @@ from typing import ClassVar
 from rich.console import Console
 from rich.table import Table
 
-from budget.command import Add, answering
-from budget.terminal import complain, show
+from budget.cli.command import Add, answering
+from budget.cli.terminal import complain, show
 from dynacp.audio.reading import AudioError, UnusableAudioError
 from dynacp.files import is_output, written_whole
 from dynacp.pipeline.prediction import Prediction, Predictor, audio_files

@@ -17,9 +17,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from budget.command import Add, answering
+from budget.cli.command import Add
+from budget.cli.terminal import show
 from budget.ledger import ledger
-from budget.terminal import show
 from dynacp.efficientat import FAMILIES
 from dynacp.options import (
     BUILT_IN,
@@ -29,6 +29,7 @@ from dynacp.options import (
     add_device_option,
     cache_errors,
     data_root,
+    resumable,
     training_device,
 )
 from dynacp.overrides import changed, settings_table
@@ -69,10 +70,7 @@ def add_options(add: Add) -> None:
     add_cache_option(add, "decoded audio")
 
 
-@answering(
-    "Stopped. What is finished is kept; the same command goes on from there.",
-    advice="; what is finished is kept, mend this and give the command again.",
-)
+@resumable
 def run(options: argparse.Namespace, console: Console) -> None:
     """Train what the options ask for."""
     with cache_errors(options.cache):

@@ -12,11 +12,11 @@ it costs and whether it fits. Draws both.
 import sys
 from pathlib import Path
 
-from budget.command import CommandParser, add_limit_options, answering, run
+from budget.cli.command import CommandParser, add_limit_options, answering, run
+from budget.cli.terminal import console, show
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
 from budget.errors import UserError
 from budget.limits import Limits
-from budget.terminal import console, show
 from dynacp.files import write_text
 from dynacp.options import add_cache_option, cache_errors
 from dynacp.pictures import save_figure

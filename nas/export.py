@@ -16,7 +16,7 @@ import numpy as np
 import optuna
 import pandas as pd
 
-from budget.command import CommandParser, answering, run
+from budget.cli.command import CommandParser, answering, run
 from budget.ledger import Ledger, ledger
 from dynacp.files import write_text
 from dynacp.student.architecture import Architecture

@@ -9,7 +9,7 @@ import sys
 
 import optuna
 
-from budget.command import CommandParser, answering, run
+from budget.cli.command import CommandParser, answering, run
 from nas.study.store import Store, add_study_options, clear_errors
 from nas.views.figures import IMPORTANCE_TRIALS, draw_hypervolume, draw_importance, draw_pareto
 

@@ -21,7 +21,7 @@ from importlib.metadata import version
 import optuna
 import torch
 
-from budget.command import Add, CommandParser, add_limit_options, answering, run, whole_number
+from budget.cli.command import Add, CommandParser, add_limit_options, answering, run, whole_number
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
 from budget.limits import Limits
 from dynacp.options import (
@@ -106,7 +106,7 @@ def _add_whole_number(add: Add, name: str, lowest: int, default: int, what: str,
     add(name, type=whole_number(lowest, highest), default=default, metavar="N", help=f"{what} (default: %(default)s)")
 
 
-@answering("Stopped. Finished trials are kept; the same command goes on from there.")
+@answering("Stopped. Finished trials are kept; the same command resumes.")
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     options = parser().parse_args(arguments)

@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 from servers import Postgres
 
-from budget.command import name_user
+from budget.cli.command import name_user
 
 name_user()  # as all commands do
 

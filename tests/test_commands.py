@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from budget.command import run
+from budget.cli.command import run
 from dynacp.pipeline.plan import read_run
 from dynacp.stages import StageError
 
@@ -90,7 +90,7 @@ def test_a_command_in_an_error_can_be_pasted(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become a user without account")
 def test_a_user_without_account_has_a_name_and_must_name_a_cache() -> None:
     code = (
-        "import os, pwd, sys; from budget.command import run; from nas.explore import main\n"
+        "import os, pwd, sys; from budget.cli.command import run; from nas.explore import main\n"
         "for name in ('HOME', 'LOGNAME', 'USER', 'LNAME', 'USERNAME'): os.environ.pop(name, None)\n"
         "os.setuid(54321)\n"
         "status = run(lambda: main([])); print(os.environ['USER']); sys.exit(status)"

@@ -13,7 +13,7 @@ from pathlib import Path
 import frozen
 import pandas as pd
 import pytest
-from settled import clips, student
+from ready_students import clips, student
 from tiny import LEAN
 
 from dynacp.export.executorch_program import Program

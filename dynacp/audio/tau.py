@@ -201,17 +201,7 @@ def _clips(root: Path, split: str) -> Clips:
         f"{meta_file}: clips that share an identifier but have different city-locations in their file names",
         "one recording would come to lie in training and in validation: correct the identifier or the file name",
     )
-    _refuse(
-        rows["filename"][~rows["filename"].map(_can_be_opened)],
-        f"{split_file}: names that no file can have in this locale, whose encoding is {sys.getfilesystemencoding()}",
-        "set one of UTF-8, such as LC_ALL=C.UTF-8",
-    )
-    files = tuple(root / name for name in rows["filename"])
-    _refuse(
-        pd.Series([str(file) for file in files if not file.is_file()], dtype=str),
-        f"{split_file}: audio files that do not exist",
-        "fetch them again, or drop their rows from the split file",
-    )
+    files = _files(root, rows["filename"], split_file)
     classes, device_names = sorted(set(meta["scene_label"])), sorted(set(meta["source_label"]))
     if len(classes) < 2:
         raise DataError(f"{meta_file}: {classes[0]!r} is the only class; a network needs two or more to tell apart.")
@@ -223,6 +213,22 @@ def _clips(root: Path, split: str) -> Clips:
         classes=tuple(classes),
         device_names=tuple(device_names),
     )
+
+
+def _files(root: Path, names: pd.Series, split_file: Path) -> tuple[Path, ...]:
+    """The paths of the clips. Raises `DataError` for names that no file can have here, and for missing files."""
+    _refuse(
+        names[~names.map(_can_be_opened)],
+        f"{split_file}: names that no file can have in this locale, whose encoding is {sys.getfilesystemencoding()}",
+        "set one of UTF-8, such as LC_ALL=C.UTF-8",
+    )
+    files = tuple(root / name for name in names)
+    _refuse(
+        pd.Series([str(file) for file in files if not file.is_file()], dtype=str),
+        f"{split_file}: audio files that do not exist",
+        "fetch them again, or drop their rows from the split file",
+    )
+    return files
 
 
 def _table(file: Path, columns: tuple[str, ...], remedy: str) -> pd.DataFrame:

@@ -11,7 +11,7 @@ be written, 130 stopped.
 import sys
 from pathlib import Path
 
-from budget.command import CommandParser, answering, run
+from budget.cli.command import CommandParser, answering, run
 from dynacp.efficientat.checkpoints import NAMES, RELEASE, fetch
 
 EPILOG = f"""\

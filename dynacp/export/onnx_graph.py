@@ -94,7 +94,8 @@ def _bare(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model without the exporter's notes on where in the program each node comes from, which take more than the
     weights.
     """
-    for each in (model.graph, *model.graph.node, *model.graph.initializer, *model.graph.value_info):
+    graph = model.graph
+    for each in (graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
         each.ClearField("metadata_props")
         each.ClearField("doc_string")
     return model

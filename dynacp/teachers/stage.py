@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from budget.terminal import warn
+from budget.cli.terminal import warn
 from dynacp.audio.batches import ClipSource, Features
 from dynacp.efficientat import FAMILIES, DyMN, Teacher
 from dynacp.stages import OnStep, Stage, StageStore, derived_seed
@@ -79,16 +79,7 @@ def teacher_stage(
     def make(on_step: OnStep) -> dict[str, Any]:
         torch.manual_seed(seed)
         teacher, labels = build(), data.labels()
-        loss = train(
-            teacher,
-            data.training(),
-            (one_hot(labels, data.classes),),
-            functional.cross_entropy,
-            recipe,
-            seed=seed,
-            after_step=on_step,
-            after_epoch=teacher.epoch_ends,
-        )
+        loss = _fine_tune(teacher, data, labels, recipe, seed, on_step)
         refuse_divergence(name, loss, recipe)
         logits = predict(teacher, data.predicted(), after_batch=on_step)
         if warns:
@@ -111,6 +102,22 @@ def teacher_stage(
         make,
         steps=recipe.steps + batches(data.clips),
         work=macs * (TRAINING_WORK * recipe.samples + data.clips),
+    )
+
+
+def _fine_tune(
+    teacher: Teacher, data: TeacherData, labels: np.ndarray, recipe: Recipe, seed: int, on_step: OnStep
+) -> float:
+    """Train a teacher in place on its labels [clips]; returns the last loss."""
+    return train(
+        teacher,
+        data.training(),
+        (one_hot(labels, data.classes),),
+        functional.cross_entropy,
+        recipe,
+        seed=seed,
+        after_step=on_step,
+        after_epoch=teacher.epoch_ends,
     )
 
 

@@ -18,7 +18,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from budget.command import Add
+from budget.cli.command import Add
 from budget.errors import UserError
 from dynacp.files import write_text
 from nas.strategy.front import front

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from budget.terminal import console, show
+from budget.cli.terminal import console, show
 from dynacp.efficientat import FAMILIES
 from dynacp.overrides import settings_table
 from dynacp.teachers.ensemble import Ensemble

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from budget import terminal
 from budget.__main__ import main
+from budget.cli import terminal
 from budget.conventions import CONVENTIONS
 from dynacp.student.architecture import TABLE1
 
@@ -143,7 +143,7 @@ def test_a_folder_and_a_binary_file_are_refused(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize("width", [80, 40])
-@pytest.mark.parametrize("layout", ["table1", "baseline"])
+@pytest.mark.parametrize("architecture", ["table1", "baseline"])
 def test_a_narrow_terminal_cuts_no_number_and_no_name(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, architecture: str, width: int
 ) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget.command import CommandParser, add_limit_options, answering, whole_number
+from budget.cli.command import CommandParser, add_limit_options, answering, whole_number
 from budget.errors import UserError
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
+from architectures import random_architectures
 from hypothesis import given
 from hypothesis import strategies as st
-from layouts import random_layouts
 
 from budget.conventions import CONVENTIONS, CONVOLUTIONS, DCASE, FOLDED, XNNPACK, UnknownLayerError
 from budget.dtypes import DTYPES
@@ -122,7 +122,7 @@ def test_table_1_in_int8_is_folded_and_keeps_biases_and_norms_in_4_bytes() -> No
 def test_int8_takes_a_byte_for_each_weight_of_a_kernel_and_four_for_all_else_that_folding_leaves(
     seed: int, norm: str
 ) -> None:
-    (drawn,) = random_layouts(1, seed=seed)
+    (drawn,) = random_architectures(1, seed=seed)
     layers = list(layers_of(replace(drawn, norm=norm)))
     kernels = sum(layer.weights for layer in layers if isinstance(layer, Conv2d))
     folded = totals(layers, convention=FOLDED)
@@ -132,7 +132,7 @@ def test_int8_takes_a_byte_for_each_weight_of_a_kernel_and_four_for_all_else_tha
 
 @given(st.integers(0, 100_000), st.sampled_from(["sum", "depthwise"]))
 def test_xnnpack_computes_each_norm_that_stays_at_every_element_and_else_as_folded(seed: int, norm: str) -> None:
-    (drawn,) = random_layouts(1, seed=seed)
+    (drawn,) = random_architectures(1, seed=seed)
     layers = list(layers_of(replace(drawn, norm=norm)))
     folded, xnnpack = (totals(layers, convention=each) for each in (FOLDED, XNNPACK))
     stay = [layer.output for layer in layers if isinstance(layer, BatchNorm2d) and not layer.foldable]

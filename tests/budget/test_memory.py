@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from architectures import random_architectures
 from graph_memory import peak_activations
-from layouts import random_layouts
 
 from budget.memory import Step, peak
 from dynacp.audio.features import FrontEnd, LogMel
@@ -75,7 +75,7 @@ def exported_peak(architecture: Architecture, dtype: str = "float32", *, wavefor
     return peak_activations(onnx_graph(Exported(student, dtype, waveform=waveform)))
 
 
-AS_IT_IS, ON_DEPTHWISE, WITHOUT_POOL = random_layouts(3, seed=8)
+AS_IT_IS, ON_DEPTHWISE, WITHOUT_POOL = random_architectures(3, seed=8)
 VARIANTS = [
     AS_IT_IS,
     replace(ON_DEPTHWISE, norm="depthwise", pool="maximum", input=(128, 65)),

@@ -14,8 +14,8 @@ from typing import IO
 import pytest
 
 from budget.__main__ import main
-from budget.command import run
-from budget.terminal import complain
+from budget.cli.command import run
+from budget.cli.terminal import complain
 
 pytestmark = pytest.mark.usefixtures("handlers")
 TOLD = ["table1 --dtype float32", "--help"]

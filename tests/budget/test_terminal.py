@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
 
-from budget.terminal import complain, show
+from budget.cli.terminal import complain, show
 
 STOPPED_IN_A_FINALIZER = """
 import os, signal, sys, time
-from budget.terminal import hear_stops
+from budget.cli.terminal import hear_stops
 
 class Finalized:
     def __del__(self):

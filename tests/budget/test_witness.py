@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
-from layouts import random_layouts
+from architectures import random_architectures
 
 from budget.conventions import CONVENTIONS
 from budget.layers import BatchNorm2d, GlobalAveragePool, Pool2d
@@ -31,8 +31,8 @@ def macs(architecture: Architecture, convention: str) -> int:
     return int(totals(layers_of(architecture), convention=CONVENTIONS[convention]).macs)
 
 
-def test_a_thousand_random_layouts_count_as_torchinfo_and_torch_count_them() -> None:
-    architectures = random_layouts(WITNESSED, seed=1)
+def test_a_thousand_random_architectures_count_as_torchinfo_and_torch_count_them() -> None:
+    architectures = random_architectures(WITNESSED, seed=1)
     fitting = 0
     for architecture in architectures:
         module, shape = built(architecture)
@@ -43,7 +43,7 @@ def test_a_thousand_random_layouts_count_as_torchinfo_and_torch_count_them() -> 
     assert 50 < fitting < WITNESSED - 50, "the sample must hold architectures that fit and architectures that do not"
 
 
-@pytest.mark.parametrize("architecture", [*VARIANTS, *random_layouts(24, seed=2)], ids=lambda a: a.key)
+@pytest.mark.parametrize("architecture", [*VARIANTS, *random_architectures(24, seed=2)], ids=lambda a: a.key)
 def test_every_tool_counts_by_the_convention_that_bears_its_name(architecture: Architecture) -> None:
     module, shape = built(architecture)
     assert by_torchinfo(module, shape) == totals(layers_of(architecture))[:2]
@@ -52,7 +52,7 @@ def test_every_tool_counts_by_the_convention_that_bears_its_name(architecture: A
     assert by_thop(module, shape) == macs(architecture, "thop")
 
 
-@pytest.mark.parametrize("architecture", [TABLE1, BASELINE, *random_layouts(8, seed=3)], ids=lambda a: a.key)
+@pytest.mark.parametrize("architecture", [TABLE1, BASELINE, *random_architectures(8, seed=3)], ids=lambda a: a.key)
 def test_thop_and_fvcore_differ_by_norms_average_pools_and_classes(architecture: Architecture) -> None:
     """thop takes 4 MACs an element of batch norm to fvcore's 2, one an output element of an average pool to none, and
     divides each class's sum in the global pool."""
@@ -69,7 +69,7 @@ def test_thop_and_fvcore_differ_by_norms_average_pools_and_classes(architecture:
 
 def test_the_rows_of_the_ledger_are_the_modules_of_the_network() -> None:
     """Row by row, not only in total: each row names a module with as many parameters."""
-    for architecture in (TABLE1, BASELINE, *random_layouts(20, seed=4)):
+    for architecture in (TABLE1, BASELINE, *random_architectures(20, seed=4)):
         modules = dict(DynaCP(architecture).named_modules())
         rows = ledger(layers_of(architecture)).rows
         for row in rows:

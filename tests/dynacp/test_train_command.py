@@ -20,7 +20,7 @@ import tiny
 from tiny import SHORT
 from tiny import train_options as train
 
-from budget.command import run
+from budget.cli.command import run
 from dynacp.__main__ import main
 from dynacp.pipeline.plan import read_plan
 from dynacp.pipeline.runner import make_side_by_side

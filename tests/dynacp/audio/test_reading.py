@@ -75,7 +75,7 @@ def test_both_ways_of_resampling_compute_the_same(own_rate: int, rate: int, seed
     assert len(slow) == -(-len(sound) * rate // own_rate)
     if kernel_weights(own_rate, rate) <= LARGEST_KERNEL // 8:
         fast = resample(torch.from_numpy(sound), own_rate, rate).numpy()
-        assert np.abs(fast - slow).max() < 2e-5  # torchaudio computes its weights in 32 bits
+        assert np.abs(fast - slow).max() < 1e-4  # torchaudio computes its weights in 32 bits
 
 
 @pytest.mark.parametrize("own_rate", [44_100, 48_000, 44_101, 8_000])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from teachers import awake, log_mels, saved, seeded
+from teacher_networks import log_mels, ready, saved, seeded
 from torch import Tensor
 
 from dynacp.efficientat import MN, CheckpointError, DyMN, load_checkpoint
@@ -24,7 +24,7 @@ def small() -> dict[str, dict[str, Tensor]]:
 @pytest.mark.parametrize("build", [MN, DyMN])
 @pytest.mark.parametrize("width", [0.1, 0.25, 0.4])
 def test_what_is_saved_is_loaded_as_it_was(build: type[MN], width: float, tmp_path: Path) -> None:
-    network = awake(build, width, 5)
+    network = ready(build, width, 5)
     loaded = load_checkpoint(saved(network.state_dict(), tmp_path), classes=5).eval()
     assert (type(loaded), loaded.width) == (build, width)
     if isinstance(network, DyMN):

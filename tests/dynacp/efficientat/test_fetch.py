@@ -9,7 +9,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from teachers import saved, seeded
+from teacher_networks import saved, seeded
 
 from dynacp.efficientat import MN, NAMES, CheckpointError, DyMN, fetch
 from dynacp.efficientat.__main__ import main

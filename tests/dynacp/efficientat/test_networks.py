@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from teachers import awake, log_mels, parameters, saved, seeded
+from teacher_networks import log_mels, parameters, ready, saved, seeded
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -104,7 +104,7 @@ def test_a_number_of_classes_that_is_none_is_refused(classes: int) -> None:
 @pytest.mark.parametrize("build", [MN, DyMN])
 @pytest.mark.parametrize("size", [(256, 89), (128, 100), (33, 17)])
 def test_any_input_size_gives_logits_and_the_pooled_embedding(build: type[MN], size: tuple[int, int]) -> None:
-    network = awake(build)
+    network = ready(build)
     with torch.inference_mode():
         logits, embedding = network(log_mels(2, *size))
     channels = network.classifier[2].in_features
@@ -115,7 +115,7 @@ def test_any_input_size_gives_logits_and_the_pooled_embedding(build: type[MN], s
 
 @pytest.mark.parametrize("build", [MN, DyMN])
 def test_clips_of_a_batch_do_not_touch_each_other_in_evaluation(build: type[MN]) -> None:
-    network, x = awake(build), log_mels(3)
+    network, x = ready(build), log_mels(3)
     with torch.inference_mode():
         together = network(x)[0]
         alone = torch.cat([network(clip)[0] for clip in x.split(1)])
@@ -125,7 +125,7 @@ def test_clips_of_a_batch_do_not_touch_each_other_in_evaluation(build: type[MN])
 
 @pytest.mark.parametrize("build", [MN, DyMN])
 def test_memory_format_does_not_change_the_logits(build: type[MN]) -> None:
-    network, x = awake(build).double(), log_mels(2).double()
+    network, x = ready(build).double(), log_mels(2).double()
     with torch.inference_mode():
         plain = network(x)[0]
         assert plain.abs().max() > 0.1
@@ -135,7 +135,7 @@ def test_memory_format_does_not_change_the_logits(build: type[MN]) -> None:
 
 @pytest.mark.parametrize("build", [MN, DyMN])
 def test_autocast_trains_every_parameter_with_finite_gradients(build: type[MN]) -> None:
-    network = awake(build).train()
+    network = ready(build).train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits, _ = network(log_mels(4))
         loss = functional.cross_entropy(logits, torch.arange(4))
@@ -207,7 +207,7 @@ def test_the_end_of_an_epoch_changes_nothing_in_mn() -> None:
 
 
 def test_loading_sets_the_temperature_and_it_matters(tmp_path: Path) -> None:
-    network = load_checkpoint(saved(awake(DyMN).state_dict(), tmp_path), classes=10).eval()
+    network = load_checkpoint(saved(ready(DyMN).state_dict(), tmp_path), classes=10).eval()
     assert isinstance(network, DyMN)
     assert network.temperature == 1.0
     for layer in network.modules():

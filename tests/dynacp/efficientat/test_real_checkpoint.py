@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from teachers import parameters, seeded
+from teacher_networks import parameters, seeded
 from torch import Tensor, nn
 from torch.nn import functional
 from torchaudio.functional import resample

@@ -33,7 +33,7 @@ from dynacp.stages import Stage, StageStore
 from dynacp.student.architecture import Architecture, with_classes
 from dynacp.student.model import DynaCP
 
-ORGANISERS = Path(__file__).parents[2] / "organisers.py"
+ORGANISERS = Path(__file__).parents[2] / "helpers" / "organisers.py"
 PACKAGE = "Team_Lab_task1"
 
 

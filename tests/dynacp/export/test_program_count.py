@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-import settled
+import ready_students
 import torch
 from torch import nn
 
@@ -21,7 +21,7 @@ SMALL = Architecture((Block(8, 8, stride=(2, 2)),), stem=(4, 8))
 
 @pytest.fixture(scope="module")
 def table1() -> Student:
-    return settled.student(TABLE1)
+    return ready_students.student(TABLE1)
 
 
 def test_a_norm_that_stays_costs_xnnpack_two_macs_an_element() -> None:
@@ -56,7 +56,7 @@ def test_table_1_as_a_program_costs_what_the_ledger_says_row_by_row(
 ) -> None:
     network = Program.prepared(table1.network)
     if dtype == "int8":
-        network = quantised(network, settled.clips(8, seed=2), adds_in_16_bits=False)
+        network = quantised(network, ready_students.clips(8, seed=2), adds_in_16_bits=False)
     program = Program(Exported(table1, dtype, network=network))
     count = program.count()
     account = count.ledger
@@ -68,7 +68,7 @@ def test_table_1_as_a_program_costs_what_the_ledger_says_row_by_row(
     assert (count.quantiser_bytes > apart) == (dtype == "int8")
     assert size + count.quantiser_bytes < len(program.content) < size + count.quantiser_bytes + 64_000
 
-    inputs = settled.clips(4, seed=3)
+    inputs = ready_students.clips(4, seed=3)
     with torch.inference_mode():
         wanted = network(inputs).numpy()
     off = abs(program.run(inputs.numpy()) - wanted).mean()
@@ -77,7 +77,7 @@ def test_table_1_as_a_program_costs_what_the_ledger_says_row_by_row(
 
 def test_what_xnnpack_leaves_to_others_is_refused() -> None:
     """A padded average pool, unless it is prepared."""
-    student = settled.student(SMALL)
+    student = ready_students.student(SMALL)
     with pytest.raises(UnknownLayerError, match=r"computes aten::avg_pool2d beside \d parts for XNNPACK"):
         Program(Exported(student, "float32")).count()
     prepared = Program(Exported(student, "float32", network=Program.prepared(student.network)))
@@ -85,7 +85,7 @@ def test_what_xnnpack_leaves_to_others_is_refused() -> None:
 
 
 def test_preparing_changes_no_answer_and_not_the_network() -> None:
-    student, inputs = settled.student(SMALL), settled.clips(4, seed=4)
+    student, inputs = ready_students.student(SMALL), ready_students.clips(4, seed=4)
     prepared = Program.prepared(student.network)
     assert not any(isinstance(module, nn.ZeroPad2d) for module in student.network.modules())
     assert sum(isinstance(module, nn.ZeroPad2d) for module in prepared.modules()) == 1
@@ -97,7 +97,7 @@ def test_preparing_changes_no_answer_and_not_the_network() -> None:
     ("layer", "node"), [(nn.Sigmoid(), "XNNSigmoid"), (nn.Linear(89, 4), "XNNFullyConnected")], ids=["gate", "dense"]
 )
 def test_a_node_without_a_rule_is_refused(layer: nn.Module, node: str) -> None:
-    student = settled.student(SMALL)
+    student = ready_students.student(SMALL)
     behind = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), layer)
     with pytest.raises(UnknownLayerError, match=rf"holds a {node}, which this count has no rule for"):
         Program(Exported(student, "float32", network=behind)).count()
@@ -107,7 +107,7 @@ def test_a_node_without_a_rule_is_refused(layer: nn.Module, node: str) -> None:
 
 def test_a_norm_that_is_folded_leaves_no_trace_in_a_program() -> None:
     architecture = replace(SMALL, norm="depthwise")
-    student = settled.student(architecture)
+    student = ready_students.student(architecture)
     account = Program(Exported(student, "float32", network=Program.prepared(student.network))).count().ledger
     assert account.macs == totals(layers_of(architecture), convention=FOLDED).macs
     assert len(account.rows) == 2 + 3 + 1

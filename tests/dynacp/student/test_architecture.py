@@ -5,9 +5,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from architectures import random_architectures
 from hypothesis import given
 from hypothesis import strategies as st
-from layouts import random_layouts
 
 from budget.ledger import totals
 from dynacp.student.architecture import (
@@ -35,7 +35,7 @@ ANYTHING = st.recursive(
 
 @given(st.integers(0, 10_000))
 def test_json_round_trip_gives_the_same_network_and_the_same_text(seed: int) -> None:
-    (architecture,) = random_layouts(1, seed=seed)
+    (architecture,) = random_architectures(1, seed=seed)
     again = Architecture.from_json(architecture.to_json())
     assert again == architecture
     assert again.to_json() == architecture.to_json()
@@ -43,7 +43,7 @@ def test_json_round_trip_gives_the_same_network_and_the_same_text(seed: int) -> 
 
 
 def test_different_networks_have_different_keys() -> None:
-    architectures = set(random_layouts(2_000, seed=0)) | set(NAMED.values())
+    architectures = set(random_architectures(2_000, seed=0)) | set(NAMED.values())
     assert len({architecture.key for architecture in architectures}) == len(architectures)
 
 

@@ -10,7 +10,7 @@ import hypothesis.extra.numpy
 import numpy as np
 import onnx
 import pytest
-import settled
+import ready_students
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,12 +31,12 @@ SMALL = Architecture((Block(16, 16, dilation=2), Block(16, 16, residual=3, strid
 
 @pytest.fixture(scope="module")
 def table1() -> Student:
-    return settled.student(TABLE1)
+    return ready_students.student(TABLE1)
 
 
 @pytest.fixture(scope="module")
 def in_int8(table1: Student) -> nn.Module:
-    calibration = settled.clips(40, seed=2)  # two batches
+    calibration = ready_students.clips(40, seed=2)  # two batches
     return quantised(table1.network, calibration, adds_in_16_bits=True)
 
 
@@ -78,7 +78,7 @@ def test_in_int8_it_answers_much_as_in_float_on_clips_that_calibrated_it_and_on_
 ) -> None:
     """Random weights are the worst case: no training made their answers stand clear of rounding."""
     for seed in (2, 3):
-        heard = settled.clips(24, seed=seed)
+        heard = ready_students.clips(24, seed=seed)
         wanted, got = answers(table1.network, heard), answers(in_int8, heard)
         centred = torch.stack([(each - each.mean(dim=0)).flatten() for each in (wanted, got)])
         assert 0.75 < torch.corrcoef(centred)[0, 1] < 0.9999
@@ -86,7 +86,7 @@ def test_in_int8_it_answers_much_as_in_float_on_clips_that_calibrated_it_and_on_
 
 def test_the_graph_answers_as_the_network_in_int8(in_int8: nn.Module, graph: OnnxGraph) -> None:
     """But for a rounding here and there that falls the other way."""
-    heard = settled.clips(24, seed=3)
+    heard = ready_students.clips(24, seed=3)
     wanted = answers(in_int8, heard)
     off = (torch.from_numpy(graph.run(heard.numpy())) - wanted).abs()
     assert off.mean() < 0.15 * wanted.std()
@@ -139,7 +139,7 @@ def test_whatever_a_kernel_holds_its_pairs_fit_16_bits(kernel: np.ndarray) -> No
 
 
 def test_kernels_for_xnnpack_which_adds_in_32_bits_use_all_of_their_8_bits() -> None:
-    network = quantised(settled.student(SMALL).network, settled.clips(8, seed=2), adds_in_16_bits=False)
+    network = quantised(ready_students.student(SMALL).network, ready_students.clips(8, seed=2), adds_in_16_bits=False)
     kernels = [tensor for tensor in network.state_dict().values() if tensor.dtype == torch.int8]
     assert len(kernels) == 9
     for kernel in kernels:
@@ -163,7 +163,7 @@ def test_an_older_processor_answers_as_this_one(
     if emulator is None or platform.machine() != "x86_64":
         pytest.skip("needs qemu-x86_64 on an x86 machine (on Debian: apt-get install qemu-user)")
     file, heard, answered = tmp_path / "student.onnx", tmp_path / "heard.npy", tmp_path / "logits.npy"
-    clips = settled.clips(6, seed=3)
+    clips = ready_students.clips(6, seed=3)
     graph.save(file, {})
     np.save(heard, clips.numpy())
     code = ("-c", ON_ANOTHER_PROCESSOR, str(file), str(heard), str(answered))
@@ -174,13 +174,13 @@ def test_an_older_processor_answers_as_this_one(
 
 
 def test_a_network_in_int8_hears_any_number_of_clips(in_int8: nn.Module) -> None:
-    heard = settled.clips(3, seed=3)
+    heard = ready_students.clips(3, seed=3)
     together = answers(in_int8, heard)
     assert torch.equal(torch.cat([answers(in_int8, clip) for clip in heard.split(1)]), together)
 
 
 def test_a_network_aware_of_int8_starts_from_the_same_parameters_and_rounds() -> None:
-    network, heard = settled.student(SMALL).network, settled.clips(8, seed=2)
+    network, heard = ready_students.student(SMALL).network, ready_students.clips(8, seed=2)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     rounding = aware(network)
     state = rounding.state_dict()
@@ -198,7 +198,7 @@ def test_a_network_aware_of_int8_starts_from_the_same_parameters_and_rounds() ->
 
 
 def test_the_norms_of_a_network_aware_of_int8_learn_in_training_alone() -> None:
-    rounding, heard = aware(settled.student(SMALL).network), settled.clips(8, seed=2)
+    rounding, heard = aware(ready_students.student(SMALL).network), ready_students.clips(8, seed=2)
 
     def mean_after(training: bool) -> Tensor:
         rounding.train(training)

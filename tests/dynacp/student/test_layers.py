@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from layouts import random_layouts
+from architectures import random_architectures
 
 from budget.layers import BatchNorm2d
 from dynacp.student.architecture import BASELINE, TABLE1, Architecture
 from dynacp.student.layers import layers_of, steps_of
 from dynacp.student.model import DynaCP
 
-NETWORKS = [TABLE1, BASELINE, replace(TABLE1, norm="depthwise"), *random_layouts(12, seed=10)]
+NETWORKS = [TABLE1, BASELINE, replace(TABLE1, norm="depthwise"), *random_architectures(12, seed=10)]
 
 
 @pytest.mark.parametrize("architecture", NETWORKS, ids=lambda a: a.key)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from layouts import random_layouts
+from architectures import random_architectures
 from torch import nn
 from torch.nn import functional
 
@@ -18,7 +18,7 @@ def test_logits_come_out_one_for_each_class() -> None:
     assert network(torch.randn(3, 1, 256, 89)).shape == (3, 7)
 
 
-@pytest.mark.parametrize("architecture", [TABLE1, BASELINE, *random_layouts(12, seed=5)], ids=lambda a: a.key)
+@pytest.mark.parametrize("architecture", [TABLE1, BASELINE, *random_architectures(12, seed=5)], ids=lambda a: a.key)
 def test_the_shapes_that_flow_are_those_of_the_ledger(architecture: Architecture) -> None:
     network, seen = DynaCP(architecture).eval(), {}
     for name, module in network.named_modules():
@@ -65,7 +65,7 @@ def test_the_same_seed_builds_the_same_network() -> None:
 
 
 def test_every_parameter_gets_a_gradient() -> None:
-    for architecture in (TABLE1, BASELINE, *random_layouts(6, seed=6)):
+    for architecture in (TABLE1, BASELINE, *random_architectures(6, seed=6)):
         network = DynaCP(architecture)
         network(torch.randn(2, 1, *architecture.input)).square().sum().backward()
         for name, parameter in network.named_parameters():

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from layouts import random_layouts
+from architectures import random_architectures
 
 from budget.conventions import CONVENTIONS, Convention
 from budget.dtypes import DTYPES
@@ -24,7 +24,7 @@ def test_many_at_once_count_as_one_by_one_under_every_convention(convention: Con
         TABLE1,
         BASELINE,
         replace(TABLE1, norm="depthwise", pool="maximum", classes=7),
-        *random_layouts(300, seed=7),
+        *random_architectures(300, seed=7),
     ]
     for dtype in DTYPES:
         wanted = [list(totals(layers_of(network), convention=convention, dtype=dtype)) for network in mixed]
@@ -33,7 +33,7 @@ def test_many_at_once_count_as_one_by_one_under_every_convention(convention: Con
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_many_count_by_the_convention_of_their_dtype_unless_another_is_named(dtype: str) -> None:
-    networks = random_layouts(20, seed=6)
+    networks = random_architectures(20, seed=6)
     assert np.transpose(count(networks, dtype=dtype)).tolist() == [
         list(totals(layers_of(each), dtype=dtype)) for each in networks
     ]

@@ -5,9 +5,9 @@ from itertools import product
 
 import numpy as np
 import pytest
+from architectures import random_architectures
 from hypothesis import given
 from hypothesis import strategies as st
-from layouts import random_layouts
 from optuna import create_study
 from optuna.distributions import (
     BaseDistribution,
@@ -53,7 +53,7 @@ def test_the_size_is_the_number_of_distinct_networks_that_a_small_space_decodes_
 
 @given(st.integers(0, 100_000))
 def test_what_decodes_encodes_to_choices_that_decode_to_the_same(seed: int) -> None:
-    (architecture,) = random_layouts(1, seed=seed)
+    (architecture,) = random_architectures(1, seed=seed)
     choices = SPACE.encode(architecture)
     assert SPACE.decode(choices) == architecture
     for name, distribution in SPACE.distributions().items():

@@ -15,7 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 from tiny import search_options
 
-from budget.command import run
+from budget.cli.command import run
 from nas.export import main as export_main
 from nas.report import main as report_main
 from nas.search import main
@@ -140,7 +140,7 @@ def test_a_finished_search_its_page_and_its_export_are_told_in_ascii(
         assert run(each) == 0
         told.append(out.buffer.getvalue().decode())
     assert "rescored mean +- sd" in told[0]
-    assert re.search(r"Fresh seeds: [\d.]+% \+- [\d.]+ \(3 seeds\)", told[2])
+    assert re.search(r"Rescored: [\d.]+% \+- [\d.]+ \(3 seeds\)", told[2])
     pasted = shlex.split(re.search("Row by row: (.*)", told[2])[1])  # type: ignore[index]
     assert pasted == ["python", "-m", "budget", "an export/page-0.json", "--dtype", "float16"]
 

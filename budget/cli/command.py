@@ -8,10 +8,10 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
 
+from budget.cli.streams import OutputError, checked_streams
+from budget.cli.terminal import complain, hear_stops
 from budget.errors import UserError
 from budget.limits import Limits
-from budget.streams import OutputError, checked_streams
-from budget.terminal import complain, hear_stops
 
 BAD_INPUT, OUTPUT_LOST, STOPPED = 2, 3, 130
 

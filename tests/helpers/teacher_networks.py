@@ -21,7 +21,7 @@ def seeded(build: type[MN] | type[DyMN], width: float, classes: int, seed: int =
     return build(width, classes).eval()
 
 
-def awake(build: type[MN] | type[DyMN], width: float = 0.1, classes: int = 10) -> MN | DyMN:
+def ready(build: type[MN] | type[DyMN], width: float = 0.1, classes: int = 10) -> MN | DyMN:
     """A network whose logits are of the order of one, and differ from clip to clip; fresh ones are 1e-9 everywhere."""
     network = seeded(build, width, classes).train()
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]

@@ -21,7 +21,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from budget.command import run
+from budget.cli.command import run
 
 MOST_MEGABYTES = 512
 """That a case may take beside what the program itself does."""

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).with_name("frozen")
+FOLDER = Path(__file__).parents[1] / "frozen"
 
 
 def check(name: str, found: Any) -> None:

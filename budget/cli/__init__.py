@@ -1,0 +1,1 @@
+"""How every command line is declared, run and answered: parsers, exit statuses, streams, tables, errors."""
