@@ -75,7 +75,7 @@ def _format(trained: Trained, options: argparse.Namespace) -> ExportFormat:
         raise SettingError("`--name` is a submission's: it goes with `--to dcase`.")
     if options.to == INT8:
         if options.dtype not in (None, INT8):
-            raise SettingError(f"`--to int8` is no `--dtype {options.dtype}`: leave one of them out.")
+            raise SettingError(f"`--to int8` contradicts `--dtype {options.dtype}`: leave one of them out.")
         return ExportFormat(TARGETS["onnx"], INT8, options.waveform)
     target = TARGETS[options.to]
     if options.waveform and target.no_waveform:

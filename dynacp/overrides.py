@@ -43,7 +43,7 @@ def restored(settings: Settings, stored: dict[str, Any]) -> Settings:
     try:
         return _merged(settings, stored)
     except (OmegaConfBaseException, ValueError) as error:
-        raise SettingError(f"stored settings that are not this program's: {_reason(error)}.") from None
+        raise SettingError(f"stored settings that this version does not know: {_reason(error)}.") from None
 
 
 def _merged(settings: Settings, others: Any) -> Settings:

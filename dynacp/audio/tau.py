@@ -248,7 +248,7 @@ def _table(file: Path, columns: tuple[str, ...], remedy: str) -> pd.DataFrame:
     _refuse(
         table["filename"][table["filename"].duplicated()],
         f"{file}: clips listed twice",
-        "drop the row that is too much",
+        "delete the extra row",
     )
     for column in columns:
         _refuse(

@@ -1,14 +1,14 @@
-"""How many architectures fit: the exact number, without listing them.
+"""How many networks of a space fit: the exact number, without listing them.
 
-What is left of both limits walks, instead of networks. Walks that leave the same in the same state go on alike, so
-they are one budget with a weight. Three rules keep the budgets few:
+We propagate remaining budgets, not networks. Partial networks that reach the same state with the same bytes and MACs
+left have the same completions, so they are stored once, with their number as a weight. Three rules keep them few:
 
-- a budget that no way to go on keeps is dropped;
-- one whose MACs last for every way that its bytes allow is settled by the table of bytes;
-- where more budgets wait in a state than there are ways to go on, the ways are listed instead, and the pairs of a
-  budget and a way that keeps it are counted: both in order of MACs, with a Fenwick tree over the bytes.
+- a budget that no completion keeps is dropped;
+- a budget whose MACs suffice for every completion that its bytes allow is settled by the table of bytes;
+- where more budgets wait in a state than there are completions, the completions are listed instead, and the pairs of a
+  budget and a completion that keeps it are counted: both in order of MACs, with a Fenwick tree over the bytes.
 
-The number of networks is that of walks, times a choice of dilation for each block.
+The number of networks is that of paths (`nas.space.feasible`), times a choice of dilation for each block.
 """
 
 import os
@@ -76,7 +76,7 @@ class Census:
         self.feasible = feasible
         bytes, macs = feasible.budget
         sizes = feasible.space.sizes if min(bytes, macs) >= 0 else ()
-        most = max((int(feasible.ahead(feasible.start, size).most[bytes]) for size in sizes), default=0)
+        most = max((int(feasible.suffix_table(feasible.start, size).most[bytes]) for size in sizes), default=0)
         self.macs = min(macs, most)  # more would be left over
         byte_bits, macs_bits = (max(number, 1).bit_length() for number in (bytes, self.macs))
         self.packing = Packing(byte_bits, 63 - byte_bits - macs_bits)
@@ -117,27 +117,29 @@ class Census:
             for move in self.feasible.moves(state):
                 arriving[move.to].append((budgets, move))
         for to in arriving:
-            self.feasible.ahead(to, left)
+            self.feasible.suffix_table(to, left)
             for move in self.feasible.moves(to) if 0 < left <= LISTED_AHEAD + 1 else ():
                 self._listed(move.to, left - 1)
         return dict(sorted(arriving.items(), key=lambda each: -sum(len(budgets) for budgets, _ in each[1])))
 
     def _walk(self, to: State, left: int, come: list[tuple[IntArray, Move]]) -> tuple[int, IntArray]:
         """One block on, to one state: how many ways from there are settled, and the budgets that go on."""
-        ahead, packing, settled = self.feasible.ahead(to, left), self.packing, 0
+        table, packing, settled = self.feasible.suffix_table(to, left), self.packing, 0
         budgets, size = np.empty(sum(len(each) for each, _ in come), dtype=np.int64), 0  # most of it is never touched
         for each, move in come:
-            size, more = _pay(each, *_price(move), *_bits(packing), ahead.least, ahead.most, ahead.ways, budgets, size)
+            size, more = _spend(
+                each, *_price(move), *_bits(packing), table.least, table.most, table.ways, budgets, size
+            )
             settled += int(more)
         budgets = budgets[:size].copy()
         if not size:
             return settled, budgets
         bytes, moves = int(packing.bytes(budgets).max()), len(self.feasible.moves(to)) if left else 1
-        if LISTING * int(ahead.ways[bytes]) > moves * size:
+        if LISTING * int(table.ways[bytes]) > moves * size:
             return settled, packing.merge(budgets)
         budgets.sort()
         ways = self._ways(to, left, bytes, int(packing.macs(budgets[-1])))
-        return settled + int(_pairs(budgets, ways, *_bits(packing), len(ahead.ways))), np.empty(0, dtype=np.int64)
+        return settled + int(_pairs(budgets, ways, *_bits(packing), len(table.ways))), np.empty(0, dtype=np.int64)
 
     def _listed(self, state: State, blocks: int) -> IntArray:
         key = (state, blocks)
@@ -167,7 +169,7 @@ def _price(move: Move) -> tuple[int, int, int]:
 
 
 @compiled(nogil=True)
-def _pay(
+def _spend(
     budgets: IntArray,
     bytes: int,
     macs: int,

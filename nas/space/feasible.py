@@ -1,11 +1,11 @@
-"""What fits, exactly and without listing it: the space as a walk, and what each place of the walk still allows.
+"""Which networks of a space fit, exactly and without listing them: dynamic programming over the remaining budget.
 
-A network is a walk. It starts where the stem ends; each block moves it to another state, (channels, frequency, time),
-for a price in bytes and MACs that depends on the state and the block alone; the head ends it. Prices add up, so
-what is left of the limits decides how a walk can go on. Dilations cost nothing and are left out of the walk.
+A network is a path. It starts at the shape that leaves the stem. Each block leads from one state (channels, frequency,
+time) to another, at a cost in bytes and MACs that depends on the state and the block alone; the head ends the path.
+Costs add up, so the budget that remains decides how a path can be completed. Dilations cost nothing and are left out.
 
-Prices are multiples of a large unit (32 bytes and 16 MACs in the default space in float16), so a table over all bytes
-that may be left is short. `Ahead` holds such tables for a state and a number of blocks to come.
+Costs are multiples of a large unit (32 bytes and 16 MACs in the default space in float16), so a table over all bytes
+that may remain is short. A `SuffixTable` holds, for a state and a number of further blocks, what completions cost.
 """
 
 from bisect import bisect_right
@@ -65,11 +65,11 @@ class Move(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Ahead:
-    """Of the ways to go on from a state that take at most so many bytes: tables [bytes in units + 1].
+class SuffixTable:
+    """The completions from a state with a given number of blocks, by the bytes that remain: arrays [units + 1].
 
-    `least` and `most` are the fewest and the most MACs among them, in units (about `NEVER` and -`NEVER` where there is
-    no way). `ways` is their number, modulo 2^64.
+    Entry b is about the completions that take at most b units of bytes. `least` and `most` are the fewest and the most
+    MACs among them, in units (about `NEVER` and -`NEVER` where there is none). `ways` is their number, modulo 2^64.
     """
 
     least: IntArray
@@ -87,7 +87,7 @@ class Feasible:
         self._stem = self._total(stem)
         self._blocks: dict[int, tuple[list[Option], BlockColumns]] = {}
         self._moves: dict[State, list[Move]] = {}
-        self._ahead: dict[tuple[State, int], Ahead] = {}
+        self._suffix_tables: dict[tuple[State, int], SuffixTable] = {}
         self._arriving = [Counter({self.start: 1})]
         """By number of blocks: in how many ways so many lead to a state."""
 
@@ -128,37 +128,37 @@ class Feasible:
         """The MACs of `budget`, in units, for another limit of MACs."""
         return (max_macs - self._stem.macs - self._end.macs) // self._unit.macs
 
-    def ahead(self, state: State, blocks: int) -> Ahead:
+    def suffix_table(self, state: State, blocks: int) -> SuffixTable:
         """The table of what `blocks` more blocks and the head can cost from a state."""
         key = (state, blocks)
-        if key not in self._ahead:
-            self._ahead[key] = self._at_the_end(state) if blocks == 0 else self._one_block_on(state, blocks)
-        return self._ahead[key]
+        if key not in self._suffix_tables:
+            self._suffix_tables[key] = self._at_the_end(state) if blocks == 0 else self._one_block_on(state, blocks)
+        return self._suffix_tables[key]
 
-    def _at_the_end(self, state: State) -> Ahead:
+    def _at_the_end(self, state: State) -> SuffixTable:
         ahead, (bytes, macs) = self._nothing(), self.end(state)
         ahead.least[bytes:], ahead.most[bytes:], ahead.ways[bytes:] = macs, macs, 1
         return ahead
 
-    def _one_block_on(self, state: State, blocks: int) -> Ahead:
+    def _one_block_on(self, state: State, blocks: int) -> SuffixTable:
         ahead = self._nothing()
         for to, bytes, macs, options in self.moves(state):
             if bytes <= self.budget.bytes:
-                beyond, left = self.ahead(to, blocks - 1), len(ahead.ways) - bytes
+                beyond, left = self.suffix_table(to, blocks - 1), len(ahead.ways) - bytes
                 least, most, counted = ahead.least[bytes:], ahead.most[bytes:], ahead.ways[bytes:]
                 np.minimum(least, beyond.least[:left] + macs, out=least)
                 np.maximum(most, beyond.most[:left] + macs, out=most)
                 counted += beyond.ways[:left] * np.uint64(len(options))
         return ahead
 
-    def _nothing(self) -> Ahead:
+    def _nothing(self) -> SuffixTable:
         size = max(self.budget.bytes + 1, 0)
         least = np.full(size, NEVER, dtype=np.int64)
-        return Ahead(least, -least, np.zeros(size, dtype=np.uint64))
+        return SuffixTable(least, -least, np.zeros(size, dtype=np.uint64))
 
     def allows(self, state: State, blocks: int, left: Price) -> bool:
         """Whether from here, with so much left in units, so many blocks and the head still fit."""
-        return min(left) >= 0 and bool(self.ahead(state, blocks).least[left.bytes] <= left.macs)
+        return min(left) >= 0 and bool(self.suffix_table(state, blocks).least[left.bytes] <= left.macs)
 
     def sample(
         self, blocks: int, size: int, rng: np.random.Generator, *, tries: int | None = None
@@ -187,7 +187,8 @@ class Feasible:
         for to_come in reversed(range(blocks)):
             moves = [move for move in self.moves(state) if move.bytes <= left.bytes]
             ways = [
-                len(move.options) * int(self.ahead(move.to, to_come).ways[left.bytes - move.bytes]) for move in moves
+                len(move.options) * int(self.suffix_table(move.to, to_come).ways[left.bytes - move.bytes])
+                for move in moves
             ]
             drawn = int(rng.integers(sum(ways), dtype=np.uint64))
             move = moves[bisect_right(list(accumulate(ways)), drawn)]

@@ -1,7 +1,7 @@
 """Rungs of a growing training budget, and who is promoted: the front first, then what comes closest behind it.
 
-Successive halving for two objectives. Whether candidate k climbs is decided among candidates 0 to k alone, as soon as
-those have come to its rung or stopped below it. So no worker waits for a round to be full, and what climbs does not
+Successive halving for two objectives. Whether candidate k is promoted is decided among candidates 0 to k alone, as soon as
+those have come to its rung or stopped below it. So no worker waits for a round to be full, and who is promoted does not
 depend on which worker is quicker, or dies.
 """
 

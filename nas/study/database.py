@@ -147,7 +147,7 @@ def _say_that_it_is_away(state: RetryCallState) -> None:
     server.was_away()
     error = state.outcome and state.outcome.exception()
     if error:
-        logging.getLogger(__name__).warning("The database is away (%s); trying again.", cause(error))
+        logging.getLogger(__name__).warning("The database cannot be reached (%s); trying again.", cause(error))
 
 
 patiently = retry(

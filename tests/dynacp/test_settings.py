@@ -61,7 +61,7 @@ def test_stored_settings_come_back_as_they_were() -> None:
     settings = changed(TrainingSettings(), ["dtype=int8", "base.epochs=3", "teachers.mn=a/b.pt"])
     stored = json.loads(json.dumps(asdict(settings), default=str))
     assert restored(TrainingSettings(), stored) == settings
-    with pytest.raises(SettingError, match=r"stored settings that are not this program's: .*'yesterday'"):
+    with pytest.raises(SettingError, match=r"stored settings that this version does not know: .*'yesterday'"):
         restored(TrainingSettings(), stored | {"yesterday": 1})
 
 

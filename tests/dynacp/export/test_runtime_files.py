@@ -285,7 +285,7 @@ def test_a_run_meant_for_int8_is_exported_in_int8_unless_it_is_told_otherwise(
     ("more", "complaint"),
     [
         (("--to", "executorch", "--waveform"), r"`--waveform` does not go with `--to executorch`.*`--to onnx`"),
-        (("--to", "int8", "--dtype", "float32"), r"`--to int8` is no `--dtype float32`: leave one of them out"),
+        (("--to", "int8", "--dtype", "float32"), r"`--to int8` contradicts `--dtype float32`: leave one of them out"),
         (("--to", "executorch", "--dtype", "float16"), r"stores parameters in float32 or int8, but not in float16"),
         (("--to", "int8", "--name", "Team_Lab"), r"`--name` is a submission's: it goes with `--to dcase`"),
         (("--to", "executorch", "--name", "Team"), r"`--name` is a submission's"),

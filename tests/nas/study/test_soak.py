@@ -156,7 +156,7 @@ def test_workers_that_are_killed_again_and_again_train_what_an_undisturbed_searc
     trained = [each.number for each in store.candidates]
     assert trained == list(range(TRIALS))
     assert len({each.architecture for each in store.candidates}) == TRIALS
-    noticed = len(re.findall("The database is away", logs))
+    noticed = len(re.findall("The database cannot be reached", logs))
     print(f"\n{database}: {kills} kills of {crew.started} processes, {restarts} restarts; {list(phases)}; {noticed=}")
 
 
