@@ -41,7 +41,7 @@ from nas.strategy.samplers import SAMPLERS
 from nas.study.candidate import Candidate
 from nas.study.settings import StudySettings
 from nas.study.store import Store, connect
-from nas.study.worker import Plan, Worker
+from nas.study.worker import SearchPlan, Worker
 
 STORED, CANDIDATES = (10, 100, 1_000, 10_000), 4
 MOST_FOR_GP = 100
@@ -80,7 +80,7 @@ def ours(url: str, sampler: str, stored: int) -> float:
     """Seconds a candidate, of one worker that scores at once."""
     storage = connect("filled", url)
     store = Store.create_or_resume("filled", storage, SETTINGS)
-    plan = Plan(RULES, TABLE1, SAMPLERS[sampler], (1,), stored + CANDIDATES, 0, seed=stored)
+    plan = SearchPlan(RULES, TABLE1, SAMPLERS[sampler], (1,), stored + CANDIDATES, 0, seed=stored)
     searching = Worker(plan, store, storage).search(lambda network, **_: Score(made_up_score(network), 1.0, 0.0))
     started = time.perf_counter()
     done = sum(1 for _ in searching)

@@ -47,7 +47,7 @@ from nas.study.local_workers import helpers
 from nas.study.rescoring import rescored
 from nas.study.settings import StudySettings
 from nas.study.store import Store, StudyError, clear_errors, connect, default_storage, study_folder
-from nas.study.worker import Plan, Worker
+from nas.study.worker import SearchPlan, Worker
 from nas.views.figures import draw_pareto
 from nas.views.terminal import Screen
 
@@ -152,7 +152,7 @@ class Search:
         store = Store.create_or_resume(options.study, storage, self._settings(data, rules.space, arguments))
         screen.introduce(options.study, rules, data, self.settings)
         sampler = SAMPLERS[options.sampler]
-        plan = Plan(rules, frame, sampler, self.rungs, options.trials, options.rescore_seeds, options.seed)
+        plan = SearchPlan(rules, frame, sampler, self.rungs, options.trials, options.rescore_seeds, options.seed)
         worker = Worker(plan, store, storage, screen.note)
         if worker.has_work:
             scorer = self._scorer(store, data)

@@ -59,19 +59,19 @@ def _band(low: float, high: float) -> np.ndarray:
     return 1 / (1 + np.exp(-8 * (octaves - np.log2(low)))) / (1 + np.exp(8 * (octaves - np.log2(high))))
 
 
-def _pulses(place: np.random.Generator, clip: np.random.Generator, *, rates: tuple[float, float]) -> np.ndarray:
+def _pulses(location: np.random.Generator, clip: np.random.Generator, *, rates: tuple[float, float]) -> np.ndarray:
     """Band noise that swells and fades: slowly or fast."""
-    centre, rate = _between(place, 1500, 2500), _between(place, *rates) * _between(clip, 0.9, 1.1)
+    centre, rate = _between(location, 1500, 2500), _between(location, *rates) * _between(clip, 0.9, 1.1)
     carrier = _noise(clip, _band(centre / 2, centre * 2))
     phase = 2 * np.pi * (rate * np.arange(RATE) / RATE + clip.random())
     return carrier * (0.5 + 0.5 * np.sin(phase)) ** 2
 
 
-def _chirps(place: np.random.Generator, clip: np.random.Generator, *, direction: int) -> np.ndarray:
+def _chirps(location: np.random.Generator, clip: np.random.Generator, *, direction: int) -> np.ndarray:
     """Calls whose pitch rises or falls."""
-    octaves, centre = place.uniform(0.6, 1.4), _between(place, 3000, 5000)
+    octaves, centre = location.uniform(0.6, 1.4), _between(location, 3000, 5000)
     wave = np.zeros(RATE)
-    for _ in range(int(place.integers(4, 9))):
+    for _ in range(int(location.integers(4, 9))):
         samples = int(RATE * clip.uniform(0.12, 0.28))
         progress = np.linspace(-0.5, 0.5, samples)
         hertz = centre * _between(clip, 0.85, 1.18) * 2 ** (direction * octaves * progress)
@@ -81,33 +81,35 @@ def _chirps(place: np.random.Generator, clip: np.random.Generator, *, direction:
     return wave
 
 
-def _hum(place: np.random.Generator, clip: np.random.Generator, *, spacings: tuple[float, float]) -> np.ndarray:
+def _hum(location: np.random.Generator, clip: np.random.Generator, *, spacings: tuple[float, float]) -> np.ndarray:
     """A stack of harmonics, close together or far apart."""
-    spacing = round(_between(place, *spacings) * _between(clip, 0.97, 1.03))
+    spacing = round(_between(location, *spacings) * _between(clip, 0.97, 1.03))
     orders = np.arange(1, int(2500 / spacing))
     weights = np.zeros(len(HERTZ))
-    tilt = place.uniform(0.2, 0.7)
+    tilt = location.uniform(0.2, 0.7)
     for side, share in ((0, 1.0), (1, 0.5), (-1, 0.5)):  # each harmonic is three bins wide, so that it flutters
-        weights[orders * spacing + side] = share * orders**-tilt * place.uniform(0.3, 1.0, len(orders))
+        weights[orders * spacing + side] = share * orders**-tilt * location.uniform(0.3, 1.0, len(orders))
     return _noise(clip, weights)
 
 
-def _crackle(place: np.random.Generator, clip: np.random.Generator, *, per_second: tuple[float, float]) -> np.ndarray:
+def _crackle(
+    location: np.random.Generator, clip: np.random.Generator, *, per_second: tuple[float, float]
+) -> np.ndarray:
     """Short bursts at random moments, few or many."""
-    bursts = clip.poisson(_between(place, *per_second)) + 1
+    bursts = clip.poisson(_between(location, *per_second)) + 1
     strikes = np.zeros(RATE)
     np.add.at(strikes, clip.integers(RATE, size=bursts), clip.choice((-1, 1), bursts) * clip.lognormal(0, 0.5, bursts))
-    decay = np.exp(-np.arange(RATE) / RATE / _between(place, 0.004, 0.012))
-    centre = _between(place, 6000, 9000)
+    decay = np.exp(-np.arange(RATE) / RATE / _between(location, 0.004, 0.012))
+    centre = _between(location, 6000, 9000)
     ring = decay * _noise(clip, _band(centre / 2, centre * 2))
     return np.fft.irfft(np.fft.rfft(strikes) * np.fft.rfft(ring), RATE)
 
 
 def _melody(
-    place: np.random.Generator, clip: np.random.Generator, *, octaves: float, rates: tuple[float, float]
+    location: np.random.Generator, clip: np.random.Generator, *, octaves: float, rates: tuple[float, float]
 ) -> np.ndarray:
     """Beeps in rhythm: slow ones on one pitch, or fast ones on pitches that many octaves apart."""
-    pitch, rate = _between(place, 700, 1400), _between(place, *rates)
+    pitch, rate = _between(location, 700, 1400), _between(location, *rates)
     position = rate * np.arange(RATE) / RATE + clip.random()
     beat, within = np.floor(position).astype(int), position % 1
     hertz = pitch * 2 ** (octaves * clip.uniform(-0.5, 0.5, beat[-1] + 1))
@@ -161,14 +163,14 @@ class _Segment:
 
     def render(self) -> tuple[np.ndarray, np.random.Generator]:
         """The sound [RATE], and the generator for what its recording draws."""
-        place = np.random.default_rng([self.seed, self.location])
+        location = np.random.default_rng([self.seed, self.location])
         clip = np.random.default_rng([self.seed, self.location, self.segment])
-        background = _noise(clip, _smooth(place, COLOUR) * np.maximum(HERTZ, 30) ** -place.uniform(*TILT))
-        loudness = 10 ** (place.uniform(*LOUDNESS) / 20)
-        snr = 10 ** ((place.uniform(*SIGNAL_TO_NOISE) + clip.normal(0, 2)) / 20)
+        background = _noise(clip, _smooth(location, COLOUR) * np.maximum(HERTZ, 30) ** -location.uniform(*TILT))
+        loudness = 10 ** (location.uniform(*LOUDNESS) / 20)
+        snr = 10 ** ((location.uniform(*SIGNAL_TO_NOISE) + clip.normal(0, 2)) / 20)
         if clip.random() < QUIET:
             snr *= TRACE
-        mixture = _unit(background) + snr * _unit(SCENES[self.scene](place, clip))
+        mixture = _unit(background) + snr * _unit(SCENES[self.scene](location, clip))
         often, level = DISTRACTION
         if clip.random() < often:
             other = list(SCENES)[clip.integers(len(SCENES))]

@@ -304,7 +304,7 @@ def _distribution(values: tuple[Any, ...]) -> BaseDistribution:
         return CategoricalDistribution(values)
     low, high = values[0], values[-1]
     step = round(values[1] - low, 6) if len(values) > 1 else 1
-    stepped = [low + step * place for place in range(len(values))]
+    stepped = [low + step * index for index in range(len(values))]
     if step == 0 or tuple(stepped) != values or any(round(value, 6) != value for value in values):
         return CategoricalDistribution(values)
     whole = all(type(value) is int for value in values)

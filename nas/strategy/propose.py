@@ -33,7 +33,7 @@ class SpaceExhaustedError(RuntimeError):
     """No new architecture that fits turned up within the proposals allowed for one candidate."""
 
 
-def derived_seed(*parts: int) -> int:
+def combined_seed(*parts: int) -> int:
     """A 31-bit seed that depends on all parts, so that no two uses of one base seed share a stream."""
     return int(np.random.SeedSequence([len(parts), *parts]).generate_state(1)[0] >> 1)
 
@@ -143,7 +143,7 @@ def by_chance(context: ProposalContext) -> Proposal:
 def propose(sampler: Sampler, rules: Rules, history: History, *, seed: int) -> Proposal:
     """The next candidate. Raises `SpaceExhaustedError` where neither the sampler nor chance finds one."""
     started = time.perf_counter()
-    context = ProposalContext(rules, history, derived_seed(seed, history.number))
+    context = ProposalContext(rules, history, combined_seed(seed, history.number))
     proposal = sampler(context) or by_chance(context)
     return replace(
         proposal,

@@ -1,8 +1,8 @@
 """Rungs of a growing training budget, and who is promoted: the front first, then what comes closest behind it.
 
-Successive halving for two objectives. Whether candidate k is promoted is decided among candidates 0 to k alone, as soon as
-those have come to its rung or stopped below it. So no worker waits for a round to be full, and who is promoted does not
-depend on which worker is quicker, or dies.
+Successive halving for two objectives. Whether candidate k is promoted is decided among candidates 0 to k alone, as soon
+as those have come to its rung or stopped below it. So no worker waits for a round to be full, and who is promoted does
+not depend on which worker is quicker, or dies.
 """
 
 from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dynacp.student.architecture import Architecture
 from nas.scoring.score import Score
-from nas.strategy.propose import History, Proposal, Rules, Sampler, SpaceExhaustedError, derived_seed, propose
+from nas.strategy.propose import History, Proposal, Rules, Sampler, SpaceExhaustedError, combined_seed, propose
 from nas.strategy.rungs import RungDecision, decide
 from nas.study import database
 from nas.study.candidate import Candidate
@@ -33,7 +33,7 @@ Scoring = Callable[..., Score]
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """What a search trains: `trials` candidates, and at the end the front anew with `rescore_seeds` seeds."""
 
     rules: Rules
@@ -49,7 +49,7 @@ class Worker:
     """A worker on a stored search."""
 
     def __init__(
-        self, plan: Plan, store: Store, storage: RDBStorage, tell: Callable[[str], None] = lambda _: None
+        self, plan: SearchPlan, store: Store, storage: RDBStorage, tell: Callable[[str], None] = lambda _: None
     ) -> None:
         """`tell` is called with a line that says which workers this one waits for."""
         self.plan, self.store, self._tell = plan, store, tell
@@ -131,10 +131,10 @@ class Worker:
         return None
 
     def _waiting(self, candidates: Sequence[Candidate], wanted: RungDecision) -> Iterator[Candidate]:
-        for place, candidate in enumerate(candidates):
+        for index, candidate in enumerate(candidates):
             if candidate.trial.state != TrialState.WAITING:
                 continue
-            if self._decision(candidate, candidates[:place]) == wanted:
+            if self._decision(candidate, candidates[:index]) == wanted:
                 yield candidate
 
     def _decision(self, candidate: Candidate, earlier: Sequence[Candidate]) -> RungDecision:
@@ -153,7 +153,7 @@ class Worker:
                 self._queue.end(trial, TrialState.COMPLETE, (accuracy, candidate.macs))
 
     def _score(self, candidate: Candidate, samples: int, scoring: Scoring) -> float:
-        seed = derived_seed(self.plan.seed, candidate.number, samples)
+        seed = combined_seed(self.plan.seed, candidate.number, samples)
         score = scoring(candidate.architecture, samples=samples, seed=seed)
         note = {"accuracy": score.accuracy, "seed": seed, "loss": score.loss, "seconds": round(score.seconds, 3)}
         self._queue.record(candidate.trial, samples, score.accuracy, note)
@@ -201,7 +201,7 @@ class Worker:
     def missing(self) -> list[tuple[Candidate, int]]:
         """The rescorings that are not done: candidates of the front and Table 1, each with a seed."""
         plan, store = self.plan, self.store
-        seeds = [derived_seed(plan.seed, _RESCORING, index) for index in range(plan.rescore_seeds)]
+        seeds = [combined_seed(plan.seed, _RESCORING, index) for index in range(plan.rescore_seeds)]
         chosen = {each.number: each for each in (store.baseline, *store.front()) if each}.values()
         return [(each, seed) for seed in seeds for each in chosen if seed not in store.rescores.get(each.number, {})]
 

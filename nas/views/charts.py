@@ -8,7 +8,7 @@ from markupsafe import Markup
 from nas.study.candidate import Candidate
 from nas.study.rescoring import Rescored, hypervolume_history
 from nas.study.store import Store
-from nas.views.figures import BASELINE, FRONT, LIMIT, importance_grid, well_read
+from nas.views.figures import BASELINE_COLOUR, FRONT_COLOUR, LIMIT_COLOUR, importance_grid, well_read
 
 _LAYOUT = {
     "template": "plotly_white",
@@ -65,20 +65,20 @@ def front(store: Store, entries: list[Rescored]) -> Markup:
             x=[each.macs / 1e6 for each in best],
             y=[each.accuracy * 100 for each in best],
             mode="lines",
-            line={"color": FRONT, "width": 1.5, "shape": "hv"},
+            line={"color": FRONT_COLOUR, "width": 1.5, "shape": "hv"},
             name="front of these scores",
             hoverinfo="skip",
         )
     )
     rivals = [entry for entry in entries if entry.candidate.number]
     if rivals:
-        figure.add_trace(_means(rivals, "rescored mean ± sd", color=FRONT, symbol="diamond", size=10))
+        figure.add_trace(_means(rivals, "rescored mean ± sd", color=FRONT_COLOUR, symbol="diamond", size=10))
     baseline = [entry for entry in entries if not entry.candidate.number]
     if baseline:
-        figure.add_trace(_means(baseline, "Table 1, rescored mean ± sd", color=BASELINE, symbol="star", size=16))
+        figure.add_trace(_means(baseline, "Table 1, rescored mean ± sd", color=BASELINE_COLOUR, symbol="star", size=16))
     elif store.baseline:
-        figure.add_trace(_dots([store.baseline], "Table 1", color=BASELINE, symbol="star", size=16))
-    figure.add_vline(x=limits.max_macs / 1e6, line={"color": LIMIT, "dash": "dash", "width": 1})
+        figure.add_trace(_dots([store.baseline], "Table 1", color=BASELINE_COLOUR, symbol="star", size=16))
+    figure.add_vline(x=limits.max_macs / 1e6, line={"color": LIMIT_COLOUR, "dash": "dash", "width": 1})
     most = max(limits.max_macs, *(each.macs for each in store.candidates)) / 1e6
     figure.update_xaxes(title="million MACs for one second of audio", range=[0, 1.05 * most])
     figure.update_yaxes(title="validation macro accuracy, %")
@@ -102,7 +102,7 @@ def growth(store: Store) -> Markup:
             y=history["hypervolume"],
             text=history.index,
             mode="lines",
-            line={"color": FRONT, "width": 2, "shape": "hv"},
+            line={"color": FRONT_COLOUR, "width": 2, "shape": "hv"},
             hovertemplate="%{text} candidates, %{x:,} samples: %{y:.3f}<extra></extra>",
         )
     )

@@ -15,7 +15,7 @@ from dynacp.pictures import new_figure
 from dynacp.student.architecture import Architecture
 from nas.space.counting import count
 from nas.space.feasible import Feasible
-from nas.views.figures import BASELINE, LIMIT
+from nas.views.figures import BASELINE_COLOUR, LIMIT_COLOUR
 
 _VIOLINS = {"color": "#9ecae1", "inner": "quart", "cut": 0, "linewidth": 1}
 
@@ -96,13 +96,13 @@ def space_figure(feasible: Feasible, architecture: Architecture, name: str) -> F
     for axes, (unit, limit) in zip(panels, ends.items(), strict=True):
         at = here[unit]
         sns.violinplot(sampled, x="blocks", y=unit, order=space.sizes, ax=axes, **_VIOLINS)
-        axes.axhline(limit, color=LIMIT, ls="--", lw=1)
+        axes.axhline(limit, color=LIMIT_COLOUR, ls="--", lw=1)
         axes.plot(
             len(architecture.blocks) - space.min_blocks,
             at,
             "*",
             ms=15,
-            color=BASELINE,
+            color=BASELINE_COLOUR,
             mec="white",
             label=name,
             zorder=5,
@@ -125,14 +125,14 @@ def margins_figure(changes: pd.DataFrame, feasible: Feasible, architecture: Arch
     drawn = pd.DataFrame({"MMACs": changes["macs"] / 1e6, "kB": changes["bytes"] / 1e3, "choice of": kinds})
     drawn = drawn[kinds != "dilation"]
     sns.scatterplot(drawn, x="MMACs", y="kB", hue="choice of", s=45, alpha=0.8, ax=axes, palette="deep")
-    axes.plot(here["MMACs"], here["kB"], "*", ms=17, color=BASELINE, mec="white")
-    axes.axvline(limits.max_macs / 1e6, color=LIMIT, ls="--", lw=1)
-    axes.axhline(limits.max_bytes / 1e3, color=LIMIT, ls="--", lw=1)
+    axes.plot(here["MMACs"], here["kB"], "*", ms=17, color=BASELINE_COLOUR, mec="white")
+    axes.axvline(limits.max_macs / 1e6, color=LIMIT_COLOUR, ls="--", lw=1)
+    axes.axhline(limits.max_bytes / 1e3, color=LIMIT_COLOUR, ls="--", lw=1)
     beyond = int(((drawn["MMACs"] > width) | (drawn["kB"] > height)).sum())
     axes.set(xlim=(0, width), ylim=(0, height), ylabel=f"kB in {feasible.dtype}")
     axes.set_title(f"One choice of {name} changed", loc="left", weight="bold")
     note = f"dilations cost nothing; {beyond} changes lie beyond the axes"
-    axes.annotate(note, (0.99, 0.02), xycoords="axes fraction", ha="right", fontsize=8.5, color=LIMIT)
+    axes.annotate(note, (0.99, 0.02), xycoords="axes fraction", ha="right", fontsize=8.5, color=LIMIT_COLOUR)
     axes.legend(title="choice of", frameon=False, loc="lower left")
     return figure
 

@@ -17,7 +17,7 @@ from nas.strategy.propose import DIRECTIONS
 from nas.study.rescoring import Rescored, hypervolume_history, rescored
 from nas.study.store import Store
 
-FRONT, BASELINE, LIMIT = "#c1272d", "#1f3a93", "#555555"
+FRONT_COLOUR, BASELINE_COLOUR, LIMIT_COLOUR = "#c1272d", "#1f3a93", "#555555"
 IMPORTANCE_TRIALS = 30
 """Trained architectures that read a choice, below which its importance would be noise."""
 
@@ -58,9 +58,15 @@ def pareto_figure(store: Store) -> Figure:
     )  # fmt: skip
     front = results[results["front"]].sort_values("macs")
     axes.step(
-        front["MMACs"], front["percent"], where="post", color=FRONT, lw=1.2, alpha=0.6, label="front of these scores"
+        front["MMACs"],
+        front["percent"],
+        where="post",
+        color=FRONT_COLOUR,
+        lw=1.2,
+        alpha=0.6,
+        label="front of these scores",
     )
-    axes.axvline(limits.max_macs / 1e6, color=LIMIT, ls="--", lw=1)
+    axes.axvline(limits.max_macs / 1e6, color=LIMIT_COLOUR, ls="--", lw=1)
     axes.annotate(
         f"limit {limits.max_macs / 1e6:g} MMACs",
         (limits.max_macs / 1e6, 0.98),
@@ -71,7 +77,7 @@ def pareto_figure(store: Store) -> Figure:
         ha="left",
         va="top",
         fontsize=9,
-        color=LIMIT,
+        color=LIMIT_COLOUR,
     )
     entries = rescored(store)
     if (results["candidate"] == 0).any():
@@ -92,8 +98,8 @@ def _baseline(row: pd.Series, entries: list[Rescored], axes: Axes) -> None:
     entry = next((entry for entry in entries if entry.candidate.number == 0), None)
     height = row["percent"] if entry is None else entry.mean * 100
     axes.errorbar(
-        row["MMACs"], height, yerr=None if entry is None else entry.deviation * 100, fmt="*", ms=15, color=BASELINE,
-        mec="white", capsize=3, zorder=5,
+        row["MMACs"], height, yerr=None if entry is None else entry.deviation * 100, fmt="*", ms=15,
+        color=BASELINE_COLOUR, mec="white", capsize=3, zorder=5,
         label="Table 1 (DynaCP paper)" + ("" if entry is None else ", rescored mean ± sd"),
     )  # fmt: skip
 
@@ -102,14 +108,14 @@ def _rescored(entries: list[Rescored], axes: Axes) -> None:
     if entries:
         axes.errorbar(
             [entry.candidate.macs / 1e6 for entry in entries], [entry.mean * 100 for entry in entries],
-            yerr=[entry.deviation * 100 for entry in entries], fmt="D", ms=5.5, color=FRONT, mec="white", capsize=3,
-            zorder=4, label=f"rescored, mean ± sd of {len(entries[0].accuracies)} seeds",
+            yerr=[entry.deviation * 100 for entry in entries], fmt="D", ms=5.5, color=FRONT_COLOUR, mec="white",
+            capsize=3, zorder=4, label=f"rescored, mean ± sd of {len(entries[0].accuracies)} seeds",
         )  # fmt: skip
-        for place, entry in enumerate(entries):
-            side = 1 if place % 2 else -1  # neighbours on the front are close: label them on either side
+        for index, entry in enumerate(entries):
+            side = 1 if index % 2 else -1  # neighbours on the front are close: label them on either side
             axes.annotate(
                 f"#{entry.candidate.number}", (entry.candidate.macs / 1e6, entry.mean * 100), xytext=(7 * side, 4),
-                textcoords="offset points", ha="left" if side > 0 else "right", fontsize=8.5, color=FRONT,
+                textcoords="offset points", ha="left" if side > 0 else "right", fontsize=8.5, color=FRONT_COLOUR,
             )  # fmt: skip
 
 
@@ -119,12 +125,12 @@ def hypervolume_figure(store: Store) -> Figure:
     axes = figure.subplots()
     history = hypervolume_history(store)
     thousands = history["samples"] / 1e3
-    axes.step(thousands, history["hypervolume"], where="post", color=FRONT, lw=1.6)
+    axes.step(thousands, history["hypervolume"], where="post", color=FRONT_COLOUR, lw=1.6)
     axes.set(xlabel="training samples, thousands", ylabel="hypervolume, share of the box", xlim=(0, thousands.iloc[-1]))
     axes.set_title(f"{store.folder.name}: growth of the front", loc="left", weight="bold")
     axes.annotate(
         "box: from chance and the MAC limit to 100 % and 0 MACs; search scores", (0.99, 0.03), ha="right",
-        xycoords="axes fraction", fontsize=8.5, color=LIMIT,
+        xycoords="axes fraction", fontsize=8.5, color=LIMIT_COLOUR,
     )  # fmt: skip
     axes.grid(alpha=0.25)
     sns.despine(ax=axes)

@@ -10,7 +10,7 @@ from dynacp.files import write_text
 from nas.study.rescoring import Rescored, hypervolume_history, rescored
 from nas.study.store import Store, StudyError
 from nas.views import charts
-from nas.views.figures import BASELINE, FRONT, IMPORTANCE_TRIALS
+from nas.views.figures import BASELINE_COLOUR, FRONT_COLOUR, IMPORTANCE_TRIALS
 
 
 def write_page(store: Store) -> Path:
@@ -27,7 +27,7 @@ def _content(store: Store) -> dict[str, Any]:
     settings, entries = store.settings, rescored(store)
     return {
         "name": store.folder.name,
-        "colours": {"front": FRONT, "baseline": BASELINE},
+        "colours": {"front": FRONT_COLOUR, "baseline": BASELINE_COLOUR},
         "identity": settings.identity,
         "limits": {
             "macs": f"{settings.limits.max_macs / 1e6:g} million MACs",
@@ -114,9 +114,9 @@ def command(store: Store) -> str:
         words = shlex.split(store.settings.command)
     except ValueError as error:
         raise StudyError(f"the study's command cannot be read ({error}): it is damaged.") from None
-    asked = [place for place, word in enumerate(words) if word.split("=")[0] == "--trials"]
-    for place in reversed(asked):
-        del words[place : place + (1 if "=" in words[place] else 2)]
+    asked = [index for index, word in enumerate(words) if word.split("=")[0] == "--trials"]
+    for index in reversed(asked):
+        del words[index : index + (1 if "=" in words[index] else 2)]
     return shlex.join([*words, "--trials", str(len(store.candidates))])
 
 

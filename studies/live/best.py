@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from dynacp.student.architecture import Architecture
-from nas.strategy.propose import derived_seed
+from nas.strategy.propose import combined_seed
 from nas.study.store import Store
 from studies.live.run import FRAME, RUNS, Search
 from studies.replay.run import JUDGED
@@ -34,7 +34,7 @@ def main() -> None:
     layouts = {"Table 1": FRAME, f"{search.name} #{found['candidate']}": best}
     for seed, (name, layout) in share(product(SEEDS, layouts.items()), options):
         if (name, seed) not in rows.done():
-            accuracy = scoring(layout, samples=JUDGED, seed=derived_seed(2027, seed)).accuracy
+            accuracy = scoring(layout, samples=JUDGED, seed=combined_seed(2027, seed)).accuracy
             rows.keep({"layout": name, "seed": seed, "accuracy": accuracy})
             print(f"{name}, seed {seed}: {accuracy:.1%}", flush=True)
     of_seed = rows.read().pivot(index="seed", columns="layout", values="accuracy").dropna()

@@ -21,18 +21,18 @@ from budget.limits import Limits
 from dynacp.student.architecture import TABLE1, with_classes
 from nas.scoring.score import SAMPLES, Scorer
 from nas.space.space import Space
-from nas.strategy.propose import Rules, derived_seed
+from nas.strategy.propose import Rules, combined_seed
 from nas.strategy.samplers import SAMPLERS
 from nas.study.settings import StudySettings
 from nas.study.store import Store, connect, default_storage, study_folder
-from nas.study.worker import Plan, Worker
+from nas.study.worker import SearchPlan, Worker
 from studies.replay.run import JUDGED, MEASURES, picked, share_of_box
 from studies.sharing import Rows, form, reach, scorer, share
 
 HERE, RUNS = Path(__file__).resolve().parent, Path("runs/live")
 COST = 100_000
 SAMPLERS_COMPARED, SEEDS = ("tpe", "random"), range(3)
-JUDGE_SEED = derived_seed(2026, JUDGED)
+JUDGE_SEED = combined_seed(2026, JUDGED)
 FRAME, LIMITS = with_classes(TABLE1, 10), Limits()
 
 
@@ -84,7 +84,9 @@ def searched(search: Search, scoring: Scorer) -> Store:
         command=f"studies.live.run: {search.name}", classes=data.classes, clips={}, threads=1, versions={},
     )  # fmt: skip
     store = Store.create_or_resume(search.name, storage, settings)
-    plan = Plan(rules, FRAME, SAMPLERS[search.sampler], (SAMPLES,), trials=10_000, rescore_seeds=0, seed=search.seed)
+    plan = SearchPlan(
+        rules, FRAME, SAMPLERS[search.sampler], (SAMPLES,), trials=10_000, rescore_seeds=0, seed=search.seed
+    )
     if spent(store) < COST:
         for _ in Worker(plan, store, storage).search(scoring):
             if spent(store) >= COST:

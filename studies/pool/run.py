@@ -20,7 +20,7 @@ from dynacp.student.architecture import TABLE1, Architecture, resolve, with_clas
 from dynacp.student.layers import layers_of
 from nas.space.feasible import Feasible
 from nas.space.space import Space
-from nas.strategy.propose import derived_seed
+from nas.strategy.propose import combined_seed
 from studies.sharing import Rows, form, scorer, share
 
 HERE = Path(__file__).parent
@@ -81,7 +81,7 @@ def main() -> None:
     for job in share(jobs(len(pool)), options):
         if astuple(job) not in rows.done():
             network = with_classes(pool[job.layout], len(scoring.data.classes))
-            score = scoring(network, samples=job.samples, seed=derived_seed(job.seed, job.samples))
+            score = scoring(network, samples=job.samples, seed=combined_seed(job.seed, job.samples))
             parameters, macs, _ = map(int, totals(layers_of(network)))
             cost = {"parameters": parameters, "macs": macs, "accuracy": score.accuracy, "seconds": score.seconds}
             rows.keep({**asdict(job), **cost})

@@ -12,7 +12,7 @@ from dynacp.student.architecture import TABLE1
 from nas.space.counting import count
 from nas.space.space import Space
 from nas.strategy.front import hypervolume
-from nas.strategy.propose import Rules, SpaceExhaustedError, derived_seed, propose
+from nas.strategy.propose import Rules, SpaceExhaustedError, combined_seed, propose
 from nas.strategy.samplers import SAMPLERS, STARTUP_TRIALS
 from nas.study.candidate import Candidate
 
@@ -158,5 +158,5 @@ def test_local_search_changes_one_choice_of_a_network_on_the_front() -> None:
 
 
 def test_derived_seeds_differ_by_every_part() -> None:
-    seeds = {derived_seed(*parts) for parts in [(0, 0), (0, 1), (1, 0), (1, 1), (0, 1, 0), (0, 1, 1)]}
+    seeds = {combined_seed(*parts) for parts in [(0, 0), (0, 1), (1, 0), (1, 1), (0, 1, 0), (0, 1, 1)]}
     assert len(seeds) == 6

@@ -25,17 +25,17 @@ from nas.strategy.propose import Rules, SpaceExhaustedError
 from nas.strategy.samplers import SAMPLERS
 from nas.study.candidate import Candidate
 from nas.study.store import Store, connect
-from nas.study.worker import Plan, Worker
+from nas.study.worker import SearchPlan, Worker
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 RULES = Rules(Space(min_blocks=1, max_blocks=2), Limits(), "float16")
 """Of few choices: a database keeps a row for each, and these tests are about the queue."""
 
-BASELINE = replace(TABLE1, blocks=TABLE1.blocks[:1])
+BASELINE_COLOUR = replace(TABLE1, blocks=TABLE1.blocks[:1])
 
 
-def plan(trials: int, sampler: str = "random") -> Plan:
-    return Plan(RULES, BASELINE, SAMPLERS[sampler], (64, 128, 256), trials, 2, seed=0)
+def plan(trials: int, sampler: str = "random") -> SearchPlan:
+    return SearchPlan(RULES, BASELINE_COLOUR, SAMPLERS[sampler], (64, 128, 256), trials, 2, seed=0)
 
 
 class MadeUp:
@@ -54,7 +54,7 @@ class MadeUp:
         return Score(0.1 + 0.8 * draw, 1.0, self.seconds * draw)
 
 
-def worker(url: str, plan: Plan) -> Worker:
+def worker(url: str, plan: SearchPlan) -> Worker:
     storage = connect("shared", url)
     return Worker(plan, Store.create_or_resume("shared", storage, made_up.settings(RULES.space)), storage)
 
