@@ -38,6 +38,7 @@ from dynacp.student.layers import layers_of, steps_of
 
 
 def parser() -> CommandParser:
+    """The parser of `python -m budget`."""
     parser = CommandParser(prog="python -m budget", description=__doc__, epilog=None)
     add = parser.add_argument
     add("architecture", metavar="ARCH", help="table1, baseline, or a JSON file")

@@ -28,6 +28,7 @@ class Cost(NamedTuple):
 
     @property
     def parameters(self) -> Count:
+        """The number of parameters of both kinds."""
         return self.weights + self.others
 
 
@@ -49,6 +50,7 @@ class Convention:
         return self.rule(layer)(layer, layer.output)
 
     def rule(self, layer: Layer) -> Rule:
+        """The function that costs a layer; raises `UnknownLayerError` for a type without one."""
         rule = self.rules.get(type(layer))
         if rule is None:
             raise UnknownLayerError(

@@ -20,6 +20,7 @@ class Dtype:
     """The convention that counts a network as it runs in this dtype."""
 
     def bytes(self, cost: Cost) -> Count:
+        """The bytes that the parameters of a cost take in this dtype."""
         return self.weight_bytes * cost.weights + self.other_bytes * cost.others
 
 

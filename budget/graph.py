@@ -84,7 +84,7 @@ def _row(node: NodeProto, own: list[TensorProto], output: tuple[int, int, int]) 
 
 
 def for_one_clip(model: ModelProto) -> ModelProto:
-    """The same graph with a batch of one, and the shape of every value known."""
+    """A model's graph for a batch of one clip, with the shape of every value inferred."""
     single = ModelProto()
     single.CopyFrom(model)
     for value in single.graph.input:

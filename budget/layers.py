@@ -54,6 +54,7 @@ class BatchNorm2d(NamedTuple):
 
     @property
     def output(self) -> Shape:
+        """The shape of the output: that of the input."""
         return self.input
 
 
@@ -68,6 +69,7 @@ class Pool2d(NamedTuple):
 
     @property
     def output(self) -> Shape:
+        """The shape of the output: each axis halved, rounded up, where the stride is 2."""
         channels, frequency, time = self.input
         return channels, (frequency - 1) // self.stride[0] + 1, (time - 1) // self.stride[1] + 1
 
@@ -80,6 +82,7 @@ class GlobalAveragePool(NamedTuple):
 
     @property
     def output(self) -> Shape:
+        """The shape of the output: one value per channel."""
         return (self.input[0], 1, 1)
 
 

@@ -30,14 +30,17 @@ class Ledger:
 
     @property
     def parameters(self) -> int:
+        """The number of parameters of all layers."""
         return sum(row.parameters for row in self.rows)
 
     @property
     def macs(self) -> int:
+        """The MACs of all layers for one clip."""
         return sum(row.macs for row in self.rows)
 
     @property
     def bytes(self) -> int:
+        """The bytes of all parameters in the ledger's dtype."""
         return sum(row.bytes for row in self.rows)
 
 

@@ -29,6 +29,7 @@ class Limits:
         return (bytes <= self.max_bytes) & (macs <= self.max_macs)
 
     def verdict(self, account: Ledger) -> "Verdict":
+        """Whether a network keeps the limits, by how much, and which layers are to blame where it does not."""
         return Verdict(
             bytes_over=account.bytes - self.max_bytes,
             macs_over=account.macs - self.max_macs,
@@ -59,6 +60,7 @@ class Verdict:
 
     @property
     def fits(self) -> bool:
+        """Whether both limits are kept."""
         return self.bytes_over <= 0 and self.macs_over <= 0
 
     def __str__(self) -> str:

@@ -34,6 +34,7 @@ class Step(NamedTuple):
 
     @property
     def elements(self) -> int:
+        """The number of elements of the tensor that the step writes."""
         return int(math.prod(self.output))
 
 
@@ -45,6 +46,7 @@ class Peak(NamedTuple):
 
     @property
     def elements(self) -> int:
+        """The number of elements of all tensors held."""
         return sum(tensor.elements for tensor in self.alive)
 
     @property

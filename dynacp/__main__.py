@@ -17,6 +17,7 @@ from dynacp import export_command, predict_command, train_command
 
 
 def parser() -> CommandParser:
+    """The parser of `python -m dynacp` and of its three commands."""
     parser = CommandParser(prog="python -m dynacp", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="teachers, base student and device students, resumable")

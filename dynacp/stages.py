@@ -29,7 +29,9 @@ OnStep = Callable[[], None]
 """Called after each training step, or batch of predictions."""
 
 FORMAT = 1
-"""Part of what stages are made with: raise it when the same settings come to train or predict something else."""
+"""The version of what trainings and predictions compute, a part of every stage's settings: raise it when the same
+settings come to give something else, so that stages are made again.
+"""
 
 VERSIONED = ("torch", "torchaudio", "numpy")
 
@@ -57,10 +59,12 @@ class Stage:
 
     @property
     def file(self) -> Path:
+        """The file that holds the artifact."""
         return beside(self.path, ".pt")
 
     @property
     def record(self) -> Path:
+        """The file that holds what the artifact was made from, and its checksum."""
         return beside(self.path, ".json")
 
 

@@ -28,6 +28,7 @@ from nas.views.exploration import margins_figure, margins_table, numbers_table, 
 
 
 def parser() -> CommandParser:
+    """The parser of `python -m nas.explore`."""
     parser = CommandParser(prog="python -m nas.explore", description=__doc__)
     add = parser.add_argument
     add("architecture", metavar="ARCH", nargs="?", default="table1", help="table1 (the default) or a JSON file")

@@ -58,6 +58,7 @@ VERSIONED = ("torch", "torchaudio", "optuna", "numpy", "scikit-learn")
 
 
 def parser() -> CommandParser:
+    """The parser of `python -m nas.search`."""
     parser = CommandParser(prog="python -m nas.search", description=__doc__)
     _add_study_options(parser.add_argument_group("the study").add_argument)
     _add_trial_options(parser.add_argument_group("a trial and its limits").add_argument)

@@ -92,7 +92,7 @@ def _load_impulse_response(path: Path, sample_rate: int) -> Tensor:
 
 
 def mask_frequency(x: Tensor, *, max_bands: int, generator: torch.Generator) -> Tensor:
-    """Log-mels [batch, 1, mels, frames], each with one run of 0 to `max_bands` bands masked (SpecAugment; report: 48).
+    """Log-mels [batch, 1, mels, frames], each with one run of 0 to `max_bands` bands masked (SpecAugment; paper: 48).
 
     Masked bands take `MASK_VALUE` (section 2.2, equation 1). 0 means off.
     """
@@ -100,7 +100,7 @@ def mask_frequency(x: Tensor, *, max_bands: int, generator: torch.Generator) -> 
 
 
 def mask_time(x: Tensor, *, max_frames: int, generator: torch.Generator) -> Tensor:
-    """Log-mels [batch, 1, mels, frames], each with one run of 0 to `max_frames` frames masked (report: 0, off)."""
+    """Log-mels [batch, 1, mels, frames], each with one run of 0 to `max_frames` frames masked (paper: 0, off)."""
     return _mask(x, -1, "max_frames", max_frames, generator)
 
 

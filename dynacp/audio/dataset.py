@@ -45,10 +45,12 @@ class Dataset:
 
     @cached_property
     def training(self) -> Clips:
+        """The clips of split25.csv."""
         return training_clips(self.root)
 
     @cached_property
     def test(self) -> Clips:
+        """The clips of test.csv. Raises `DataError` where one of them is a training clip too."""
         clips = test_clips(self.root)
         if both := sorted(set(self.training.files) & set(clips.files)):
             raise DataError(

@@ -25,7 +25,9 @@ CPU_CLIPS_AT_ONCE = 4
 """The spectra of 64 clips do not fit the processor's caches; four at a time take a third of the time."""
 
 BAND_GROUPS = 8
-"""A band weighs few bins, so the bank is multiplied as this many groups of bands, each over its own bins only."""
+"""The number of groups of bands that the mel bank is multiplied in, each over its own bins: a band weighs few of
+them.
+"""
 
 GroupedBank: TypeAlias = tuple[tuple[int, int, Tensor], ...]
 """A mel bank as groups of bands: (first bin, last bin + 1, weights over these bins)."""
@@ -101,6 +103,7 @@ def mel_bank(settings: FrontEnd, f_min: int, f_max: int) -> Tensor:
 
 @lru_cache(maxsize=8)  # evaluation asks for one bank again and again; a draw in training builds its own in 2 ms
 def grouped_bank(settings: FrontEnd, f_min: int, f_max: int, device: torch.device) -> GroupedBank:
+    """The mel bank of these settings between two edges in Hz, in groups of bands."""
     groups = []
     for bands in mel_bank(settings, f_min, f_max).tensor_split(BAND_GROUPS):
         bins = bands.any(dim=0).nonzero().flatten().tolist() or [0]

@@ -90,6 +90,7 @@ class AudioFile:
 
     @property
     def silent(self) -> bool:
+        """Whether all samples read so far are alike."""
         return self._low >= self._high
 
     def blocks(self, rate: int, *, channel: int | None = None) -> Iterator[np.ndarray]:

@@ -37,6 +37,7 @@ class RecordingDevices:
 
     @property
     def real_names(self) -> tuple[str, ...]:
+        """The names of the real devices."""
         return tuple(name.strip() for name in self.real.split(","))
 
     def groups(self, tested: Collection[str], trained: Collection[str]) -> Mapping[str, tuple[str, ...]]:

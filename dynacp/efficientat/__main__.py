@@ -28,6 +28,7 @@ The files come from {RELEASE}"""
 
 
 def parser() -> CommandParser:
+    """The parser of `python -m dynacp.efficientat`."""
     parser = CommandParser(prog="python -m dynacp.efficientat", description=__doc__, epilog=EPILOG)
     add = parser.add_argument
     add("name", metavar="NAME", help="one of the names below, without .pt")

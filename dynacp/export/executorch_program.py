@@ -59,6 +59,7 @@ architecture.
         return _behind_zeros(deepcopy(network))
 
     def count(self) -> GraphCount:
+        """The cost of the program, counted in its flatbuffer."""
         return count_program(self.content)
 
     def run(self, inputs: np.ndarray) -> np.ndarray:

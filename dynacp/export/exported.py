@@ -29,6 +29,7 @@ class Exported(nn.Module):
         self.eval()
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """Float32 logits [batch, classes] of float32 inputs: log-mels, or with `waveform` samples."""
         return self.network(self.front_end(inputs).to(self.dtype)).float()
 
 

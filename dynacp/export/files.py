@@ -89,6 +89,7 @@ class Files:
 
     @property
     def folder(self) -> Path:
+        """The folder of these files in the run."""
         return self.trained.run / "exports" / str(self.format)
 
     @property
@@ -198,7 +199,7 @@ FACTS = {
     "front_end_bytes": int, "peak_activation_bytes": int,
     "parity": {"clips": int, "largest_difference": float, "equal_decisions": float},
 }  # fmt: skip
-"""What the card reads of `Export.facts`, as `dynacp.strict_json.check_shape` takes it."""
+"""The shape of `Export.facts` that the card relies on, as `dynacp.strict_json.check_shape` takes it."""
 
 FACTS_OF_INT8 = FACTS | {
     "choice": {"clips": int, "float32": float, "calibrated": float},

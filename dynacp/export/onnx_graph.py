@@ -51,6 +51,7 @@ rate, front end and architecture.
         return network
 
     def count(self) -> GraphCount:
+        """The cost of the model, counted in its graph."""
         return count_graph(self.model)
 
     def run(self, inputs: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ class Submodel(DynaCP):
     """One student. Takes log-mels [batch, 1, mels, frames] of any float type, gives float32 logits [batch, classes]."""
 
     def forward(self, log_mel: Tensor) -> Tensor:
+        """Log-mels [batch, 1, mels, frames] -> logits [batch, classes], float32."""
         return super().forward(log_mel.to(next(self.parameters()).dtype)).float()
 
 

@@ -57,10 +57,12 @@ class Trained:
 
     @property
     def settings(self) -> TrainingSettings:
+        """The settings that the run was trained with."""
         return self._pipeline.settings
 
     @property
     def front_end(self) -> FrontEnd:
+        """The settings of the run's front end."""
         return self.settings.front_end
 
     @property

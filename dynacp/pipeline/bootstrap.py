@@ -68,6 +68,7 @@ class Bootstrap:
 
     @cached_property
     def tested_classes(self) -> tuple[str, ...]:
+        """The names of the classes that have test clips."""
         return tuple(self.clips.classes[label] for label in self._tested_classes)
 
     @cached_property

@@ -49,6 +49,7 @@ class Pipeline:
 
     @cached_property
     def classes(self) -> int:
+        """The number of classes of the data."""
         return len(self.dataset.training.classes)
 
     def check(self) -> None:
@@ -223,4 +224,5 @@ class Pipeline:
 
     @cached_property
     def student_macs(self) -> int:
+        """A student's MACs for one clip."""
         return int(totals(layers_of(self.architecture)).macs)

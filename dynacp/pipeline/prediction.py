@@ -87,6 +87,7 @@ class Prediction:
 
     @property
     def best(self) -> str:
+        """The class of the highest probability."""
         return max(self.probabilities, key=self.probabilities.__getitem__)
 
 
@@ -98,6 +99,7 @@ class Notes:
         self._kinds: dict[str, tuple[int, list[str], str]] = {}
 
     def say(self, text: str) -> None:
+        """Add a note that stands for itself."""
         self._said.append(text)
 
     def add(self, file: Path, what: str, like: str) -> None:

@@ -91,6 +91,7 @@ class Report:
         return account, settings.limits.verdict(account)
 
     def models(self) -> tuple[str, ...]:
+        """The names of the run's students, the base first."""
         return ("base", *self.pipeline.dataset.devices)
 
     def write(self) -> list[Path]:

@@ -172,6 +172,7 @@ class Architecture:
         return blake2b(self.to_json().encode(), digest_size=6).hexdigest()
 
     def to_json(self) -> str:
+        """The JSON text of this network, which `from_json` reads."""
         return json.dumps(asdict(self), indent=2)
 
     @classmethod

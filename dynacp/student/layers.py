@@ -47,12 +47,13 @@ def network_layers(frame: Architecture, blocks: Iterable[BlockLike]) -> Iterator
 
 
 def shape_after(block: BlockLike, shape: Shape) -> Shape:
-    """What leaves a block that such a (channels, frequency, time) enters."""
+    """The shape (channels, frequency, time) that leaves a block, given the one that enters."""
     (_, frequency, time), (down, along) = shape, block.stride
     return block.out, (frequency + down - 1) // down, (time + along - 1) // along
 
 
 def stem_layers(frame: Architecture) -> Iterator[Layer]:
+    """The layers before the first block: two strided convolutions, each with a batch norm."""
     shape: Shape = (1, *frame.input)
     for number, channels in enumerate(frame.stem, start=1):
         conv = Conv2d(

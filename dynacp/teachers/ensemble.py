@@ -30,9 +30,11 @@ class Member:
 
     @property
     def name(self) -> str:
+        """The teacher's name, such as mn-masking-roll."""
         return f"{self.family.name}-{'masking' if self.masking else 'plain'}-{'roll' if self.roll else 'still'}"
 
     def recipe(self, settings: TeacherSettings, clips: int) -> Recipe:
+        """How this teacher is fine-tuned on a number of clips."""
         augmentation = settings.augmentation
         if not self.masking:
             augmentation = replace(augmentation, mask_bands=0, mask_frames=0)

@@ -76,6 +76,7 @@ class Scorer:
 
     @classmethod
     def from_ensemble(cls, data: SearchData, ensemble: Ensemble, settings: ScoreSettings) -> "Scorer":
+        """A scorer whose soft labels are those of an ensemble of teachers."""
         soft = settings.distillation.soft_labels(ensemble.summed_logits, len(MEMBERS))
         return cls(data, soft, settings)
 

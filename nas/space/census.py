@@ -48,12 +48,15 @@ class Packing:
     weight_bits: int
 
     def one(self, bytes: int, macs: int) -> IntArray:
+        """An array of one budget, of weight one."""
         return np.array([(macs << self.byte_bits | bytes) << self.weight_bits | 1])
 
     def macs(self, packed: IntArray) -> IntArray:
+        """The MACs of packed budgets, in units."""
         return packed >> self.byte_bits + self.weight_bits
 
     def bytes(self, packed: IntArray) -> IntArray:
+        """The bytes of packed budgets, in units."""
         return packed >> self.weight_bits & (1 << self.byte_bits) - 1
 
     def merge(self, packed: IntArray) -> IntArray:

@@ -154,7 +154,7 @@ class Space:
         return {name: _distribution(values) for name, values in self.values().items()}
 
     def decode(self, choices: Mapping[str, Any]) -> Architecture:
-        """The network that these choices describe."""
+        """The network that an encoding describes: a value for each name in `values`."""
         blocks, channels = [], self.frame.stem[1]
         for number in range(1, choices["blocks"] + 1):
             residual, stride = FORMS[choices[f"form_{number}"]]
@@ -267,7 +267,7 @@ class Space:
             channels = out
 
     def size(self) -> int:
-        """Distinct networks.
+        """The number of distinct networks in the space.
 
         A block that `channels` enter is one of (shortcut forms + plain forms x widths) x dilations x expansions that
         differ; only a plain one lets another width leave.

@@ -134,18 +134,22 @@ class Candidate:
 
     @property
     def name(self) -> str:
+        """The candidate's name in tables: Table 1, or # and its number."""
         return f"#{self.number}" if self.number else "Table 1"
 
     @cached_property
     def architecture(self) -> Architecture:
+        """The network that the candidate is."""
         return Architecture.from_json(self.trial.user_attrs["architecture"])
 
     @property
     def macs(self) -> int:
+        """MACs for one second of audio."""
         return self.trial.user_attrs["macs"]
 
     @property
     def bytes(self) -> int:
+        """Bytes of parameters at the search's dtype."""
         return self.trial.user_attrs["bytes"]
 
     @cached_property
@@ -168,6 +172,7 @@ class Candidate:
 
     @property
     def point(self) -> Point:
+        """Accuracy and MACs, as the front takes them."""
         return self.accuracy, self.macs
 
     @property
@@ -177,14 +182,17 @@ class Candidate:
 
     @property
     def finished(self) -> bool:
+        """Whether it was trained at the last rung."""
         return self.trial.state == TrialState.COMPLETE
 
     @property
     def ended(self) -> bool:
+        """Whether it is finished or was stopped."""
         return self.finished or self.stopped
 
     @property
     def fits(self) -> bool:
+        """Whether it keeps the search's limits."""
         return all(value <= 0 for value in self.trial.constraints.values())
 
     def __getitem__(self, attribute: str) -> Any:

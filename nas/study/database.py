@@ -126,6 +126,7 @@ def without_password(url: str) -> str:
 
 
 def server_is_away(error: BaseException) -> bool:
+    """Whether an error means that the database server cannot be reached."""
     source = error.__cause__ if isinstance(error, StorageInternalError) else error
     return isinstance(source, OperationalError | InterfaceError) and "sqlite3" not in type(source.orig).__module__
 
@@ -137,6 +138,7 @@ class Server:
     """When that was, in seconds of this process's own clock; nobody could show life then."""
 
     def was_away(self) -> None:
+        """Note that the server is away now."""
         self.last_away = monotonic()
 
 

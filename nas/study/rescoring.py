@@ -48,14 +48,17 @@ class Rescored:
 
     @property
     def mean(self) -> float:
+        """The mean accuracy over the seeds."""
         return float(np.mean(self.accuracies))
 
     @property
     def deviation(self) -> float:
+        """The standard deviation of the accuracy between seeds."""
         return float(np.std(self.accuracies, ddof=1))
 
     @property
     def verdict(self) -> str:
+        """How it compares with Table 1: better, worse, not told apart, or the baseline itself."""
         if np.isnan(self.low):
             return "the baseline"
         return "better" if self.low > 0 else "worse" if self.high < 0 else "not told apart"

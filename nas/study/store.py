@@ -51,6 +51,7 @@ def study_folder(name: str) -> Path:
 
 
 def default_storage(name: str) -> str:
+    """The URL of the SQLite file that a study is kept in by default."""
     return f"sqlite:///{study_folder(name) / 'study.db'}"
 
 

@@ -62,6 +62,7 @@ class Worker:
 
     @property
     def has_work(self) -> bool:
+        """Whether a candidate or a rescoring is not done yet."""
         return sum(candidate.ended for candidate in self.store.candidates) < self.plan.trials or bool(self.missing())
 
     def search(self, scoring: Scoring) -> Iterator[None]:

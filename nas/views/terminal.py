@@ -36,6 +36,7 @@ class Screen:
         self.console = console()
 
     def note(self, text: str) -> None:
+        """Print a line."""
         self.console.print(text, soft_wrap=not self.console.is_terminal)
 
     def introduce(self, study: str, rules: Rules, data: SearchData, settings: SearchSettings) -> None:
@@ -65,6 +66,7 @@ class Screen:
 
     @contextmanager
     def teaching(self) -> Iterator[Callable[[str, int, int], None]]:
+        """Show the progress of the teachers while the block runs; it gets a function (name, step, steps)."""
         with self._progress("batches") as progress:
             task = progress.add_task("teachers", total=None)
             begun = set[str]()
