@@ -40,7 +40,7 @@ from rich.table import Table
 
 from budget.memory import peak
 from dynacp.audio.features import FrontEnd, LogMel
-from dynacp.export.exported import Exported
+from dynacp.export.exportable import Exported
 from dynacp.export.formats import TARGETS
 from dynacp.pipeline.prediction import Student
 from dynacp.student.architecture import TABLE1

@@ -30,7 +30,7 @@ from rich.table import Table
 
 from budget.limits import Limits
 from dynacp.student.architecture import TABLE1, Architecture
-from dynacp.student.depthwise import fast_gradients
+from dynacp.student.fast_gradients import fast_gradients
 from dynacp.student.model import DynaCP
 from dynacp.training.malloc import keep_freed_memory
 from nas.space.feasible import Feasible

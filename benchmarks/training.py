@@ -33,7 +33,7 @@ from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 from torchaudio.transforms import MelSpectrogram, Resample
 
-from dynacp.audio.augmentation import Augmentation, WaveAugmentation
+from dynacp.audio.augmentation_settings import Augmentation, WaveAugmentation
 from dynacp.audio.batches import ClipSource, Waves
 from dynacp.audio.cache import waves
 from dynacp.audio.features import FrontEnd

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from dynacp.audio.augmentation import Augmentation
+from dynacp.audio.augmentation_settings import Augmentation
 from dynacp.audio.batches import Features
 from dynacp.audio.cache import log_mels, read_wave
 from dynacp.audio.features import FrontEnd, LogMel

@@ -61,7 +61,7 @@ def parser() -> CommandParser:
 
 @answering()
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command with these arguments, by default the process's; returns the exit status."""
     options = parser().parse_args(arguments)
     limits = Limits(options.max_bytes, options.max_macs)
     network = resolve(options.architecture)

@@ -37,7 +37,7 @@ def parser() -> CommandParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command with these arguments, by default the process's; returns the exit status."""
     options, out = parser().parse_args(arguments), console()
     command = {"train": train_command.run, "predict": predict_command.run, "export": export_command.run}
     return command[options.command](options, out)

@@ -26,8 +26,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from budget.cli.command import Add, add_limit_options
 from budget.dtypes import DTYPES
 from budget.limits import Limits
+from dynacp.export.finished_run import Trained
 from dynacp.export.formats import TARGETS, ExportFormat
-from dynacp.export.trained import Trained
 from dynacp.options import add_cache_option, add_data_option, cache_errors, data_root, resumable
 from dynacp.settings import SettingError
 
@@ -94,7 +94,7 @@ def _format(trained: Trained, options: argparse.Namespace) -> ExportFormat:
 def _files(trained: Trained, format: ExportFormat, options: argparse.Namespace, console: Console) -> None:
     students = trained.students(options.student)
     trained.judge(trained.base.network.architecture, format)  # before the slow imports
-    from dynacp.export.files import Files
+    from dynacp.export.runtime_files import Files
 
     quiet = not console.is_terminal
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())

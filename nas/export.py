@@ -118,7 +118,7 @@ def export(store: Store, candidate: Candidate, folder: Path) -> tuple[list[Path]
 
 @answering()
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line."""
+    """Run the command with these arguments, by default the process's; returns the exit status."""
     parser = CommandParser(prog="python -m nas.export", description=__doc__)
     add = parser.add_argument
     add_study_options(parser.add_argument)

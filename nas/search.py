@@ -109,7 +109,7 @@ def _add_whole_number(add: Add, name: str, lowest: int, default: int, what: str,
 
 @answering("Stopped. Finished trials are kept; the same command resumes.")
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line."""
+    """Run the command with these arguments, by default the process's; returns the exit status."""
     options = parser().parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

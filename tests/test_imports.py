@@ -42,7 +42,7 @@ PACKAGES = ("budget", "dynacp", "nas")
 OURS = {*BELOW, "tests", *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
 OUTSIDE = {
     "rich": {"report", "terminal"},
-    "onnx": {"graph"},
+    "onnx": {"onnx_count"},
     **{name: {"witness"} for name in ("torch", "torchinfo", "fvcore", "thop")},
 }
 """By what `budget` imports from outside besides numpy: in which of its modules alone."""

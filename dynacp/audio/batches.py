@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dynacp.audio.augment import impulse_response, roll_samples
-from dynacp.audio.augmentation import WaveAugmentation
+from dynacp.audio.augmentation_settings import WaveAugmentation
 from dynacp.audio.cache import WAVE_SCALE
 from dynacp.audio.features import FrontEnd, LogMel
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dynacp.audio.augment import load_impulse_responses
-from dynacp.audio.augmentation import WaveAugmentation
+from dynacp.audio.augmentation_settings import WaveAugmentation
 from dynacp.audio.batches import Features, Waves
 from dynacp.audio.cache import log_mels, waves
 from dynacp.audio.features import FrontEnd

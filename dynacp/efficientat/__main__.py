@@ -44,7 +44,7 @@ def parser() -> CommandParser:
 
 @answering()
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line."""
+    """Run the command with these arguments, by default the process's; returns the exit status."""
     options = parser().parse_args(arguments)
     print(fetch(options.name, options.folder))
 

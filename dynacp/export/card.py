@@ -8,8 +8,8 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from budget.ledger import ledger
+from dynacp.export.finished_run import CALIBRATION_CLIPS, TOLERATED, Trained
 from dynacp.export.formats import ExportFormat
-from dynacp.export.trained import CALIBRATION_CLIPS, TOLERATED, Trained
 from dynacp.pipeline.plan import computed_in
 from dynacp.student.layers import layers_of, table_of
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from budget.graph import GraphCount
-from dynacp.export.exported import Exported
+from budget.onnx_count import GraphCount
+from dynacp.export.exportable import Exported
 from dynacp.export.program_count import count_program
 
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner  # isort: skip

@@ -14,8 +14,8 @@ from torch import nn
 
 from budget.conventions import DCASE, FOLDED, XNNPACK, Convention
 from budget.errors import UserError
-from budget.graph import GraphCount
-from dynacp.export.exported import Exported
+from budget.onnx_count import GraphCount
+from dynacp.export.exportable import Exported
 
 
 class ExportError(UserError):
@@ -40,7 +40,10 @@ class RuntimeFile(Protocol):
         """The network with its layers put as the runtime computes them, before it is quantised."""
 
     def count(self) -> GraphCount:
-        """The cost of the file, counted in the file itself."""
+        """The cost of one clip, counted in the file itself by the challenge's rule for its layers.
+
+        Raises `UnknownLayerError` for an operator without a rule.
+        """
 
     def run(self, inputs: np.ndarray) -> np.ndarray:
         """Logits [clips, classes] by the runtime, of log-mels [clips, 1, mels, frames] or samples [clips, samples]."""

@@ -13,8 +13,8 @@ import onnxruntime
 import torch
 from torch import nn
 
-from budget.graph import GraphCount, count_graph
-from dynacp.export.exported import Exported
+from budget.onnx_count import GraphCount, count_graph
+from dynacp.export.exportable import Exported
 
 OUTPUT = "logits"
 

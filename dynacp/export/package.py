@@ -22,10 +22,10 @@ from budget.witness import by_torchinfo
 from dynacp.audio.dataset import BASE
 from dynacp.export import submission
 from dynacp.export.card import card
+from dynacp.export.finished_run import Trained
 from dynacp.export.formats import TARGETS, ExportError, ExportFormat
 from dynacp.export.parity import Parity
 from dynacp.export.submission import System, logits
-from dynacp.export.trained import Trained
 from dynacp.export.vendor import vendored
 from dynacp.files import behind_links, write_text
 from dynacp.student.layers import layers_of

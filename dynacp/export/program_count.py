@@ -4,8 +4,8 @@ import math
 from typing import Any
 
 from budget.conventions import DCASE, UnknownLayerError
-from budget.graph import GraphCount
 from budget.ledger import Ledger, Row
+from budget.onnx_count import GraphCount
 from dynacp import executorch_tools
 
 # ExecuTorch 1.3 reads programs back by no public function; tests/dynacp/export/test_program_count.py needs this one.
@@ -24,7 +24,8 @@ DTYPES = {"xnn_datatype_fp32": "float32", "xnn_datatype_fp16": "float16", "xnn_d
 
 
 def count_program(content: bytes) -> GraphCount:
-    """Count one clip through the program, by the challenge's rule (`budget.conventions.DCASE`).
+    """Count one clip through an ExecuTorch program (the bytes of a .pte file), by the challenge's rule
+    (`budget.conventions.DCASE`).
 
     Raises `UnknownLayerError` for what XNNPACK does not compute, and for a node that it has no rule for: a count that
     skips either would be wrong in silence.

@@ -29,7 +29,7 @@ from dynacp.student.architecture import Architecture, with_classes
 from dynacp.student.layers import layers_of
 from dynacp.student.model import DynaCP
 from dynacp.teachers.ensemble import MEMBERS, Member, summed_logits
-from dynacp.teachers.stage import TeacherData, load_teacher, teacher_stage
+from dynacp.teachers.fine_tuning import TeacherData, load_teacher, teacher_stage
 from dynacp.training.loop import TRAINING_WORK, one_hot, refuse_divergence, state_on_cpu, train
 from dynacp.training.schedule import Recipe
 

@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from budget.dtypes import DEFAULT_DTYPE
 from budget.limits import Limits
-from dynacp.audio.augmentation import Augmentation, WaveAugmentation
+from dynacp.audio.augmentation_settings import Augmentation, WaveAugmentation
 from dynacp.audio.features import FrontEnd
 from dynacp.audio.recording_devices import RecordingDevices
 from dynacp.files import write_text

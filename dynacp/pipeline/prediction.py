@@ -48,8 +48,9 @@ class Student:
         return cls(network.to(dtype).eval(), front_end, classes, dtype)
 
     def probabilities(self, seconds: np.ndarray) -> np.ndarray:
-        """The class probabilities [classes] of one recording, given as whole seconds [count, samples]: the softmax of
-        the mean of their logits.
+        """The class probabilities [classes] of one recording: the softmax of the mean logits of its whole seconds.
+
+        `seconds` are samples in [-1, 1] at the front end's rate, [count, samples].
         """
         return self._softened([self._logits(seconds)])
 

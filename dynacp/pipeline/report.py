@@ -15,9 +15,9 @@ from dynacp.audio.recording_devices import OVERALL, REAL
 from dynacp.efficientat import FAMILIES
 from dynacp.files import write_text
 from dynacp.pictures import new_figure, save_figure
-from dynacp.pipeline import published
-from dynacp.pipeline.bootstrap import RESAMPLES, Bootstrap, confusion, summary
+from dynacp.pipeline import paper_figures
 from dynacp.pipeline.evaluation import SPECIFIC, SYSTEMS, tested_students, tested_teachers
+from dynacp.pipeline.intervals import RESAMPLES, Bootstrap, confusion, summary
 from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import computed_in
 from dynacp.student.layers import layers_of
@@ -37,8 +37,8 @@ def figures_of(draws: Mapping[tuple[str, str], pd.DataFrame], classes: tuple[str
         frame.insert(0, "system", system)
         frames.append(frame)
     figures = pd.concat(frames, ignore_index=True)
-    if classes == published.TAU_CLASSES:
-        figures["report"] = [published.figure(*key) for key in figures[["system", "model", "measure"]].to_numpy()]
+    if classes == paper_figures.TAU_CLASSES:
+        figures["report"] = [paper_figures.figure(*key) for key in figures[["system", "model", "measure"]].to_numpy()]
     return figures
 
 
@@ -95,7 +95,10 @@ class Report:
         return ("base", *self.pipeline.dataset.devices)
 
     def write(self) -> list[Path]:
-        """Write report.md, figures.csv, table2.csv, table3.csv, budget.csv, confusion.png and devices.png."""
+        """Write report.md, figures.csv, table2.csv, table3.csv, budget.csv, confusion.png and devices.png.
+
+        They replace those of an earlier evaluation in the run's folder. Returns their paths.
+        """
         account, verdict = self.budget()
         budget = pd.DataFrame(
             {
@@ -142,7 +145,7 @@ class Report:
     def _markdown(self, table2: pd.DataFrame, table3: pd.DataFrame, budget: pd.DataFrame) -> str:
         clips, gain = self.clips, self.gain()
         places = len(np.unique(clips.groups))
-        beside = " In parentheses: the DynaCP paper's figures." if clips.classes == published.TAU_CLASSES else ""
+        beside = " In parentheses: the DynaCP paper's figures." if clips.classes == paper_figures.TAU_CLASSES else ""
         return "\n\n".join(
             [
                 f"# {self.folder.name}",

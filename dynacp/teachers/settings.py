@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from hashlib import blake2b, file_digest
 from pathlib import Path
 
-from dynacp.audio.augmentation import Augmentation
+from dynacp.audio.augmentation_settings import Augmentation
 from dynacp.efficientat import FAMILIES, CheckpointError, Family, Teacher, load_checkpoint
 from dynacp.settings import require, sourced
 from dynacp.training.schedule import Schedule

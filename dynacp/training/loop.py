@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dynacp.audio.batches import ClipSource, Features
 from dynacp.stages import StageError
-from dynacp.student.depthwise import fast_gradients
+from dynacp.student.fast_gradients import fast_gradients
 from dynacp.training.malloc import keep_freed_memory
 from dynacp.training.schedule import Recipe
 

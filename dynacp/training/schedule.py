@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dynacp.audio.augmentation import Augmentation
+from dynacp.audio.augmentation_settings import Augmentation
 from dynacp.settings import require
 
 

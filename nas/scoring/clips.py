@@ -22,8 +22,8 @@ from dynacp.audio.tau import class_by_device, split_validation, training_clips
 from dynacp.efficientat import FAMILIES
 from dynacp.stages import FORMAT, Stage, StageStore
 from dynacp.teachers.ensemble import MEMBERS, Ensemble
+from dynacp.teachers.fine_tuning import TeacherData, teacher_stage
 from dynacp.teachers.settings import TeacherSettings
-from dynacp.teachers.stage import TeacherData, teacher_stage
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,11 @@ class SearchData:
     def ensemble(
         self, settings: TeacherSettings, *, seed: int, folder: Path, on_step: Callable[[str, int, int], None]
     ) -> Ensemble:
-        """The eight teachers' logits; fine-tunes the teachers that are not finished in `folder` yet.
+        """The eight teachers' logits of the training clips, and their accuracies on the validation clips.
 
-        `on_step(name, step, steps)` reports progress over all teachers. Raises `CheckpointError` and `StageError`.
+        Teachers that are not finished in `folder` yet are fine-tuned, each with a seed that follows from `seed` and its
+        name. `on_step(name, step, steps)` reports progress over all teachers, from step 1 on. Raises `CheckpointError`
+        for a checkpoint that cannot be used, and `StageError` for a training that diverges.
         """
         stages = self._teachers(settings, seed, folder)
         store, total, done = StageStore(), sum(stage.steps for stage in stages.values()), 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from dynacp.audio.augmentation import Augmentation
+from dynacp.audio.augmentation_settings import Augmentation
 from dynacp.settings import sourced
 from dynacp.student.architecture import Architecture
 from dynacp.student.model import DynaCP

@@ -22,7 +22,9 @@ class Costs(NamedTuple):
 
     parameters: IntArray
     macs: IntArray
+    """MACs for one clip."""
     bytes: IntArray
+    """Bytes of parameters."""
 
 
 BATCH = 20_000
@@ -35,7 +37,7 @@ _FRAME = [field.name for field in fields(Architecture) if field.name != "blocks"
 def count(
     architectures: Sequence[Architecture], *, convention: Convention | None = None, dtype: str = DEFAULT_DTYPE
 ) -> Costs:
-    """The exact cost of many networks: arrays of int64 [networks], in the order given."""
+    """The exact costs of many networks, in the order given, at an inference dtype and by its convention or another."""
     alike: dict[Any, list[int]] = defaultdict(list)
     for index, network in enumerate(architectures):
         frame = tuple(getattr(network, name) for name in _FRAME)
@@ -49,7 +51,10 @@ def count(
 
 
 def count_choices(space: Space, choices: Mapping[str, npt.NDArray[Any]], *, dtype: str = DEFAULT_DTYPE) -> Costs:
-    """The exact cost of encodings as `Space.sample` gives them: arrays of int64 [encodings]. None is decoded."""
+    """The exact costs of many encodings, counted without decoding them.
+
+    `choices` holds a column [encodings] per choice, as `Space.sample` gives them. `dtype` is that at inference.
+    """
     counts = _empty(len(choices["blocks"]))
     for blocks in space.sizes:
         chosen = choices["blocks"] == blocks

@@ -33,7 +33,9 @@ NEVER = 1 << 60
 """More MACs than any network has."""
 
 MOST_UNITS = 16_384
-"""The most units of bytes: tables for that many take 1.3 GB in the default space."""
+"""The most entries of a table, one per unit of bytes (`Feasible._unit`). Larger byte limits are refused: tables for
+this many take 1.3 GB in the default space.
+"""
 
 
 class State(NamedTuple):

@@ -11,7 +11,7 @@ from math import ceil
 from typing import Protocol
 
 from budget.errors import UserError
-from nas.strategy.front import Point, ranking
+from nas.strategy.pareto import Point, ranking
 
 KEPT = 2
 """One of this many candidates is promoted to the next rung, which trains with this many times the samples."""

@@ -8,7 +8,7 @@ import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.strategy.front import front
+from nas.strategy.pareto import front
 from nas.strategy.propose import DIRECTIONS, Proposal, ProposalContext, Sampler, by_chance
 
 STARTUP_TRIALS = 20

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from dynacp.student.architecture import Architecture
 from nas.space.space import Space
-from nas.strategy.front import Point
+from nas.strategy.pareto import Point
 from nas.strategy.propose import Proposal, Rules
 
 _AT = "at "

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 
-from nas.strategy.front import Point, front, hypervolume
+from nas.strategy.pareto import Point, front, hypervolume
 from nas.study.candidate import Candidate
 from nas.study.store import Store
 

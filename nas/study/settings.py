@@ -68,8 +68,11 @@ class StudySettings:
     ) -> "StudySettings":
         """The settings of a new search.
 
-        `data` names the clips by their content, `teachers` all that their logits depend on. `rungs` are training
-        samples, `clips` the numbers of training and validation clips, `threads` those of one worker.
+        - `data`: a digest of the clips and of their split; `clips`: how many are for `training` and for `validation`.
+        - `device`: where networks are trained, `cpu` or `cuda`; `threads`: CPU threads of one worker.
+        - `sampler`: a name of `nas.strategy.samplers.SAMPLERS`; `dtype`: one of `budget.dtypes.DTYPES`.
+        - `rungs`: training samples, ascending; `teachers`: all that their logits depend on, as plain JSON.
+        - `command`: the command line that started the search; `versions`: library -> version, for the record.
         """
         described = {**asdict(space), "classes": len(classes), "stem": space.frame.stem}
         identity = {

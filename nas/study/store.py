@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from budget.cli.command import Add
 from budget.errors import UserError
 from dynacp.files import write_text
-from nas.strategy.front import front
+from nas.strategy.pareto import front
 from nas.strategy.propose import DIRECTIONS
 from nas.study.candidate import Candidate
 from nas.study.database import cause, check_database, open_storage, patiently, without_password

@@ -92,7 +92,8 @@ class Worker:
         try:
             if self._stop_early(candidates):
                 return True
-            if claimed := self._claim(candidates):
+            promoted = list(self._waiting(candidates, RungDecision.PROMOTE))
+            if claimed := self._claim(promoted):
                 self._train(claimed, scoring)
                 return True
         except TrialLostError:
@@ -102,7 +103,7 @@ class Worker:
         running = [candidate.trial for candidate in candidates if candidate.trial.state == TrialState.RUNNING]
         if running:
             self._wait_for(self._queue, running)
-        return bool(running)
+        return bool(running or promoted)  # one that was promoted, but not claimed, is another worker's now
 
     def _wait_for(self, queue: Queue, running: Sequence[FrozenTrial]) -> None:
         """Wait a moment; tells which candidates other workers train, once for each."""
@@ -122,8 +123,8 @@ class Worker:
             self._queue.end(candidate.trial, TrialState.PRUNED, candidate.point)
         return bool(hopeless)
 
-    def _claim(self, candidates: Sequence[Candidate]) -> Candidate | None:
-        for candidate in self._waiting(candidates, RungDecision.PROMOTE):
+    def _claim(self, promoted: Sequence[Candidate]) -> Candidate | None:
+        for candidate in promoted:
             if trial := self._queue.claim(candidate.trial):
                 claimed = Candidate(trial)
                 if claimed.scores == candidate.scores:

@@ -25,7 +25,7 @@ from nas.scoring.score import SAMPLES
 from nas.space.counting import count
 from nas.space.feasible import Feasible
 from nas.space.space import Space
-from nas.strategy.front import hypervolume
+from nas.strategy.pareto import hypervolume
 from nas.strategy.propose import DIRECTIONS, History, Proposal, ProposalContext, Rules, Sampler, propose
 from nas.strategy.samplers import SAMPLERS, STARTUP_TRIALS
 from nas.study.candidate import Candidate

@@ -30,7 +30,7 @@ from dynacp.student.architecture import Architecture
 from dynacp.student.layers import layers_of
 from nas.space.counting import count
 from nas.space.space import Space
-from nas.strategy.front import front, hypervolume
+from nas.strategy.pareto import front, hypervolume
 from nas.strategy.propose import History, Proposal, Rules, propose
 from nas.strategy.rungs import RungDecision, decide
 from nas.strategy.samplers import SAMPLERS

@@ -21,8 +21,8 @@ from torch import Tensor
 from dynacp.audio.dataset import GENERAL
 from dynacp.audio.recording_devices import OVERALL
 from dynacp.overrides import changed
-from dynacp.pipeline.bootstrap import Bootstrap
 from dynacp.pipeline.evaluation import SPECIFIC, tested_students
+from dynacp.pipeline.intervals import Bootstrap
 from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import PRESETS, Plan, TrainingSettings
 from dynacp.pipeline.report import Report

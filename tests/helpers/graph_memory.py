@@ -5,7 +5,7 @@ from collections import Counter
 
 from onnx import ModelProto
 
-from budget.graph import divided, for_one_clip, shape_of
+from budget.onnx_count import divided, for_one_clip, shape_of
 
 IN_PLACE = {"Add", "BatchNormalization", "Cast", "Clip", "Flatten", "Relu", "Reshape"}
 """What writes into an operand of its output's size that is read no more; everything else takes a new buffer."""

@@ -7,7 +7,7 @@ import pytest
 import tiny
 import torch
 
-from dynacp.audio.augmentation import WaveAugmentation
+from dynacp.audio.augmentation_settings import WaveAugmentation
 from dynacp.audio.batches import Waves
 from dynacp.audio.cache import log_mels, waves
 from dynacp.audio.features import FrontEnd

@@ -15,7 +15,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from dynacp.__main__ import main
-from dynacp.audio.augmentation import WaveAugmentation
+from dynacp.audio.augmentation_settings import WaveAugmentation
 from dynacp.audio.dataset import GENERAL
 from dynacp.audio.recording_devices import RecordingDevices, check_names
 from dynacp.audio.tau import DataError

@@ -16,7 +16,7 @@ import torch
 
 from budget.ledger import ledger
 from dynacp.__main__ import main
-from dynacp.export import files, package
+from dynacp.export import package, runtime_files
 from dynacp.export.formats import ExportError
 from dynacp.pipeline.prediction import Student
 from dynacp.student.architecture import TABLE1, Architecture
@@ -119,11 +119,11 @@ def test_a_count_that_disagrees_is_told_by_names_and_two_numbers() -> None:
     account = ledger(layers_of(TABLE1))
     counted = [row for row in account.rows if row.parameters]
     with pytest.raises(ExportError) as missing:
-        files.compare("base", replace(account, rows=tuple(counted[:-1])), account)
+        runtime_files.compare("base", replace(account, rows=tuple(counted[:-1])), account)
     assert str(missing.value) == "base: the exported graph has 41 layers with parameters, but the ledger 42."
     counted[2] = counted[2]._replace(name="Conv_7", macs=3_391_489)
     with pytest.raises(ExportError) as other:
-        files.compare("base", replace(account, rows=tuple(counted)), account)
+        runtime_files.compare("base", replace(account, rows=tuple(counted)), account)
     assert str(other.value) == (
         "base: Conv_7 of the exported graph has macs 3391489, but stem.conv2 of the ledger 3391488."
     )

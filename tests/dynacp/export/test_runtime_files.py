@@ -18,7 +18,7 @@ from budget.ledger import ledger
 from budget.limits import Limits
 from budget.memory import peak
 from dynacp.__main__ import main
-from dynacp.export.trained import Trained
+from dynacp.export.finished_run import Trained
 from dynacp.pipeline.prediction import Student
 from dynacp.stages import StageError, read_artifact
 from dynacp.student.architecture import Architecture, with_classes
@@ -177,14 +177,14 @@ def trained(run: Path, data: Path) -> Trained:
 
 def without_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     """For what stands behind quantisation and does not depend on it."""
-    monkeypatch.setattr("dynacp.export.files.quantised", lambda network, _log_mels, **_: network)
+    monkeypatch.setattr("dynacp.export.runtime_files.quantised", lambda network, _log_mels, **_: network)
 
 
 def test_where_int8_costs_too_much_the_student_is_fine_tuned_once(
     lean_run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = shutil.copytree(lean_run, tmp_path / "run")
-    monkeypatch.setattr("dynacp.export.files.TOLERATED", -1.0)
+    monkeypatch.setattr("dynacp.export.runtime_files.TOLERATED", -1.0)
     assert export(run, data, "--to", "int8", "--student", "base") == 0
     told = capsys.readouterr().out
     assert "base: calibration alone costs 0.00% of accuracy on training clips; fine-tuning ..." in told
@@ -213,7 +213,7 @@ def test_without_its_teachers_a_run_is_not_fine_tuned_and_keeps_nothing_half(
 ) -> None:
     run = shutil.copytree(lean_run, tmp_path / "run")
     shutil.rmtree(run / "teachers")
-    monkeypatch.setattr("dynacp.export.files.TOLERATED", -1.0)
+    monkeypatch.setattr("dynacp.export.runtime_files.TOLERATED", -1.0)
     without_rounding(monkeypatch)
     assert export(run, data, "--to", "int8", "--student", "base") == 2
     assert re.search(r"students/base-int8 needs .*teachers/general/mn-plain-still", capsys.readouterr().err)

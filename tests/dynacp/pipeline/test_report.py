@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from dynacp.pipeline import published
+from dynacp.pipeline import paper_figures
 from dynacp.pipeline.report import cells, figures_of
 
-MEASURES = ("accuracy", "real", "seen", "unseen", *published.TAU_CLASSES, "a", "s6", "s9")
+MEASURES = ("accuracy", "real", "seen", "unseen", *paper_figures.TAU_CLASSES, "a", "s6", "s9")
 
 
 def draws(value: float) -> pd.DataFrame:
@@ -15,7 +15,7 @@ def draws(value: float) -> pd.DataFrame:
 
 def test_on_tau_the_paper_s_figures_stand_beside_ours() -> None:
     figures = figures_of(
-        {("general", "student"): draws(0.6), ("device-specific", "MN"): draws(0.7)}, published.TAU_CLASSES
+        {("general", "student"): draws(0.6), ("device-specific", "MN"): draws(0.7)}, paper_figures.TAU_CLASSES
     )
     students = cells(figures, "general", "student", ["accuracy", "bus", "a", "s9"])
     assert students == {

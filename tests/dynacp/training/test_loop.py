@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dynacp.audio.augmentation import Augmentation
+from dynacp.audio.augmentation_settings import Augmentation
 from dynacp.audio.batches import Features
 from dynacp.training.loop import macro_accuracy, one_hot, predict, train
 from dynacp.training.schedule import Recipe

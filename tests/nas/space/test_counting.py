@@ -10,7 +10,7 @@ from budget.conventions import CONVENTIONS, Convention
 from budget.dtypes import DTYPES
 from budget.ledger import ledger, totals
 from budget.limits import Limits
-from dynacp.student.architecture import BASELINE_COLOUR, TABLE1
+from dynacp.student.architecture import BASELINE, TABLE1
 from dynacp.student.layers import layers_of
 from nas.space.counting import count, count_choices, sample_fitting, share_that_fits
 from nas.space.space import Space, encodings
@@ -22,7 +22,7 @@ SPACE = Space()
 def test_many_at_once_count_as_one_by_one_under_every_convention(convention: Convention) -> None:
     mixed = [
         TABLE1,
-        BASELINE_COLOUR,
+        BASELINE,
         replace(TABLE1, norm="depthwise", pool="maximum", classes=7),
         *random_architectures(300, seed=7),
     ]

@@ -18,7 +18,7 @@ from optuna.distributions import (
 )
 from optuna.samplers import RandomSampler
 
-from dynacp.student.architecture import BASELINE_COLOUR, TABLE1, Block
+from dynacp.student.architecture import BASELINE, TABLE1, Block
 from nas.space.space import FORMS, Space, encodings, expanded_channels
 
 SPACE = Space()
@@ -64,7 +64,7 @@ def test_what_decodes_encodes_to_choices_that_decode_to_the_same(seed: int) -> N
     ("network", "complaint"),
     [
         (
-            BASELINE_COLOUR,
+            BASELINE,
             "differs from the space's frame in more than its blocks: `input` .256, 65., not .256, 89., `family` cp",
         ),
         (replace(TABLE1, stem=(8, 16), blocks=(Block(24, 32),) * 4), r"blocks: `stem` \(8, 16\), not \(8, 32\)"),

@@ -11,7 +11,7 @@ from budget.limits import Limits
 from dynacp.student.architecture import TABLE1
 from nas.space.counting import count
 from nas.space.space import Space
-from nas.strategy.front import hypervolume
+from nas.strategy.pareto import hypervolume
 from nas.strategy.propose import Rules, SpaceExhaustedError, combined_seed, propose
 from nas.strategy.samplers import SAMPLERS, STARTUP_TRIALS
 from nas.study.candidate import Candidate

@@ -108,6 +108,30 @@ def test_four_workers_train_what_one_would_each_candidate_and_rung_once(database
     assert any(len(scores) < 3 for _, _, scores, *_ in outcome(undisturbed).values())  # type: ignore[arg-type]
 
 
+def test_a_worker_waits_for_the_candidate_that_another_was_quicker_to_claim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would rescore a front without that candidate."""
+    url, scoring = f"sqlite:///{tmp_path / 'raced'}.db", MadeUp(0.5)
+    slow, quick = worker(url, plan(1)), worker(url, plan(1))
+    claim, raced = slow._queue.claim, list[FrozenTrial]()
+
+    def beaten(trial: FrozenTrial) -> FrozenTrial | None:
+        if raced:
+            return claim(trial)
+        raced.append(trial)
+        claimed = quick._queue.claim(trial)
+        assert claimed
+        threading.Timer(0.3, quick._train, (Candidate(claimed), scoring)).start()
+        return None
+
+    monkeypatch.setattr(slow._queue, "claim", beaten)
+    for _ in slow.search(scoring):
+        pass
+    (candidate,) = Store.open("shared", url).candidates
+    assert candidate.finished
+
+
 def test_more_trials_later_go_on_where_the_study_ended_and_fewer_change_nothing(database: Callable[[str], str]) -> None:
     whole, parts = database("whole"), database("parts")
     work(worker(whole, plan(7)), MadeUp())

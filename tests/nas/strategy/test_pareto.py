@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.strategy.front import Point, front, hypervolume, layers, losses, ranking
+from nas.strategy.pareto import Point, front, hypervolume, layers, losses, ranking
 
 POINTS = st.lists(st.tuples(st.floats(0, 1), st.floats(1, 30)), max_size=12)
 COARSE = st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.3, 0.4]), st.sampled_from([1.0, 2.0, 3.0])), max_size=12)

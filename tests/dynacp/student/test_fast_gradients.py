@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from dynacp.student.architecture import TABLE1
-from dynacp.student.depthwise import fast_gradients
+from dynacp.student.fast_gradients import fast_gradients
 from dynacp.student.model import DynaCP
 
 STRIDES = st.sampled_from([(1, 1), (2, 1), (1, 2), (2, 2)])

@@ -34,7 +34,9 @@ CALIBRATION_CLIPS = 64
 """The number of clips for calibration, spread evenly over a student's training clips: 256 do no better."""
 
 CHOICE_CLIPS = 2_048
-"""The most training clips of a student, spread evenly over them, that decide on its fine-tuning."""
+"""The most training clips of a student, spread evenly over them, on which accuracies decide whether it is fine-tuned
+for int8, and which of both files is kept.
+"""
 
 TOLERATED = 0.005
 """Of accuracy on training clips, that calibration alone may cost a student in int8; if it costs more, the student is

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from budget.graph import GraphCount
 from budget.ledger import Ledger, Row, ledger
 from budget.limits import Verdict
 from budget.memory import peak
+from budget.onnx_count import GraphCount
 from dynacp.audio.dataset import BASE
 from dynacp.export.card import card
-from dynacp.export.exported import Exported
+from dynacp.export.exportable import Exported
+from dynacp.export.finished_run import TOLERATED, Trained, ledger_hash
 from dynacp.export.formats import ExportError, ExportFormat, RuntimeFile
 from dynacp.export.parity import Accuracy, Choice, Parity
-from dynacp.export.trained import TOLERATED, Trained, ledger_hash
 from dynacp.files import write_text, written_whole
 from dynacp.pipeline.prediction import Student
 from dynacp.strict_json import JSONError, check_shape, read_json

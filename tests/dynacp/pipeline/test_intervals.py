@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from dynacp.audio.recording_devices import RecordingDevices
 from dynacp.audio.tau import Clips
-from dynacp.pipeline import published
-from dynacp.pipeline.bootstrap import Bootstrap, confusion, summary
+from dynacp.pipeline import paper_figures
+from dynacp.pipeline.intervals import Bootstrap, confusion, summary
 
 DEVICES = ("a", "b", "s1", "s4")
 
@@ -104,11 +104,11 @@ def test_the_confusion_is_scikit_learn_s() -> None:
 
 def test_the_report_s_tables_agree_with_each_other() -> None:
     """Groups are means over their devices, accuracy the mean over classes: the convention is the report's."""
-    for system, table in published.TABLE3.items():
-        real, seen, unseen, accuracy = published.TABLE2[(system, "student")]
+    for system, table in paper_figures.TABLE3.items():
+        real, seen, unseen, accuracy = paper_figures.TABLE2[(system, "student")]
         assert sum(table[name] for name in "abc") / 3 == pytest.approx(real, abs=0.006)
         assert sum(table[name] for name in ("s1", "s2", "s3")) / 3 == pytest.approx(seen, abs=0.006)
         assert sum(table[name] for name in ("s4", "s5", "s6")) / 3 == pytest.approx(unseen, abs=0.006)
-        assert sum(table[name] for name in published.TAU_CLASSES) / 10 == pytest.approx(accuracy, abs=0.006)
-    assert published.figure("general", "student", "accuracy") == 0.59
-    assert published.figure("general", "MN", "bus") is None
+        assert sum(table[name] for name in paper_figures.TAU_CLASSES) / 10 == pytest.approx(accuracy, abs=0.006)
+    assert paper_figures.figure("general", "student", "accuracy") == 0.59
+    assert paper_figures.figure("general", "MN", "bus") is None
