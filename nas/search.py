@@ -21,7 +21,7 @@ from importlib.metadata import version
 import optuna
 import torch
 
-from budget.cli.command import Add, CommandParser, add_limit_options, answering, run, whole_number
+from budget.cli.command import Add, CommandParser, add_limit_options, add_whole_number, answering, run
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
 from budget.limits import Limits
 from dynacp.options import (
@@ -67,44 +67,36 @@ def parser() -> CommandParser:
 
 
 def _add_study_options(add: Add) -> None:
-    def whole(name: str, lowest: int, default: int, what: str, highest: int = sys.maxsize) -> None:
-        _add_whole_number(add, name, lowest, default, what, highest)
-
     add_data_option(add, "a data set in TAU's layout")
     add("--study", default="search", metavar="NAME", help="kept under studies/NAME (default: %(default)s)")
     add("--storage", metavar="URL", help="a database for many machines, in place of SQLite in studies/NAME")
-    whole("--trials", 1, 200, "candidates in all, Table 1 among them")
-    whole("--workers", 1, 1, "processes on this machine, which share its cores")
+    add_whole_number(add, "--trials", 200, "candidates in all, Table 1 among them")
+    add_whole_number(add, "--workers", 1, "processes on this machine, which share its cores")
     add(
         "--sampler",
         choices=sorted(SAMPLERS),
         default="tpe",
         help="what proposes; gp takes seconds a candidate (default: %(default)s)",
     )
-    whole("--seed", 0, 0, "of everything random", 2**32 - 1)
-    whole("--rescore-seeds", 3, 3, "trainings that rescore each architecture of the front")
+    add_whole_number(add, "--seed", 0, "of everything random", lowest=0, highest=2**32 - 1)
+    add_whole_number(add, "--rescore-seeds", 3, "trainings that rescore each architecture of the front", lowest=3)
     add_device_option(add)
     add_cache_option(add, "log-mels and teachers")
 
 
 def _add_trial_options(add: Add) -> None:
     add("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings by the names that the search prints")
-    _add_whole_number(add, "--samples", 32, SAMPLES, "training samples of one trial")
-    _add_whole_number(add, "--rungs", 1, 1, "train on half, a quarter ... first", 8)
+    add_whole_number(add, "--samples", SAMPLES, "training samples of one trial", lowest=32)
+    add_whole_number(add, "--rungs", 1, "train on half, a quarter ... first", highest=8)
     add_limit_options(add)
     add("--dtype", choices=sorted(DTYPES), default=DEFAULT_DTYPE, help="at inference (default: %(default)s)")
 
 
 def _add_teacher_options(add: Add) -> None:
-    default = TEACHERS
     add_checkpoint_options(add)
-    for name, width in (("--mn-width", default.mn_width), ("--dymn-width", default.dymn_width)):
+    for name, width in (("--mn-width", TEACHERS.mn_width), ("--dymn-width", TEACHERS.dymn_width)):
         add(name, type=float, default=width, metavar="W", help="without a checkpoint (default: %(default)s)")
-    _add_whole_number(add, "--teacher-epochs", 1, default.epochs, "of fine-tuning")
-
-
-def _add_whole_number(add: Add, name: str, lowest: int, default: int, what: str, highest: int = sys.maxsize) -> None:
-    add(name, type=whole_number(lowest, highest), default=default, metavar="N", help=f"{what} (default: %(default)s)")
+    add_whole_number(add, "--teacher-epochs", TEACHERS.epochs, "of fine-tuning")
 
 
 @answering("Stopped. Finished trials are kept; the same command resumes.")

@@ -39,11 +39,15 @@ class CommandParser(argparse.ArgumentParser):
 def add_limit_options(add: Add) -> None:
     """Add `--max-macs` and `--max-bytes`, by default the challenge's limits."""
     limits = Limits()
-    for name, default, what in (
-        ("--max-macs", limits.max_macs, "MACs for one second of audio"),
-        ("--max-bytes", limits.max_bytes, "bytes of parameters"),
-    ):
-        add(name, type=whole_number(1), default=default, metavar="N", help=f"limit of {what} (default: {default:,})")
+    add_whole_number(add, "--max-macs", limits.max_macs, "limit of MACs for one second of audio")
+    add_whole_number(add, "--max-bytes", limits.max_bytes, "limit of bytes of parameters")
+
+
+def add_whole_number(
+    add: Add, name: str, default: int, what: str, *, lowest: int = 1, highest: int = sys.maxsize
+) -> None:
+    """Add an option that takes a whole number between two bounds; `what` is its help."""
+    add(name, type=whole_number(lowest, highest), default=default, metavar="N", help=f"{what} (default: {default:,})")
 
 
 def whole_number(lowest: int, highest: int = sys.maxsize) -> Callable[[str], int]:
