@@ -72,6 +72,7 @@ class Worker:
             self.store.read()
             if self.store.candidates and more():
                 yield
+        self.store.read()  # others may have ended the last candidates since, and the front is what is rescored
 
     def _news(self) -> Callable[[], bool]:
         """Tells whether more was scored or has ended since it was last asked."""

@@ -132,6 +132,17 @@ def test_a_worker_waits_for_the_candidate_that_another_was_quicker_to_claim(
     assert candidate.finished
 
 
+def test_a_worker_rescores_the_front_that_others_left_and_not_the_one_that_it_saw_last(tmp_path: Path) -> None:
+    url, scoring = f"sqlite:///{tmp_path / 'left'}.db", MadeUp()
+    early, late = worker(url, plan(5)), worker(url, plan(5))
+    for _ in late.search(scoring):
+        pass
+    for _ in early.search(scoring):
+        pytest.fail("nothing is left to do")
+    assert early.missing()
+    assert [each.number for each, _ in early.missing()] == [each.number for each, _ in late.missing()]
+
+
 def test_more_trials_later_go_on_where_the_study_ended_and_fewer_change_nothing(database: Callable[[str], str]) -> None:
     whole, parts = database("whole"), database("parts")
     work(worker(whole, plan(7)), MadeUp())
