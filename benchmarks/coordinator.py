@@ -80,7 +80,15 @@ def ours(url: str, sampler: str, stored: int) -> float:
     """Seconds a candidate, of one worker that scores at once."""
     storage = connect("filled", url)
     store = Store.create_or_resume("filled", storage, SETTINGS)
-    plan = SearchPlan(RULES, TABLE1, SAMPLERS[sampler], (1,), stored + CANDIDATES, 0, seed=stored)
+    plan = SearchPlan(
+        rules=RULES,
+        baseline=TABLE1,
+        sampler=SAMPLERS[sampler],
+        rungs=(1,),
+        trials=stored + CANDIDATES,
+        rescore_seeds=0,
+        seed=stored,
+    )
     searching = Worker(plan, store, storage).search(lambda network, **_: Score(made_up_score(network), 1.0, 0.0))
     started = time.perf_counter()
     done = sum(1 for _ in searching)

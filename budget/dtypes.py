@@ -16,6 +16,8 @@ class Dtype:
     """Bytes that a weight of a convolution's kernel takes."""
     other_bytes: int
     """Bytes that a bias, or a parameter of a batch norm, takes."""
+    activation_bytes: int
+    """Bytes that an element of an activation takes."""
     convention: Convention
     """The convention that counts a network as it runs in this dtype."""
 
@@ -27,9 +29,9 @@ class Dtype:
 DTYPES = {
     dtype.name: dtype
     for dtype in (
-        Dtype("float32", 4, 4, DCASE),
-        Dtype("float16", 2, 2, DCASE),
-        Dtype("int8", 1, 4, FOLDED),  # quantised after folding; biases are int32, the norms that are left float32
+        Dtype("float32", 4, 4, 4, DCASE),
+        Dtype("float16", 2, 2, 2, DCASE),
+        Dtype("int8", 1, 4, 1, FOLDED),  # quantised after folding; biases are int32, the norms that are left float32
     )
 }
 DEFAULT_DTYPE = "float16"

@@ -15,9 +15,8 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from budget.dtypes import DTYPES
 from budget.layers import Shape
-
-BYTES_PER_ACTIVATION = {"float32": 4, "float16": 2, "int8": 1}
 
 
 class Step(NamedTuple):
@@ -52,7 +51,7 @@ class Peak(NamedTuple):
     @property
     def bytes(self) -> dict[str, int]:
         """The bytes held, by dtype of the activations."""
-        return {dtype: size * self.elements for dtype, size in BYTES_PER_ACTIVATION.items()}
+        return {name: dtype.activation_bytes * self.elements for name, dtype in DTYPES.items()}
 
 
 def peak(steps: Iterable[Step]) -> Peak:

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from rich.table import Table
 
 from budget.conventions import CONVENTIONS
+from budget.dtypes import DTYPES
 from budget.layers import Shape
 from budget.ledger import Ledger
 from budget.limits import Limits
-from budget.memory import BYTES_PER_ACTIVATION, Peak
+from budget.memory import Peak
 
 SHAPE = "channels x frequency x time"
 """The axes of an output's shape, in words."""
@@ -63,7 +64,7 @@ def activation_table(peak: Peak) -> Table:
     for dtype, size in peak.bytes.items():
         view.add_column(f"bytes ({dtype})", justify="right", footer=f"{size:,}")
     for tensor in peak.alive:
-        sizes = (f"{size * tensor.elements:,}" for size in BYTES_PER_ACTIVATION.values())
+        sizes = (f"{dtype.activation_bytes * tensor.elements:,}" for dtype in DTYPES.values())
         view.add_row(tensor.name, _size(tensor.output), f"{tensor.elements:,}", *sizes)
     view.caption = (
         f"Outputs: {SHAPE}. One layer at a time, whole tensors; norms and activations in place, additions where they "

@@ -40,7 +40,7 @@ class StageError(UserError):
     """A stage that cannot be made here and now; everything finished before it is kept."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Stage:
     """An artifact to be made once, and what it is made from.
 

@@ -117,14 +117,14 @@ def _plan(options: argparse.Namespace, console: Console) -> tuple[Plan, Training
         raise SettingError(f"`--jobs` must be at least 1, but got {options.jobs}.")
     return (
         Plan(
-            architecture,
-            changed(settings, options.set),
-            data_root(options, console.print),
-            run,
-            options.teachers or run / TEACHERS,
-            options.cache,
-            options.irs,
-            _device(options),
+            architecture=architecture,
+            settings=changed(settings, options.set),
+            data=data_root(options, console.print),
+            run=run,
+            teachers=options.teachers or run / TEACHERS,
+            cache=options.cache,
+            responses=options.irs,
+            device=_device(options),
         ),
         preset,
     )

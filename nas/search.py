@@ -145,7 +145,15 @@ class Search:
         store = Store.create_or_resume(options.study, storage, self._settings(data, rules.space, arguments))
         screen.introduce(options.study, rules, data, self.settings)
         sampler = SAMPLERS[options.sampler]
-        plan = SearchPlan(rules, frame, sampler, self.rungs, options.trials, options.rescore_seeds, options.seed)
+        plan = SearchPlan(
+            rules=rules,
+            baseline=frame,
+            sampler=sampler,
+            rungs=self.rungs,
+            trials=options.trials,
+            rescore_seeds=options.rescore_seeds,
+            seed=options.seed,
+        )
         worker = Worker(plan, store, storage, screen.note)
         if worker.has_work:
             scorer = self._scorer(store, data)

@@ -28,7 +28,7 @@ from dynacp.student.layers import layers_of, steps_of
 from dynacp.training.loop import PREDICTED_AT_ONCE
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Export:
     """One student's file, what was counted in it, and how it compares."""
 
@@ -148,7 +148,17 @@ class Files:
             raise ExportError(f"{name}: the exported graph decides otherwise than the student: {parity}.")
         self.folder.mkdir(parents=True, exist_ok=True)
         file, most_alive = self.folder / f"{name}.{graph.suffix}", peak(steps_of(architecture)).bytes[format.dtype]
-        export = Export(name, format, file, count, verdict, parity, choice, accuracy, most_alive)
+        export = Export(
+            student=name,
+            format=format,
+            file=file,
+            count=count,
+            verdict=verdict,
+            parity=parity,
+            choice=choice,
+            accuracy=accuracy,
+            peak_activation_bytes=most_alive,
+        )
         metadata = _metadata(student, count.ledger)
         with written_whole(export.file) as partial:
             graph.save(partial, metadata)

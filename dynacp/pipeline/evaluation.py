@@ -76,11 +76,11 @@ def _stage(pipeline: Pipeline, name: str, stages: dict[str, list[Stage]], make: 
     """A stage that needs all the models; `macs` is what those of one device take for one clip."""
     rows = _rows(pipeline)
     return Stage(
-        f"test/{name}",
-        pipeline.plan.run / "test" / name,
-        {"format": FORMAT, "clips": pipeline.dataset.test_key, "dtype": pipeline.settings.dtype},
-        tuple(stage for of_device in stages.values() for stage in of_device),
-        make,
-        models * sum(batches(len(part)) for part in rows.values()),
-        macs * sum(len(part) for part in rows.values()),
+        name=f"test/{name}",
+        path=pipeline.plan.run / "test" / name,
+        settings={"format": FORMAT, "clips": pipeline.dataset.test_key, "dtype": pipeline.settings.dtype},
+        needs=tuple(stage for of_device in stages.values() for stage in of_device),
+        make=make,
+        steps=models * sum(batches(len(part)) for part in rows.values()),
+        work=macs * sum(len(part) for part in rows.values()),
     )

@@ -141,9 +141,9 @@ class Pipeline:
 
         return self._once(
             Stage(
-                name,
-                self.plan.run / name,
-                {
+                name=name,
+                path=self.plan.run / name,
+                settings={
                     **self._common,
                     "architecture": self.architecture.to_json(),
                     "recipe": asdict(recipe),
@@ -151,10 +151,10 @@ class Pipeline:
                     "distillation": asdict(settings.distillation),
                     "seed": seed,
                 },
-                needs,
-                make,
-                recipe.steps,
-                TRAINING_WORK * recipe.samples * self.student_macs,
+                needs=needs,
+                make=make,
+                steps=recipe.steps,
+                work=TRAINING_WORK * recipe.samples * self.student_macs,
             )
         )
 
@@ -180,7 +180,17 @@ class Pipeline:
 
         made_with = {**student.settings, "recipe": asdict(recipe), "seed": seed}
         work = TRAINING_WORK * recipe.samples * self.student_macs
-        return self._once(Stage(name, self.plan.run / name, made_with, (student, *teachers), make, recipe.steps, work))
+        return self._once(
+            Stage(
+                name=name,
+                path=self.plan.run / name,
+                settings=made_with,
+                needs=(student, *teachers),
+                make=make,
+                steps=recipe.steps,
+                work=work,
+            )
+        )
 
     def _distil(
         self, network: nn.Module, device: str, teachers: tuple[Stage, ...], recipe: Recipe, seed: int, on_step: OnStep

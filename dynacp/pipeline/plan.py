@@ -99,7 +99,7 @@ PRESETS = {
 """`paper`: the paper's training where it speaks, hours on a GPU. `quick`: minutes on two CPU cores."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What to train, on what, and where to keep it. `teachers` may be another run's, to share them."""
 
@@ -144,13 +144,13 @@ def read_plan(folder: Path, data: Path, cache: Path) -> Plan:
     content = read_run(folder)
     teachers, responses = content.get("teachers"), content.get("responses")
     return Plan(
-        Architecture.from_json(content["architecture"]),
-        restored(TrainingSettings(), content["settings"]),
-        data,
-        folder,
-        Path(teachers) if teachers else folder / TEACHERS,
-        cache,
-        Path(responses) if responses else None,
+        architecture=Architecture.from_json(content["architecture"]),
+        settings=restored(TrainingSettings(), content["settings"]),
+        data=data,
+        run=folder,
+        teachers=Path(teachers) if teachers else folder / TEACHERS,
+        cache=cache,
+        responses=Path(responses) if responses else None,
     )
 
 

@@ -95,11 +95,11 @@ def teacher_stage(
         }
 
     return Stage(
-        name,
-        folder / f"{member.name}-{key}",
-        made_with,
-        needs,
-        make,
+        name=name,
+        path=folder / f"{member.name}-{key}",
+        settings=made_with,
+        needs=needs,
+        make=make,
         steps=recipe.steps + batches(data.clips),
         work=macs * (TRAINING_WORK * recipe.samples + data.clips),
     )

@@ -32,7 +32,7 @@ Scoring = Callable[..., Score]
 """A `nas.scoring.score.Scorer`, or what is called as one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SearchPlan:
     """What a search trains: `trials` candidates, and at the end the front anew with `rescore_seeds` seeds."""
 

@@ -70,7 +70,16 @@ def chosen(costs: pd.DataFrame) -> tuple[list[int], list[int]]:
 def planned(options: argparse.Namespace, layout: Architecture, number: int) -> Pipeline:
     """The training of a layout; all share their teachers."""
     settings = replace(SETTINGS, teachers=replace(SETTINGS.teachers, mn=options.mn))
-    return Pipeline(Plan(layout, settings, options.data, RUNS / str(number), RUNS / "teachers", options.cache))
+    return Pipeline(
+        Plan(
+            architecture=layout,
+            settings=settings,
+            data=options.data,
+            run=RUNS / str(number),
+            teachers=RUNS / "teachers",
+            cache=options.cache,
+        )
+    )
 
 
 def tested(pipeline: Pipeline) -> float:

@@ -85,7 +85,13 @@ def searched(search: Search, scoring: Scorer) -> Store:
     )  # fmt: skip
     store = Store.create_or_resume(search.name, storage, settings)
     plan = SearchPlan(
-        rules, FRAME, SAMPLERS[search.sampler], (SAMPLES,), trials=10_000, rescore_seeds=0, seed=search.seed
+        rules=rules,
+        baseline=FRAME,
+        sampler=SAMPLERS[search.sampler],
+        rungs=(SAMPLES,),
+        trials=10_000,
+        rescore_seeds=0,
+        seed=search.seed,
     )
     if spent(store) < COST:
         for _ in Worker(plan, store, storage).search(scoring):

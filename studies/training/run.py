@@ -112,7 +112,15 @@ def _plan(options: argparse.Namespace, condition: Condition, seed: int) -> Plan:
     run = RUNS / f"{condition.name.lower().replace(' ', '-')}-{seed}"
     device = "cuda" if torch.cuda.is_available() else "cpu"
     cache = user_cache_path("dynacp")
-    return Plan(condition.architecture, settings, options.data, run, RUNS / "teachers", cache, device=device)
+    return Plan(
+        architecture=condition.architecture,
+        settings=settings,
+        data=options.data,
+        run=run,
+        teachers=RUNS / "teachers",
+        cache=cache,
+        device=device,
+    )
 
 
 def _trained(condition: Condition, pipeline: Pipeline) -> dict[str, Tensor]:

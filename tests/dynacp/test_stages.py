@@ -22,7 +22,7 @@ def counted(folder: Path, name: str, *needs: Stage, settings: dict[str, Any] | N
         on_step()
         return {"tensor": torch.full((3,), float(len(made))), "makings": len(made)}
 
-    return Stage(name, folder / name, settings or {"rate": 1}, needs, make), made
+    return Stage(name=name, path=folder / name, settings=settings or {"rate": 1}, needs=needs, make=make), made
 
 
 def made_anew(stage: Stage) -> bool:
@@ -89,7 +89,7 @@ def test_a_stage_that_fails_leaves_nothing(tmp_path: Path) -> None:
     def make(_on_step: OnStep) -> dict[str, Any]:
         raise ZeroDivisionError
 
-    stage = Stage("one", tmp_path / "one", {}, (), make)
+    stage = Stage(name="one", path=tmp_path / "one", settings={}, needs=(), make=make)
     with pytest.raises(ZeroDivisionError):
         made_anew(stage)
     assert not stage.file.exists()
@@ -102,7 +102,7 @@ def test_a_record_without_its_file_or_with_another_s_is_not_current(tmp_path: Pa
     made_anew(stage)
     other, _ = counted(tmp_path, "other")
     made_anew(other)
-    made_anew(Stage("other", tmp_path / "other", {"rate": 2}, (), other.make))
+    made_anew(Stage(name="other", path=tmp_path / "other", settings={"rate": 2}, needs=(), make=other.make))
     stage.file.write_bytes(other.file.read_bytes())
     assert StageStore().checksum(stage) is None
 
@@ -143,7 +143,7 @@ def test_what_hardware_runs_out_of_is_said_with_the_remedy(tmp_path: Path, error
         raise error
 
     with pytest.raises(StageError, match=complaint):
-        made_anew(Stage("one", tmp_path / "one", {}, (), make))
+        made_anew(Stage(name="one", path=tmp_path / "one", settings={}, needs=(), make=make))
 
 
 def test_the_record_says_what_the_artifact_was_made_from(tmp_path: Path) -> None:

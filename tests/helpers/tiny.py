@@ -82,7 +82,16 @@ def lean_options(data: Path, run: Path, *more: str) -> list[str]:
 def write_run(folder: Path) -> Path:
     """The run of an untrained base student, finished as far as `predict` needs it. Returns `folder`."""
     architecture = with_classes(LEAN, len(CLASSES))
-    claim_run(Plan(architecture, PRESETS["quick"], folder, folder, folder / "teachers", folder))
+    claim_run(
+        Plan(
+            architecture=architecture,
+            settings=PRESETS["quick"],
+            data=folder,
+            run=folder,
+            teachers=folder / "teachers",
+            cache=folder,
+        )
+    )
     torch.manual_seed(0)
     base = {
         "architecture": architecture.to_json(),
@@ -90,7 +99,10 @@ def write_run(folder: Path) -> Path:
         "front_end": asdict(FrontEnd()),
         "state": DynaCP(architecture).state_dict(),
     }
-    StageStore().make(Stage("students/base", folder / "students" / "base", {}, (), lambda _: base), lambda: None)
+    StageStore().make(
+        Stage(name="students/base", path=folder / "students" / "base", settings={}, needs=(), make=lambda _: base),
+        lambda: None,
+    )
     return folder
 
 

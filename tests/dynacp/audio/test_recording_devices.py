@@ -46,7 +46,17 @@ def responses(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def pipeline(data: Path, cache: Path, responses: Path | None = None, clean: str = "a") -> Pipeline:
     roles = replace(TrainingSettings(), recording=RecordingDevices(clean))
-    return Pipeline(Plan(TABLE1, roles, data, cache / "run", cache / "teachers", cache, responses))
+    return Pipeline(
+        Plan(
+            architecture=TABLE1,
+            settings=roles,
+            data=data,
+            run=cache / "run",
+            teachers=cache / "teachers",
+            cache=cache,
+            responses=responses,
+        )
+    )
 
 
 def test_impulse_responses_change_the_clips_of_the_clean_device_and_no_others(

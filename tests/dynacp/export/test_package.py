@@ -45,7 +45,9 @@ def export(runs: list[Path], data: Path, *more: str) -> int:
 def untrained(run: Path, data: Path, cache: Path, architecture: Architecture) -> Path:
     """A finished run, as far as exports know, of students with random weights, each with its own. Returns `run`."""
     settings = TrainingSettings()
-    plan = Plan(architecture, settings, data, run, run / "teachers", cache)
+    plan = Plan(
+        architecture=architecture, settings=settings, data=data, run=run, teachers=run / "teachers", cache=cache
+    )
     claim_run(plan)
     pipeline = Pipeline(plan)
     for number, name in enumerate(("base", *pipeline.dataset.devices)):
@@ -56,7 +58,13 @@ def untrained(run: Path, data: Path, cache: Path, architecture: Architecture) ->
             "front_end": asdict(settings.front_end),
             "state": DynaCP(pipeline.architecture).state_dict(),
         }
-        stage = Stage(name, run / "students" / name, {"data": pipeline.dataset.key}, (), lambda _, kept=content: kept)  # type: ignore[misc]
+        stage = Stage(
+            name=name,
+            path=run / "students" / name,
+            settings={"data": pipeline.dataset.key},
+            needs=(),
+            make=lambda _, kept=content: kept,  # type: ignore[misc]
+        )
         StageStore().make(stage, lambda: None)
     return run
 

@@ -22,7 +22,16 @@ ANYTHING: st.SearchStrategy[object] = st.sampled_from(
 
 def claimed(run: Path, architecture: Architecture = TABLE1) -> str:
     """The text of the RUN/run.json that training with the default settings writes."""
-    claim_run(Plan(architecture, TrainingSettings(), run / "data", run, run / TEACHERS, run / "cache"))
+    claim_run(
+        Plan(
+            architecture=architecture,
+            settings=TrainingSettings(),
+            data=run / "data",
+            run=run,
+            teachers=run / TEACHERS,
+            cache=run / "cache",
+        )
+    )
     return (run / RUN_FILE).read_text()
 
 
@@ -84,6 +93,9 @@ def test_whatever_stands_in_a_run_file_is_read_or_refused(drawn: st.DataObject, 
 
 def test_what_is_whole_but_no_student_is_named(tmp_path: Path) -> None:
     claimed(tmp_path)
-    StageStore().make(Stage("base", tmp_path / "students" / "base", {}, (), lambda _: {"state": {}}), lambda: None)
+    StageStore().make(
+        Stage(name="base", path=tmp_path / "students" / "base", settings={}, needs=(), make=lambda _: {"state": {}}),
+        lambda: None,
+    )
     with pytest.raises(StageError, match=r"students/base\.pt holds something else than a student"):
         Student.load(tmp_path, "base")

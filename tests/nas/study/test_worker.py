@@ -31,11 +31,19 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 RULES = Rules(Space(min_blocks=1, max_blocks=2), Limits(), "float16")
 """Of few choices: a database keeps a row for each, and these tests are about the queue."""
 
-BASELINE_COLOUR = replace(TABLE1, blocks=TABLE1.blocks[:1])
+BASELINE = replace(TABLE1, blocks=TABLE1.blocks[:1])
 
 
 def plan(trials: int, sampler: str = "random") -> SearchPlan:
-    return SearchPlan(RULES, BASELINE_COLOUR, SAMPLERS[sampler], (64, 128, 256), trials, 2, seed=0)
+    return SearchPlan(
+        rules=RULES,
+        baseline=BASELINE,
+        sampler=SAMPLERS[sampler],
+        rungs=(64, 128, 256),
+        trials=trials,
+        rescore_seeds=2,
+        seed=0,
+    )
 
 
 class MadeUp:
