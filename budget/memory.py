@@ -55,7 +55,9 @@ class Peak(NamedTuple):
 
 
 def peak(steps: Iterable[Step]) -> Peak:
-    """The step, in this order of execution, at which most elements are held; the first one of equals.
+    """The step at which most elements are held while the steps run in this order, and the tensors that are held then.
+
+    Of equal steps it is the first.
 
     Names are unique. Raises `ValueError` for a step that reads what none before it wrote.
     """

@@ -54,4 +54,5 @@ MAC_WITNESSES: dict[str, tuple[str, Callable[[nn.Module, InputShape], int]]] = {
     "fvcore": ("fvcore", by_fvcore),
     "thop": ("thop", by_thop),
 }
-"""Tool -> (the convention of this package that it follows, its count). thop comes last: it alters the module."""
+"""By tool: the convention that it follows, and a function (module, input shape) -> MACs. thop stands last, since it
+alters the module."""

@@ -36,9 +36,10 @@ def changed(settings: Settings, assignments: Sequence[str]) -> Settings:
 
 
 def restored(settings: Settings, stored: dict[str, Any]) -> Settings:
-    """The settings that `stored`, as plain JSON, says; those that it does not name stay as they are.
+    """The settings with the values that `stored` names; others stay as they are.
 
-    Raises `SettingError` for what is no setting, or no value of one.
+    `stored` is plain JSON with nested names, as `dataclasses.asdict` gives it. Raises `SettingError` for a name that is
+    no setting, and for a value that it cannot take.
     """
     try:
         return _merged(settings, stored)

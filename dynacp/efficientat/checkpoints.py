@@ -53,7 +53,7 @@ State = dict[str, Tensor]
 _FIRST_KEYS = {family.first_key: family for family in FAMILIES.values()}
 _LAST_LAYER = ("classifier.5.weight", "classifier.5.bias")
 _OLD_FORMAT = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
-"""What files of torch before 1.6 begin with."""
+"""The first bytes of files that torch wrote before 1.6."""
 
 
 class CheckpointError(UserError):

@@ -63,7 +63,7 @@ architecture.
         return count_program(self.content)
 
     def run(self, inputs: np.ndarray) -> np.ndarray:
-        """Logits [clips, classes] by ExecuTorch's own Python runtime."""
+        """Logits [clips, classes] of log-mels [clips, 1, mels, frames], by ExecuTorch's own Python runtime."""
         clips = torch.from_numpy(inputs).split(1)
         return np.concatenate([self._method.execute([clip.contiguous()])[0].numpy() for clip in clips])
 

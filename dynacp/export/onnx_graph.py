@@ -55,7 +55,10 @@ rate, front end and architecture.
         return count_graph(self.model)
 
     def run(self, inputs: np.ndarray) -> np.ndarray:
-        """Logits [clips, classes] by onnxruntime on one thread of the CPU."""
+        """Logits [clips, classes] of log-mels [clips, 1, mels, frames], or of samples [clips, samples].
+
+        Computed by onnxruntime on one thread of the CPU.
+        """
         (name,) = (value.name for value in self._session.get_inputs())
         batches = np.array_split(inputs, max(1, len(inputs) // RUN_AT_ONCE))
         return np.concatenate([self._session.run([OUTPUT], {name: batch})[0] for batch in batches])
