@@ -54,7 +54,7 @@ def add_options(add: Add) -> None:
 
 @resumable
 def run(options: argparse.Namespace, console: Console) -> None:
-    """Export what the options ask for."""
+    """Export the students of the runs that the options name; returns the exit status."""
     with cache_errors(options.cache):
         _export(options, console)
 

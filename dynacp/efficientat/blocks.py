@@ -96,23 +96,23 @@ def conv_norm(
     groups: int = 1,
     activation: type[nn.Module] = nn.Identity,
 ) -> nn.Sequential:
-    """[batch, inputs, f, t] -> [batch, outputs, f / stride, t / stride]: convolution, batch norm, activation."""
+    """A module [batch, inputs, f, t] -> [batch, outputs, f / stride, t / stride]: convolution, batch norm, activation."""
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
     return nn.Sequential(convolution, batch_norm(outputs), activation())
 
 
 def stem(outputs: int) -> nn.Sequential:
-    """[batch, 1, mels, frames] -> [batch, outputs, mels / 2, frames / 2]."""
+    """A module [batch, 1, mels, frames] -> [batch, outputs, mels / 2, frames / 2]."""
     return conv_norm(1, outputs, 3, stride=2, activation=nn.Hardswish)
 
 
 def tail(inputs: int) -> nn.Sequential:
-    """[batch, inputs, f, t] -> [batch, 6 * inputs, f, t]."""
+    """A module [batch, inputs, f, t] -> [batch, 6 * inputs, f, t]."""
     return conv_norm(inputs, 6 * inputs, activation=nn.Hardswish)
 
 
 def head(channels: int, width: float, classes: int) -> nn.Sequential:
-    """[batch, channels, f, t] -> pooled embedding [batch, channels] after two modules -> logits [batch, classes]."""
+    """A module [batch, channels, f, t] -> pooled embedding [batch, channels] after two modules -> logits [batch, classes]."""
     if type(classes) is not int or classes < 1:
         raise UserError(f"`classes` must be a positive integer, but got {classes!r}.")
     hidden = rounded(LAST_HIDDEN * width)

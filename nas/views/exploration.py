@@ -23,7 +23,7 @@ SHOWN = 1.3
 """Single changes are drawn up to this many times a limit."""
 
 SAMPLED, TRIES = 2_000, 20_000
-"""Networks of each number of blocks whose MACs and bytes are drawn (fewer where few tries fit), and tries for them."""
+"""The number of networks drawn for each number of blocks, and the most random tries to find them."""
 
 
 def numbers_table(numbers: pd.DataFrame, feasible: Feasible) -> Table:
