@@ -96,7 +96,9 @@ def conv_norm(
     groups: int = 1,
     activation: type[nn.Module] = nn.Identity,
 ) -> nn.Sequential:
-    """A module [batch, inputs, f, t] -> [batch, outputs, f / stride, t / stride]: convolution, batch norm, activation."""
+    """A module [batch, inputs, f, t] -> [batch, outputs, f / stride, t / stride]: convolution, batch norm,
+    activation.
+    """
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
     return nn.Sequential(convolution, batch_norm(outputs), activation())
 
@@ -112,7 +114,9 @@ def tail(inputs: int) -> nn.Sequential:
 
 
 def head(channels: int, width: float, classes: int) -> nn.Sequential:
-    """A module [batch, channels, f, t] -> pooled embedding [batch, channels] after two modules -> logits [batch, classes]."""
+    """A module [batch, channels, f, t] -> pooled embedding [batch, channels] after two modules -> logits [batch,
+    classes].
+    """
     if type(classes) is not int or classes < 1:
         raise UserError(f"`classes` must be a positive integer, but got {classes!r}.")
     hidden = rounded(LAST_HIDDEN * width)
