@@ -54,7 +54,7 @@ def add_options(add: Add) -> None:
 
 @resumable
 def run(options: argparse.Namespace, console: Console) -> None:
-    """Export the students of the runs that the options name; returns the exit status."""
+    """Export the students of the runs that these options (see `add_options`) name."""
     with cache_errors(options.cache):
         _export(options, console)
 

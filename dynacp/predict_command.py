@@ -50,7 +50,7 @@ def _named(text: str) -> Path:
 
 @answering()
 def run(options: argparse.Namespace, console: Console) -> None:
-    """Predict what the options name; the exit status says whether all files could be used."""
+    """Predict the recordings that these options (see `add_options`) name; the exit status says whether all could be."""
     files = audio_files(options.wavs)
     if options.csv:
         _check_csv(options.csv, files, options.run)

@@ -72,7 +72,7 @@ def add_options(add: Add) -> None:
 
 @resumable
 def run(options: argparse.Namespace, console: Console) -> None:
-    """Train, resume and evaluate the run that the options describe; returns the exit status."""
+    """Train, resume and evaluate the run that these options (see `add_options`) describe."""
     with cache_errors(options.cache):
         _train(options, console)
 

@@ -139,7 +139,7 @@ class Dataset:
         )
 
     def clean(self, device: str) -> Features:
-        """A device's training clips as evaluation would see them, for a teacher's logits."""
+        """A recording device's training clips as evaluation would see them, without augmentation."""
         return self.training_features(self.rows(device))
 
     def training_features(self, rows: np.ndarray) -> Features:

@@ -151,9 +151,9 @@ def opened(file: str | Path) -> Iterator[AudioFile]:
 def read_recording(
     file: str | Path, rate: int, *, channel: int | None = None, longest: float = LONGEST_WHOLE
 ) -> Recording:
-    """A whole recording at `rate` Hz, as float32 samples; of several channels the mean, or the one numbered `channel`.
+    """A whole recording at `rate` Hz, as float32 samples; of several channels the mean, or `channel`, counted from 0.
 
-    Raises `AudioError` for a file that cannot be used, or lasts more than `longest` seconds.
+    Raises `AudioError` for a file that cannot be used, and for one that lasts more than `longest` seconds.
     """
     with opened(file) as audio:
         if audio.frames > longest * audio.own_rate:

@@ -20,8 +20,9 @@ SYSTEMS = (GENERAL, SPECIFIC)
 
 
 def tested_teachers(pipeline: Pipeline) -> Stage:
-    """The stage of the teachers' summed logits on the test clips: `{"mn": {"general": ..., "device-specific": ...},
-    "dymn": ...}`.
+    """The stage of the logits [test clips, classes] of each family, summed over its four teachers.
+
+    `{"mn": {"general": logits, "device-specific": logits}, "dymn": ...}`
     """
     rows = _rows(pipeline)
     stages = {device: [pipeline.teacher(device, member) for member in pipeline.members] for device in rows}
@@ -41,8 +42,9 @@ def tested_teachers(pipeline: Pipeline) -> Stage:
 
 
 def tested_students(pipeline: Pipeline) -> Stage:
-    """The stage of the students' logits on the test clips, in the inference dtype: `{"general": ..., "device-specific":
-    ...}`.
+    """The stage of the students' logits [test clips, classes], computed in the inference dtype.
+
+    `{"general": logits, "device-specific": logits}`
     """
     rows = _rows(pipeline)
 

@@ -96,7 +96,8 @@ PRESETS = {
         device_augmentation=Augmentation(roll_frames=0, mixstyle_probability=0.0, mixup_alpha=0.1),
     ),
 }
-"""`paper`: the paper's training where it speaks, hours on a GPU. `quick`: minutes on two CPU cores."""
+"""Settings by the name of `--preset`. `paper`: the DynaCP paper's training where it speaks, hours on a GPU. `quick`:
+minutes on two CPU cores."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -234,7 +234,7 @@ TABLE1 = Architecture(
         Block(120, 104, dilation=2),
     ),
 )
-"""The paper's network: 28,938,900 MACs, 61,644 parameters."""
+"""The architecture of the DynaCP paper's Table 1: 28,938,900 MACs, 61,644 parameters."""
 
 BASELINE = Architecture(
     blocks=(
@@ -250,7 +250,8 @@ BASELINE = Architecture(
     activation="relu",
     norm="depthwise",
 )
-"""The DCASE 2024/25 Task 1 baseline (CP-Mobile, simplified) on 32 kHz audio: 29,419,156 MACs, 61,148 parameters."""
+"""The architecture of the DCASE 2024/25 Task 1 baseline (CP-Mobile, simplified) on 32 kHz audio: 29,419,156 MACs,
+61,148 parameters."""
 
 NAMED = {"table1": TABLE1, "baseline": BASELINE}
 

@@ -27,7 +27,7 @@ FloatArray = npt.NDArray[Any]
 
 @contextmanager
 def fast_gradients(network: nn.Module) -> Iterator[None]:
-    """Give the network's dilated depthwise layers (3x3, padded by their dilation) fast gradients within the block.
+    """A context in which the network's dilated depthwise layers (3x3, padded by their dilation) have fast gradients.
 
     What the network computes stays the same, and so do layers on a GPU.
     """

@@ -18,7 +18,7 @@ from dynacp.training.schedule import Recipe
 from nas.scoring.clips import SearchData
 
 SAMPLES = 2_048
-"""The default number of training samples of a short distillation."""
+"""The default length of a short distillation, in clips drawn for training, repeats counted."""
 
 
 GENTLE = Augmentation(mixstyle_probability=0.1, mixup_alpha=0.1)

@@ -28,13 +28,15 @@ Progress = Callable[[int], None]
 """Called with the number of blocks that have been walked."""
 
 LISTING = 4
-"""The time to list one completion, in steps of a budget."""
+"""The time to list one completion of a partial network, as a multiple of the time to carry one budget a block on."""
 
 LISTED_AHEAD = 2
 """The longest completions, in blocks, that are listed before the threads that share the lists start."""
 
 MARGIN_BITS = 10
-"""Bits left free beside a weight, for what one block multiplies it with."""
+"""Bits of a packed 64-bit integer left free above a weight, since one more block multiplies the weight by its
+choices.
+"""
 
 
 @dataclass(frozen=True)

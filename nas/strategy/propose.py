@@ -61,7 +61,7 @@ class History:
 
     number: int
     scored: Sequence[FrozenTrial] = ()
-    """Trials in state COMPLETE, with values (validation macro accuracy, MACs)."""
+    """Trials in state COMPLETE, with values (validation macro accuracy in [0, 1], MACs)."""
     pending: Sequence[FrozenTrial] = ()
     """Trials in state RUNNING: proposed, not scored yet."""
     seen: Collection[Architecture] = ()

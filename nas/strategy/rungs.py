@@ -26,7 +26,7 @@ class RungCandidate(Protocol):
     def macs(self) -> int: ...
     @property
     def scores(self) -> Mapping[int, float]:
-        """Validation macro accuracy, by the training samples of each rung that the candidate came to."""
+        """Validation macro accuracy in [0, 1], by the training samples of each rung that the candidate came to."""
 
     @property
     def stopped(self) -> bool: ...

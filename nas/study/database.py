@@ -138,7 +138,7 @@ class Server:
     """When that was, in seconds of this process's own clock; nobody could show life then."""
 
     def was_away(self) -> None:
-        """Note that the server is away now."""
+        """Note that the server is away now, so that no worker is given up for a silence that nobody could break."""
         self.last_away = monotonic()
 
 
