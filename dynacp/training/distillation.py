@@ -22,7 +22,7 @@ from dynacp.settings import require, sourced
 class Distillation:
     """Weight of the labels (the rest is the teachers'), and the temperature on the mean of the teachers' logits."""
 
-    label_weight: float = sourced(0.17, "the paper gives none: CP-JKU's, as above")
+    label_weight: float = sourced(0.17, "the paper gives none: CP-JKU's, averaged over the batch alone")
     temperature: float = sourced(2.0, "the paper gives none: CP-JKU's")
 
     def __post_init__(self) -> None:
