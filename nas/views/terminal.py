@@ -137,7 +137,7 @@ class Screen:
             "against Table 1 (95 %)",
             "verdict",
         ):
-            view.add_column(name, justify="left" if name in ("layout", "verdict") else "right")
+            view.add_column(name, justify="left" if name in ("candidate", "verdict") else "right")
         for entry in entries:
             interval = (
                 ""
@@ -191,8 +191,8 @@ def _ended(store: Store) -> int:
 def _front(store: Store) -> Table:
     """A table of the present front and Table 1, by MACs."""
     view = Table(title="Front so far (validation, one seed each: noisy)", title_justify="left")
-    for name in ("candidate", "MMACs", "accuracy", "layout"):
-        view.add_column(name, justify="left" if name == "layout" else "right", no_wrap=name != "layout")
+    for name in ("candidate", "MMACs", "accuracy", "architecture"):
+        view.add_column(name, justify="left" if name == "architecture" else "right", no_wrap=name != "architecture")
     shown = {each.number: each for each in (store.baseline, *store.front()) if each}.values()
     for each in sorted(shown, key=lambda each: each.macs):
         style = None if each.number else "bold"
