@@ -129,7 +129,7 @@ class Screen:
         """Print the front with its rescored means, and where everything is."""
         view = Table(title="Rescored: the front and Table 1, trained again with new seeds", title_justify="left")
         for name in (
-            "layout",
+            "candidate",
             "MMACs",
             "kB",
             "search score",
