@@ -118,9 +118,9 @@ def theirs(url: str, sampler: str) -> float:
 
 
 def main() -> None:
-    form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    form.add_argument("--most", type=int, default=1_000, metavar="N", help="trials stored (default: %(default)s)")
-    options = form.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--most", type=int, default=1_000, metavar="N", help="trials stored (default: %(default)s)")
+    options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     view = Table("stored trials", "sampler", "a candidate of ours", "Optuna's ask and tell", "ratio")
     console, made, filled = Console(), candidates(), 0

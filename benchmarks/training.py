@@ -106,10 +106,10 @@ def samples_a_second(source: ClipSource, labels: Tensor, batches: int) -> float:
 
 
 def main() -> None:
-    form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    form.add_argument("--data", type=Path, help="in TAU's layout (default: the built-in scenes)")
-    form.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    options = form.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="in TAU's layout (default: the built-in scenes)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    options = parser.parse_args()
     cache, device, console = user_cache_path("dynacp"), torch.device(options.device), Console(width=120)
     clips = training_clips(options.data or write_scenes(cache / "scenes"))
     labels = one_hot(clips.labels, len(clips.classes))

@@ -79,10 +79,10 @@ def show(plain_rate: float, short_rate: float, seconds: dict[str, float]) -> Non
 
 
 def main() -> None:
-    form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    form.add_argument("--data", type=Path, help="in TAU's layout (default: the built-in scenes)")
-    form.add_argument("--mn", type=Path, help="an EfficientAT MN checkpoint (default: random weights, width 0.1)")
-    options = form.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="in TAU's layout (default: the built-in scenes)")
+    parser.add_argument("--mn", type=Path, help="an EfficientAT MN checkpoint (default: random weights, width 0.1)")
+    options = parser.parse_args()
     cache = user_cache_path("dynacp")
     clips, _ = split_validation(training_clips(options.data or write_scenes(cache / "scenes")), seed=0)
     classes, settings = len(clips.classes), replace(TEACHERS, mn=options.mn)

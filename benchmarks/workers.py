@@ -46,10 +46,12 @@ def rate(folder: Path, study: str, *, workers: int, threads: int, trials: int, c
 
 
 def main() -> None:
-    form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    form.add_argument("--trials", type=int, default=16, metavar="N", help="of each search (default: %(default)s)")
-    form.add_argument("--cache", type=Path, default=user_cache_path("dynacp"), metavar="DIR", help="with the teachers")
-    options = form.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=16, metavar="N", help="of each search (default: %(default)s)")
+    parser.add_argument(
+        "--cache", type=Path, default=user_cache_path("dynacp"), metavar="DIR", help="with the teachers"
+    )
+    options = parser.parse_args()
     cores = os.cpu_count() or 1
     plan = {
         "1 worker, 1 thread": (1, 1),

@@ -28,7 +28,7 @@ from dynacp.student.architecture import Architecture
 from dynacp.training.loop import macro_accuracy, predict
 from nas.space.counting import count
 from studies.pool.run import SCORES, read_pool
-from studies.sharing import Rows, form, share
+from studies.sharing import Rows, share, study_parser
 from studies.training import run as training
 
 HERE, RUNS = Path(__file__).parent, Path("runs/fidelity")
@@ -43,7 +43,7 @@ FULL = Rows(HERE / "full.csv", ["layout"])
 
 
 def main() -> None:
-    options = form(__doc__).parse_args()
+    options = study_parser(__doc__).parse_args()
     torch.set_num_threads(1)
     pool = read_pool()
     costs = pd.DataFrame(count(pool)._asdict())

@@ -17,14 +17,14 @@ from nas.strategy.propose import combined_seed
 from nas.study.store import Store
 from studies.live.run import FRAME, RUNS, Search
 from studies.replay.run import JUDGED
-from studies.sharing import Rows, form, reach, scorer, share
+from studies.sharing import Rows, reach, scorer, share, study_parser
 
 HERE = Path(__file__).resolve().parent
 SEEDS = range(6)
 
 
 def main() -> None:
-    options = form(__doc__).parse_args()
+    options = study_parser(__doc__).parse_args()
     fronts, rows = pd.read_csv(HERE / "fronts.csv"), Rows(HERE / "best.csv", ["layout", "seed"])
     found = fronts.sort_values("judged").iloc[-1]
     search = Search(str(found["sampler"]), int(found["seed"]))

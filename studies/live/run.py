@@ -27,7 +27,7 @@ from nas.study.settings import StudySettings
 from nas.study.store import Store, connect, default_storage, study_folder
 from nas.study.worker import SearchPlan, Worker
 from studies.replay.run import JUDGED, MEASURES, picked, share_of_box
-from studies.sharing import Rows, form, reach, scorer, share
+from studies.sharing import Rows, reach, scorer, share, study_parser
 
 HERE, RUNS = Path(__file__).resolve().parent, Path("runs/live")
 COST = 100_000
@@ -47,7 +47,7 @@ class Search:
 
 
 def main() -> None:
-    options = form(__doc__).parse_args()
+    options = study_parser(__doc__).parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     scoring = scorer(options)
     rows = Rows(HERE / "fronts.csv", ["sampler", "seed", "candidate"])

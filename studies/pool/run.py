@@ -21,7 +21,7 @@ from dynacp.student.layers import layers_of
 from nas.space.feasible import Feasible
 from nas.space.space import Space
 from nas.strategy.propose import combined_seed
-from studies.sharing import Rows, form, scorer, share
+from studies.sharing import Rows, scorer, share, study_parser
 
 HERE = Path(__file__).parent
 LAYOUTS, SCORES = HERE / "layouts.jsonl", HERE / "scores.csv"
@@ -74,7 +74,7 @@ def jobs(number: int) -> Iterator[Job]:
 
 
 def main() -> None:
-    options = form(__doc__).parse_args()
+    options = study_parser(__doc__).parse_args()
     if not LAYOUTS.exists():
         LAYOUTS.write_text("".join(json.dumps(asdict(network)) + "\n" for network in layouts()), encoding="utf-8")
     pool, rows, scoring = read_pool(), Rows(SCORES, ["layout", "samples", "seed"]), scorer(options)

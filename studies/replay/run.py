@@ -229,9 +229,9 @@ def draw(replays: pd.DataFrame) -> None:
 
 
 def main() -> None:
-    form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    form.add_argument("--samplers", nargs="+", default=["random", "local", "nsga2", "tpe"])
-    options = form.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samplers", nargs="+", default=["random", "local", "nsga2", "tpe"])
+    options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     pool, file = Pool(), HERE / "replays.csv"
     rows: list[Any] = pd.read_csv(file).to_dict("records") if file.exists() else []

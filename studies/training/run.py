@@ -86,11 +86,11 @@ def conditions(winner: Architecture) -> list[Condition]:
 
 
 def main() -> None:
-    form = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    form.add_argument("--data", type=Path, required=True)
-    form.add_argument("--mn", type=Path, required=True)
-    form.add_argument("--winner", required=True)
-    options = form.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--mn", type=Path, required=True)
+    parser.add_argument("--winner", required=True)
+    options = parser.parse_args()
     chosen = conditions(resolve(options.winner))
     logits: dict[tuple[str, str], list[Tensor]] = {}
     for seed in SEEDS:  # all conditions with the first seed before any with the second
