@@ -9,6 +9,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from itertools import count
 from pathlib import Path
+from time import monotonic
 
 import made_up
 import optuna
@@ -253,7 +254,7 @@ def test_a_reader_to_whom_a_server_shows_half_of_a_record_goes_by_the_note(datab
 def test_whom_a_worker_waits_for_is_said_once_and_a_clock_set_back_does_not_make_it_wait_for_ever(
     database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url, told, seconds = database("skewed"), list[str](), count()
+    url, told, seconds = database("skewed"), list[str](), count(monotonic())
     other, scoring = worker(url, plan(1)), MadeUp()
     other._queue.worker = ["elsewhere 1234", 17]
     other._offer([], [])
