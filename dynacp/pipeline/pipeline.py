@@ -200,7 +200,7 @@ class Pipeline:
         soft = settings.distillation.soft_labels(self.summed_logits(teachers), len(teachers))
         hard = one_hot(self.dataset.labels(device), self.classes)
         source, loss = self.dataset.augmented(device, settings.waves), settings.distillation.loss
-        return train(network, source, (soft, hard), loss, recipe, seed=seed, after_step=on_step)
+        return train(network, source, (soft, hard), loss, recipe, seed=seed, after_step=on_step)[-1]
 
     def load_teacher(self, stage: Stage) -> Teacher:
         """The network that a teacher's finished stage holds."""

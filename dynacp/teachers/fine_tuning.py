@@ -118,7 +118,7 @@ def _fine_tune(
         seed=seed,
         after_step=on_step,
         after_epoch=teacher.epoch_ends,
-    )
+    )[-1]
 
 
 def load_teacher(stage: Stage, store: StageStore, classes: int) -> Teacher:

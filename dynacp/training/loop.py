@@ -38,11 +38,11 @@ def train(
     seed: int,
     after_step: Callable[[], None] = lambda: None,
     after_epoch: Callable[[], None] = lambda: None,
-) -> float:
-    """Train `model` in place by `loss(logits, *targets)`; returns the last batch's loss.
+) -> list[float]:
+    """Train `model` in place by `loss(logits, *targets)`; returns every step's loss, each before that step was taken.
 
     `seed` decides the order of the clips and the augmentation; the weights are the caller's. A loss that is not finite
-    ends the training there, and is returned. On a GPU the network computes in bfloat16 where that is safe.
+    ends the training there, as the last one returned. On a GPU the network computes in bfloat16 where that is safe.
     """
     keep_freed_memory()
     generator = torch.Generator().manual_seed(seed)
@@ -55,7 +55,7 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.peak_rate, total_steps=recipe.steps, pct_start=warm_up, cycle_momentum=False
     )
-    order, epochs, value = torch.empty(0, dtype=torch.int64), 0, math.nan
+    order, epochs, losses = torch.empty(0, dtype=torch.int64), 0, list[float]()
     with fast_gradients(model):
         for _ in range(recipe.steps):
             while len(order) < recipe.batch:
@@ -69,15 +69,15 @@ def train(
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type != "cpu"):
                 output = model(batch.contiguous(memory_format=torch.channels_last))
             batch_loss = loss(_logits(output), *mixed_targets)
-            value = batch_loss.item()
-            if not math.isfinite(value):
+            losses.append(batch_loss.item())
+            if not math.isfinite(losses[-1]):
                 break
             optimizer.zero_grad()
             batch_loss.backward()
             optimizer.step()
             schedule.step()
             after_step()
-    return value
+    return losses
 
 
 @torch.no_grad()

@@ -98,7 +98,7 @@ class Scorer:
         torch.manual_seed(seed)
         network, data = DynaCP(architecture), self.data
         labels = one_hot(data.training_labels, len(data.classes))
-        loss = train(
+        losses = train(
             network,
             data.training,
             (self.soft_labels, labels),
@@ -106,4 +106,4 @@ class Scorer:
             recipe,
             seed=seed,
         )
-        return network, loss
+        return network, losses[-1]

@@ -40,8 +40,8 @@ def fit(seed: int, recipe: Recipe, **hooks: object) -> tuple[Linear, float]:
     features, labels = easy()
     torch.manual_seed(seed)
     model = Linear()
-    loss = train(model, features, (one_hot(labels, 3),), functional.cross_entropy, recipe, seed=seed, **hooks)  # type: ignore[arg-type]
-    return model, loss
+    losses = train(model, features, (one_hot(labels, 3),), functional.cross_entropy, recipe, seed=seed, **hooks)  # type: ignore[arg-type]
+    return model, losses[-1]
 
 
 def test_training_learns_what_can_be_learned() -> None:
@@ -124,9 +124,19 @@ def test_a_warm_up_of_a_single_step_is_one(steps: int, warm_up: float) -> None:
     features = Features(np.zeros((8, 2, 2), dtype=np.float16), np.arange(8), torch.device("cpu"))
     recipe = replace(RECIPE, samples=steps * 4, batch=4, warm_up=warm_up)
     model = nn.Sequential(nn.Flatten(), network)
-    last = train(
+    losses = train(
         model, features, (one_hot(np.arange(8) % 2, 2),), functional.cross_entropy, recipe, seed=0,
         after_step=lambda: rates.append(0.0),
     )  # fmt: skip
-    assert len(rates) == steps
-    assert np.isfinite(last)
+    assert len(rates) == len(losses) == steps
+    assert np.isfinite(losses).all()
+
+
+def test_a_training_that_diverges_ends_there_with_the_loss_that_is_not_finite() -> None:
+    features, labels = easy()
+    losses = train(
+        Linear(), features, (one_hot(labels, 3),), functional.cross_entropy, replace(RECIPE, peak_rate=1e30), seed=0
+    )
+    assert len(losses) < RECIPE.steps
+    assert np.isfinite(losses[:-1]).all()
+    assert not np.isfinite(losses[-1])
