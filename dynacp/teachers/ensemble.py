@@ -48,9 +48,11 @@ MEMBERS = tuple(Member(*choice) for choice in product(FAMILIES.values(), (False,
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Summed logits [training clips, classes] of the unaugmented clips, and validation accuracies in [0, 1]."""
+    """Summed logits of the unaugmented training clips, and of the validation clips, each [clips, classes]; and the
+    accuracies on the latter, in [0, 1]."""
 
     summed_logits: Tensor
+    validation_logits: Tensor
     accuracies: dict[str, float]
     """Of each teacher, by its name."""
     accuracy: float
@@ -63,7 +65,8 @@ class Ensemble:
         summed = summed_logits(list(stages.values()), store)
         training = len(summed) - len(validation)
         accuracies = {name: macro_accuracy(each[training:], validation) for name, each in logits.items()}
-        return cls(summed[:training], accuracies, macro_accuracy(summed[training:], validation))
+        known, held_out = summed[:training], summed[training:]
+        return cls(known, held_out, accuracies, macro_accuracy(held_out, validation))
 
     @property
     def fingerprint(self) -> str:
