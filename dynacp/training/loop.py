@@ -109,6 +109,12 @@ def macro_accuracy(logits: Tensor, labels: np.ndarray) -> float:
     return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
 
 
+def macro_cross_entropy(logits: Tensor, labels: np.ndarray) -> float:
+    """The mean over classes of the mean cross-entropy of each class's clips, in nats."""
+    losses = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels), reduction="none").numpy()
+    return float(np.mean([losses[labels == label].mean() for label in np.unique(labels)]))
+
+
 def batches(clips: int) -> int:
     """The number of batches that predictions of this many clips take."""
     return math.ceil(clips / PREDICTED_AT_ONCE)

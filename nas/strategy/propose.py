@@ -23,7 +23,7 @@ from nas.space.counting import sample_fitting
 from nas.space.space import Space
 
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
-"""Validation macro accuracy up, MACs down."""
+"""Accuracy, or the merit of a candidate, up; MACs down."""
 
 RANDOM_BATCH, MAX_RANDOM_PROPOSALS = 1_000, 200_000
 """Random proposals counted at once, and for one candidate in all before the search gives up."""
@@ -61,7 +61,7 @@ class History:
 
     number: int
     scored: Sequence[FrozenTrial] = ()
-    """Trials in state COMPLETE, with values (validation macro accuracy in [0, 1], MACs)."""
+    """Trials in state COMPLETE, with values (merit, MACs)."""
     pending: Sequence[FrozenTrial] = ()
     """Trials in state RUNNING: proposed, not scored yet."""
     seen: Collection[Architecture] = ()

@@ -23,7 +23,10 @@ def training_key(samples: int) -> str:
 
 _NUMBER = (int, float)
 _TRAINING = ("accuracy", "seed", "loss", "seconds")
-"""The entries of a training's note."""
+"""The entries of a training's note that every version writes."""
+
+STATISTICS = ("training_loss", "late_loss", "cross_entropy")
+"""The other entries, by the names of `nas.scoring.score.Score`; studies of before it had them lack them."""
 
 _NOTES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("candidate", "parameters", "macs", "bytes", "rejected", "duplicates"), int),
@@ -115,8 +118,8 @@ class Candidate:
 
     @cached_property
     def as_scored(self) -> FrozenTrial:
-        """The trial as samplers see a scored candidate: COMPLETE, with the score of its highest rung."""
-        return _Unchanging.of(create_trial(values=self.point, **self._shared()))
+        """The trial as samplers see a scored candidate: COMPLETE, with its merit and MACs."""
+        return _Unchanging.of(create_trial(values=(self.merit, self.macs), **self._shared()))
 
     @cached_property
     def as_pending(self) -> FrozenTrial:
@@ -154,7 +157,7 @@ class Candidate:
 
     @cached_property
     def trainings(self) -> Mapping[int, Mapping[str, float]]:
-        """Each training's accuracy, seed, loss and seconds, by its samples, from the first rung on."""
+        """Each training's statistics, seed and seconds, by its samples, from the first rung on."""
         noted = {
             int(name.removeprefix(_AT)): note for name, note in self.trial.user_attrs.items() if name.startswith(_AT)
         }
@@ -169,6 +172,20 @@ class Candidate:
     def accuracy(self) -> float:
         """The validation macro accuracy at the highest rung."""
         return self.scores[max(self.scores)]
+
+    @cached_property
+    def merits(self) -> Mapping[int, float]:
+        """What candidates are ranked by, more being better, by the training samples of each rung: the mean training
+        loss in nats with its sign changed; the accuracy in a study of before that loss was kept."""
+        return {
+            samples: -training["training_loss"] if "training_loss" in training else training["accuracy"]
+            for samples, training in self.trainings.items()
+        }
+
+    @property
+    def merit(self) -> float:
+        """The merit at the highest rung."""
+        return self.merits[max(self.merits)]
 
     @property
     def point(self) -> Point:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pandas as pd
 from filelock import FileLock
@@ -23,7 +24,7 @@ from budget.errors import UserError
 from dynacp.files import write_text
 from nas.strategy.pareto import front
 from nas.strategy.propose import DIRECTIONS
-from nas.study.candidate import Candidate
+from nas.study.candidate import STATISTICS, Candidate
 from nas.study.database import cause, check_database, open_storage, patiently, without_password
 from nas.study.settings import StudySettings
 
@@ -176,7 +177,7 @@ class Store:
                     "bytes": each.bytes,
                     "front": each.number in on_front,
                     "layout": str(each.architecture),
-                    **{name: trainings[-1][name] for name in ("seed", "loss")},
+                    **{name: trainings[-1].get(name, np.nan) for name in ("seed", "loss", *STATISTICS)},
                     "seconds": round(sum(training["seconds"] for training in trainings), 3),
                     **{name: each[name] for name in ("rejected", "duplicates", "proposing_seconds")},
                     "key": each.architecture.key,

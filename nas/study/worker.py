@@ -7,7 +7,7 @@ from the rung that it came to.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -158,7 +158,7 @@ class Worker:
     def _score(self, candidate: Candidate, samples: int, scoring: Scoring) -> float:
         seed = combined_seed(self.plan.seed, candidate.number, samples)
         score = scoring(candidate.architecture, samples=samples, seed=seed)
-        note = {"accuracy": score.accuracy, "seed": seed, "loss": score.loss, "seconds": round(score.seconds, 3)}
+        note = {"seed": seed, **asdict(score), "seconds": round(score.seconds, 3)}
         self._queue.record(candidate.trial, samples, score.accuracy, note)
         return score.accuracy
 

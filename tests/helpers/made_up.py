@@ -1,6 +1,7 @@
 """Searches without training: the sampler proposes, a formula scores, and everything is kept in memory."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import optuna
@@ -9,7 +10,7 @@ from optuna.trial import create_trial
 from budget.limits import Limits
 from dynacp.audio.features import FrontEnd
 from dynacp.student.architecture import TABLE1, Architecture
-from nas.scoring.score import ScoreSettings
+from nas.scoring.score import Score, ScoreSettings
 from nas.space.space import Space
 from nas.strategy.propose import DIRECTIONS, History, Proposal, Rules, Sampler, propose
 from nas.strategy.samplers import SAMPLERS
@@ -32,9 +33,18 @@ def made_up_score(architecture: Architecture) -> float:
     return len(architecture.blocks) / 10 + architecture.blocks[-1].out / 1_000
 
 
+def made_up_training(accuracy: float, *, seconds: float = 0.0) -> Score:
+    """A training that came to this accuracy, and to losses that fall as it rises."""
+    loss = 3 * (1 - accuracy)
+    return Score(
+        training_loss=loss, late_loss=0.9 * loss, loss=0.8 * loss, accuracy=accuracy, cross_entropy=loss,
+        seconds=seconds,
+    )  # fmt: skip
+
+
 def scored(number: int, rules: Rules, proposal: Proposal, score: float) -> Candidate:
     """A proposal as a candidate that was trained."""
-    training = {"accuracy": score, "seed": number, "loss": 1.0, "seconds": 1.0}
+    training = {"seed": number, **asdict(made_up_training(score)), "seconds": 1.0}
     return Candidate.trained(number, rules, proposal, {1: training})
 
 
