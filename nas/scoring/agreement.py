@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import kendalltau
 
 Scores = npt.NDArray[np.float64]
 
@@ -50,17 +49,31 @@ def averaged(reliability: float, trainings: float) -> float:
 
 
 def tau(scores: Scores, truth: Scores) -> float:
-    """Kendall's tau of one score with the mean of the full trainings, in the mean over the scores' seeds."""
-    means = truth.mean(axis=1)
-    return float(np.mean([kendalltau(column, means).statistic for column in scores.T]))
+    """Kendall's tau-b of one score with the mean of the full trainings, in the mean over the scores' seeds."""
+    return float(_taus(scores, truth, np.ones((1, len(scores))))[0])
 
 
 def tau_interval(scores: Scores, truth: Scores) -> Estimate:
     """The tau with an interval: percentiles over architectures drawn again, with the same draws for every score."""
-    rng, number = np.random.default_rng(0), len(scores)
-    draws = rng.integers(0, number, (RESAMPLES, number))
-    low, high = np.nanpercentile([tau(scores[draw], truth[draw]) for draw in draws], [2.5, 97.5])
+    number = len(scores)
+    drawn = np.random.default_rng(0).multinomial(number, np.full(number, 1 / number), RESAMPLES).astype(np.float64)
+    low, high = np.nanpercentile(_taus(scores, truth, drawn), [2.5, 97.5])
     return Estimate(tau(scores, truth), float(low), float(high))
+
+
+def _taus(scores: Scores, truth: Scores, drawn: Scores) -> Scores:
+    """The tau of each sample of the architectures; `drawn` [samples, architectures] says how often each is in it."""
+
+    def pairs(signs: Scores) -> Scores:
+        return np.einsum("si,ij,sj->s", drawn, signs, drawn, optimize=True)
+
+    means = truth.mean(axis=1)
+    right = np.sign(means[:, None] - means)
+    of_seed = []
+    for column in scores.T:
+        left = np.sign(column[:, None] - column)
+        of_seed.append(pairs(left * right) / np.sqrt(pairs(left**2) * pairs(right**2)))
+    return np.mean(of_seed, axis=0)
 
 
 def without_noise(tau: float, *reliabilities: float) -> float:

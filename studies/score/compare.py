@@ -49,7 +49,7 @@ def compared(short: pd.DataFrame, full: pd.DataFrame, name: str) -> Iterator[dic
     )
     for variant in VARIANTS:
         trained = statistics(short[(short["set"] == name) & (short["variant"] == variant.name)])
-        for statistic in [column for column in trained if column not in SHORT.key]:
+        for statistic in [str(column) for column in trained if column not in SHORT.key]:
             scores = wide(trained, statistic).dropna()
             known = scores.index.intersection(truth.index)
             if len(known) >= LEAST:

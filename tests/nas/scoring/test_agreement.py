@@ -68,6 +68,14 @@ def test_tau_is_that_of_each_seed_with_the_mean_of_the_full_trainings() -> None:
     assert tau(scores[:, 1:], truth) == -1
 
 
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=12))
+def test_tau_is_scipys_with_ties_as_well(pairs: list[tuple[int, int]]) -> None:
+    left, right = np.array(pairs, float).T
+    with np.errstate(invalid="ignore"):
+        ours, theirs = tau(left[:, None], right[:, None]), kendalltau(left, right).statistic
+    assert ours == pytest.approx(theirs, nan_ok=True)
+
+
 def test_the_interval_of_tau_holds_it_and_narrows_with_more_architectures() -> None:
     few, many = (tau_interval(drawn(number, 1, 0.5), drawn(number, 1, 0.0)) for number in (20, 200))
     for each in (few, many):
