@@ -208,7 +208,7 @@ class Search:
         options = self.options
         return StudySettings.of(
             data=data.key,
-            device=data.training.device.type,
+            device=data.device.type,
             seed=options.seed,
             sampler=options.sampler,
             dtype=options.dtype,

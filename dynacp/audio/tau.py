@@ -108,9 +108,19 @@ def test_clips(root: Path) -> Clips:
 def split_validation(clips: Clips, *, seed: int) -> tuple[Clips, Clips]:
     """Training and validation clips: whole groups, about 4 to 1, in every class and on every device where that can be.
 
+    Validation is the first of the parts that `validation_parts` gives; raises `DataError` as that does.
+    """
+    held_out = validation_parts(clips, seed=seed)[0]
+    return clips.take(~held_out), clips.take(held_out)
+
+
+def validation_parts(clips: Clips, *, seed: int) -> np.ndarray:
+    """Five ways to hold out a fifth of the clips as validation: bool [VALIDATION_FOLDS, clips].
+
     Each class is dealt into five folds by scikit-learn's `StratifiedGroupKFold`, stratified by device, and `seed` picks
-    the fold that becomes validation. A class with fewer than five groups has as many folds as groups, so validation
-    holds at least one whole group of every class, and so does training. A device with fewer clips of a class than there
+    the fold that the first way holds out; the next way takes the next fold. So every group is held out once, except
+    that a class with fewer than five groups has as many folds as groups, and some of them twice. Validation thus holds
+    at least one whole group of every class, and so does training. A device with fewer clips of a class than there
     are folds (on a small data set such cells hold two clips) cannot be in every fold and counts as the class's
     commonest device: such a cell may be missing from validation, or be wholly in it.
 
@@ -119,7 +129,7 @@ def split_validation(clips: Clips, *, seed: int) -> tuple[Clips, Clips]:
     from sklearn.model_selection import StratifiedGroupKFold  # takes a second, and all commands import this module
 
     rng = np.random.default_rng(seed)
-    held_out = np.zeros(len(clips), dtype=bool)
+    held_out = np.zeros((VALIDATION_FOLDS, len(clips)), dtype=bool)
     owner: dict[str, str] = {}
     for label in np.unique(clips.labels):
         name, members = clips.classes[label], np.flatnonzero(clips.labels == label)
@@ -138,9 +148,11 @@ def split_validation(clips: Clips, *, seed: int) -> tuple[Clips, Clips]:
                 "validation; add clips from another location, or drop the class."
             )
         shuffled = _shuffled(groups, int(rng.integers(2**31)))
-        dealt = StratifiedGroupKFold(folds).split(members, _strata(clips.devices[members], folds), shuffled)
-        held_out[members[[fold for _, fold in dealt][rng.integers(folds)]]] = True
-    return clips.take(~held_out), clips.take(held_out)
+        split = StratifiedGroupKFold(folds).split(members, _strata(clips.devices[members], folds), shuffled)
+        dealt, first = [fold for _, fold in split], int(rng.integers(folds))
+        for part, row in enumerate(held_out):
+            row[members[dealt[(first + part) % folds]]] = True
+    return held_out
 
 
 def class_by_device(clips: Clips) -> pd.DataFrame:

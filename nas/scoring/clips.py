@@ -6,7 +6,7 @@ Nothing here holds a path or the test split, so no search can look at it.
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from hashlib import blake2b
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from budget.witness import by_torch
 from dynacp.audio.batches import Features
 from dynacp.audio.cache import log_mels
 from dynacp.audio.features import FrontEnd
-from dynacp.audio.tau import class_by_device, split_validation, training_clips
+from dynacp.audio.tau import class_by_device, training_clips, validation_parts
 from dynacp.efficientat import FAMILIES
 from dynacp.stages import FORMAT, Stage, StageStore
 from dynacp.teachers.ensemble import MEMBERS, Ensemble
@@ -26,19 +26,58 @@ from dynacp.teachers.fine_tuning import TeacherData, teacher_stage
 from dynacp.teachers.settings import TeacherSettings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SearchData:
-    """Clips as the search sees them. Labels are int64 [clips], indices into `classes`."""
+    """Clips as the search sees them, divided in one of several ways into a training and a validation part."""
 
-    training: Features
-    training_labels: np.ndarray
-    validation: Features
-    validation_labels: np.ndarray
+    log_mels: np.ndarray
+    """Log-mels in half precision, [clips, mels, frames], perhaps a memory-mapped file."""
+    labels: np.ndarray
+    """int64 [clips], indices into `classes`."""
+    groups: np.ndarray
+    """str [clips]: the city-location of each clip, as `dynacp.audio.tau.Clips` has it."""
+    held_out: np.ndarray
+    """bool [ways, clips]: the clips that are validation in each way to divide them."""
+    way: int = 0
+    """The way in use."""
     classes: tuple[str, ...]
     front_end: FrontEnd
+    device: torch.device
+    """Where networks are trained."""
     key: str
+    """A digest of the clips and of the first way to divide them."""
     tables: dict[str, pd.DataFrame]
-    """Numbers of clips by class and device, of the training and the validation part."""
+    """Numbers of clips by class and device, of the training and the validation part of the first way."""
+
+    @cached_property
+    def training_rows(self) -> np.ndarray:
+        """The indices of the training clips, ascending."""
+        return np.flatnonzero(~self.held_out[self.way])
+
+    @cached_property
+    def validation_rows(self) -> np.ndarray:
+        """The indices of the validation clips, ascending."""
+        return np.flatnonzero(self.held_out[self.way])
+
+    @cached_property
+    def training(self) -> Features:
+        """The training clips."""
+        return Features(self.log_mels, self.training_rows, self.device)
+
+    @cached_property
+    def validation(self) -> Features:
+        """The validation clips."""
+        return Features(self.log_mels, self.validation_rows, self.device)
+
+    @property
+    def training_labels(self) -> np.ndarray:
+        """The labels of the training clips."""
+        return self.labels[self.training_rows]
+
+    @property
+    def validation_labels(self) -> np.ndarray:
+        """The labels of the validation clips."""
+        return self.labels[self.validation_rows]
 
     def _teachers(self, settings: TeacherSettings, seed: int, folder: Path) -> dict[str, Stage]:
         """The stages of the eight teachers by name, stored in `folder`, with logits of training and validation clips.
@@ -97,18 +136,20 @@ def load_search_data(root: Path, *, seed: int, cache: Path, device: torch.device
     Raises `dynacp.audio.tau.DataError` for whatever is wrong with the data, before anything is trained.
     """
     clips, front_end = training_clips(root), FrontEnd()
-    training, validation = split_validation(clips, seed=seed)
-    array = log_mels(clips, front_end, cache)
-    row = {file: index for index, file in enumerate(clips.files)}
-    rows = {name: np.array([row[file] for file in part.files]) for name, part in (("t", training), ("v", validation))}
-    identity = [Path(array.filename).stem, clips.classes, clips.labels.tolist(), rows["v"].tolist()]  # type: ignore[attr-defined]
+    held_out = validation_parts(clips, seed=seed)
+    array, first = log_mels(clips, front_end, cache), np.flatnonzero(held_out[0])
+    identity = [Path(array.filename).stem, clips.classes, clips.labels.tolist(), first.tolist()]  # type: ignore[attr-defined]
     return SearchData(
-        training=Features(array, rows["t"], device),
-        training_labels=training.labels,
-        validation=Features(array, rows["v"], device),
-        validation_labels=validation.labels,
+        log_mels=array,
+        labels=clips.labels,
+        groups=clips.groups,
+        held_out=held_out,
         classes=clips.classes,
         front_end=front_end,
+        device=device,
         key=blake2b(json.dumps(identity).encode(), digest_size=8).hexdigest(),
-        tables={"training": class_by_device(training), "validation": class_by_device(validation)},
+        tables={
+            name: class_by_device(clips.take(part))
+            for name, part in (("training", ~held_out[0]), ("validation", held_out[0]))
+        },
     )

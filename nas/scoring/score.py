@@ -84,7 +84,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Scorer:
-    """Trains candidates on the data, each alike but for its seed."""
+    """Trains candidates on the data, each alike but for its seed.
+
+    `soft_labels` are probabilities [clips, classes], of all clips of the data.
+    """
 
     data: SearchData
     soft_labels: Tensor
@@ -93,8 +96,9 @@ class Scorer:
     @classmethod
     def from_ensemble(cls, data: SearchData, ensemble: Ensemble, settings: ScoreSettings) -> "Scorer":
         """A scorer whose soft labels are those of an ensemble of teachers."""
-        soft = settings.distillation.soft_labels(ensemble.summed_logits, len(MEMBERS))
-        return cls(data, soft, settings)
+        summed = torch.empty(len(data.labels), len(data.classes))
+        summed[data.training_rows], summed[data.validation_rows] = ensemble.summed_logits, ensemble.validation_logits
+        return cls(data, settings.distillation.soft_labels(summed, len(MEMBERS)), settings)
 
     def __call__(self, architecture: Architecture, *, seed: int, samples: int | None = None) -> Score:
         """Distil from scratch with `samples` training samples (by default the recipe's) and score.
@@ -126,7 +130,7 @@ class Scorer:
         losses = train(
             network,
             data.training,
-            (self.soft_labels, labels),
+            (self.soft_labels[data.training_rows], labels),
             self.settings.distillation.loss,
             recipe,
             seed=seed,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynacp.audio import tau
-from dynacp.audio.tau import Clips, DataError, class_by_device, split_validation, training_clips
+from dynacp.audio.tau import Clips, DataError, class_by_device, split_validation, training_clips, validation_parts
 
 
 def within(shares: pd.Series | pd.DataFrame, low: float, high: float) -> bool:
@@ -102,3 +102,20 @@ def test_the_official_training_split_is_dealt_to_a_fifth_in_every_class_and_on_e
     shares = class_by_device(validation) / class_by_device(clips)
     assert within(shares["total"], 0.15, 0.25)
     assert within(shares.loc["total", :], 0.15, 0.25)
+
+
+def test_each_way_to_hold_out_validation_takes_other_groups_and_all_take_each_once() -> None:
+    cells = [(label, device, count) for label in range(4) for device, count in enumerate((140, 40, 20))]
+    clips = made_up(cells, 40, np.random.default_rng(0))
+    parts = validation_parts(clips, seed=0)
+    assert parts.shape == (5, len(clips))
+    assert (parts.sum(axis=0) == 1).all()
+    for held_out in parts:
+        assert not set(clips.groups[held_out]) & set(clips.groups[~held_out])
+        assert within(class_by_device(clips.take(held_out))["total"] / class_by_device(clips)["total"], 0.15, 0.25)
+
+
+def test_a_class_of_few_groups_is_held_out_in_every_way() -> None:
+    clips = made_up([(0, 0, 30), (1, 0, 30), (1, 0, 30)], 3, np.random.default_rng(0))
+    for held_out in validation_parts(clips, seed=2):
+        assert set(clips.labels[held_out]) == set(clips.labels[~held_out]) == {0, 1}

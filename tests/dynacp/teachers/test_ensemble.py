@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from dynacp.audio.batches import Features
 from dynacp.audio.features import FrontEnd
 from dynacp.efficientat import FAMILIES, MN, CheckpointError, DyMN, mn
 from dynacp.overrides import changed
@@ -28,10 +27,17 @@ def data(training: int = 24, validation: int = 6, key: str = "d") -> SearchData:
     """Clips of noise, small log-mels [clips, 64, 24] in one array."""
     clips = training + validation
     log_mels = np.random.default_rng(0).normal(size=(clips, 64, 24)).astype(np.float16)
-    parts = [Features(log_mels, rows, torch.device("cpu")) for rows in np.split(np.arange(clips), [training])]
-    labels = np.split(np.arange(clips) % CLASSES, [training])
-    front_end = FrontEnd(mels=64)
-    return SearchData(parts[0], labels[0], parts[1], labels[1], tuple("abc"), front_end, key, {})
+    return SearchData(
+        log_mels=log_mels,
+        labels=np.arange(clips) % CLASSES,
+        groups=np.arange(clips).astype(str),
+        held_out=np.arange(clips)[None] >= training,
+        classes=tuple("abc"),
+        front_end=FrontEnd(mels=64),
+        device=torch.device("cpu"),
+        key=key,
+        tables={},
+    )
 
 
 def prepare(

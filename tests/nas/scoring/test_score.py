@@ -3,12 +3,10 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 from dynacp.audio.augmentation_settings import Augmentation
-from dynacp.audio.batches import Features
 from dynacp.audio.features import FrontEnd
 from dynacp.student.architecture import Architecture, Block
 from dynacp.training.loop import macro_accuracy, one_hot, predict
@@ -27,18 +25,19 @@ def scorer(recipe: Recipe = RECIPE) -> Scorer:
     pictures = np.random.default_rng(0).normal(0, 0.3, (96, 16, 16)).astype(np.float16)
     for label in range(2):
         pictures[labels == label, 8 * label : 8 * label + 8] += 1
-    training, validation = np.arange(64), np.arange(64, 96)
+    thirds = np.arange(96) // 32
     data = SearchData(
-        training=Features(pictures, training, torch.device("cpu")),
-        training_labels=labels[training],
-        validation=Features(pictures, validation, torch.device("cpu")),
-        validation_labels=labels[validation],
+        log_mels=pictures,
+        labels=labels,
+        groups=thirds.astype(str),
+        held_out=thirds == np.arange(3)[::-1, None],
         classes=("low", "high"),
         front_end=FrontEnd(),
+        device=torch.device("cpu"),
         key="made up",
-        tables=dict[str, pd.DataFrame](),
+        tables={},
     )
-    return Scorer(data, one_hot(labels[training], 2), ScoreSettings(recipe=recipe))
+    return Scorer(data, one_hot(labels, 2), ScoreSettings(recipe=recipe))
 
 
 def noted(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
@@ -103,3 +102,11 @@ def test_a_score_with_fewer_samples_takes_fewer_steps(monkeypatch: pytest.Monkey
     losses = noted(monkeypatch)
     scoring(SMALL, seed=0, samples=samples)
     assert len(losses[0]) == samples // 16
+
+
+def test_another_way_to_divide_the_clips_trains_and_validates_on_others() -> None:
+    scoring = scorer()
+    other = replace(scoring, data=replace(scoring.data, way=1))
+    assert other.data.validation_rows.tolist() == list(range(32, 64))
+    assert other.data.training_rows.tolist() == [*range(32), *range(64, 96)]
+    assert other(SMALL, seed=0).training_loss != scoring(SMALL, seed=0).training_loss
