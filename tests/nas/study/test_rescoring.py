@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import optuna
 import pytest
 from made_up import add_rescores, scored, stored
 from scipy.stats import multivariate_t
@@ -15,8 +14,6 @@ from nas.space.space import Space, encodings
 from nas.strategy.propose import Proposal, Rules
 from nas.study.rescoring import dunnett_quantile, hypervolume_history, rescored
 from nas.views.figures import draw_importance, draw_pareto, importances
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def test_the_front_is_what_optuna_calls_best(tmp_path: Path) -> None:

@@ -23,7 +23,6 @@ from nas.study.store import Store, StudyError, connect, default_storage
 from nas.views.figures import IMPORTANCE_TRIALS, importance_grid, well_read
 from nas.views.page import write_page
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
 SPACE = Space(TABLE1, 2, 3, dilations=(1, 4), expansions=(2.0,), widths=(16, 24, 64))
 OLD = sorted((Path(__file__).parents[3] / "studies").glob("*/study.db"))
 COMMANDS = {"plot": plot.main, "report": report.main, "export": export.main}

@@ -15,7 +15,6 @@ import made_up
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
-from servers import Postgres
 from sqlalchemy import text
 
 from budget.limits import Limits
@@ -28,7 +27,6 @@ from nas.study.candidate import Candidate
 from nas.study.store import Store, connect
 from nas.study.worker import SearchPlan, Worker
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)
 RULES = Rules(Space(min_blocks=1, max_blocks=2), Limits(), "float16")
 """Of few choices: a database keeps a row for each, and these tests are about the queue."""
 
@@ -93,15 +91,6 @@ def trained(candidate: Candidate) -> tuple[dict[int, float], list[tuple[float, f
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("nas.study.worker.POLL_SECONDS", 0.05)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
-    """Makes a new database and returns its URL."""
-    if request.param == "sqlite":
-        return lambda name: f"sqlite:///{tmp_path / name}.db"
-    server: Postgres = request.getfixturevalue("postgres")
-    return lambda name: server.create_database(f"{name}_{time.monotonic_ns()}")
 
 
 def test_four_workers_train_what_one_would_each_candidate_and_rung_once(database: Callable[[str], str]) -> None:
