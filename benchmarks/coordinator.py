@@ -50,8 +50,8 @@ MOST_FOR_GP = 100
 
 RULES = Rules(Space(), Limits(), "float16")
 SETTINGS = StudySettings.of(
-    data="made up", device="cpu", seed=0, sampler="random", dtype=RULES.dtype, limits=RULES.limits, rungs=(1,),
-    teachers={}, score=ScoreSettings(), space=RULES.space, front_end=FrontEnd(), command="benchmarks.coordinator",
+    data="made up", device="cpu", seed=0, sampler="random", rules=RULES, rungs=(1,),
+    teachers={}, score=ScoreSettings(), front_end=FrontEnd(), command="benchmarks.coordinator",
     classes=["a"] * 10, clips={}, threads=1, versions={},
 )  # fmt: skip
 ALTERNATIVES: dict[str, BaseSampler] = {

@@ -142,7 +142,7 @@ class Search:
         rules = Rules(Space(frame), self.limits, options.dtype)
         folder.mkdir(parents=True, exist_ok=True)
         storage = connect(options.study, options.storage or default_storage(options.study))
-        store = Store.create_or_resume(options.study, storage, self._settings(data, rules.space, arguments))
+        store = Store.create_or_resume(options.study, storage, self._settings(data, rules, arguments))
         screen.introduce(options.study, rules, data, self.settings)
         sampler = SAMPLERS[options.sampler]
         plan = SearchPlan(
@@ -204,19 +204,17 @@ class Search:
         url = self.options.storage
         return argument.replace(url, without_password(url)) if url else argument
 
-    def _settings(self, data: SearchData, space: Space, arguments: Sequence[str]) -> StudySettings:
+    def _settings(self, data: SearchData, rules: Rules, arguments: Sequence[str]) -> StudySettings:
         options = self.options
         return StudySettings.of(
             data=data.key,
             device=data.device.type,
             seed=options.seed,
             sampler=options.sampler,
-            dtype=options.dtype,
-            limits=self.limits,
+            rules=rules,
             rungs=self.rungs,
             teachers=self.settings.teachers.identity(),
             score=self.settings.score,
-            space=space,
             front_end=data.front_end,
             command=shlex.join(["python", "-m", "nas.search", *map(self._shown, arguments)]),
             classes=data.classes,

@@ -8,7 +8,7 @@ from budget.limits import Limits
 from dynacp.audio.features import FrontEnd
 from dynacp.strict_json import check_shape
 from nas.scoring.score import ScoreSettings
-from nas.space.space import Space
+from nas.strategy.propose import Rules
 
 _SHAPE: dict[str, Any] = {
     "identity": {
@@ -53,12 +53,10 @@ class StudySettings:
         device: str,
         seed: int,
         sampler: str,
-        dtype: str,
-        limits: Limits,
+        rules: Rules,
         rungs: Sequence[int],
         teachers: Mapping[str, object],
         score: ScoreSettings,
-        space: Space,
         front_end: FrontEnd,
         command: str,
         classes: Sequence[str],
@@ -70,18 +68,18 @@ class StudySettings:
 
         - `data`: a digest of the clips and of their split; `clips`: how many are for `training` and for `validation`.
         - `device`: where networks are trained, `cpu` or `cuda`; `threads`: CPU threads of one worker.
-        - `sampler`: a name of `nas.strategy.samplers.SAMPLERS`; `dtype`: one of `budget.dtypes.DTYPES`.
+        - `sampler`: a name of `nas.strategy.samplers.SAMPLERS`; `rules`: what a candidate must be.
         - `rungs`: training samples, ascending; `teachers`: all that their logits depend on, as plain JSON.
         - `command`: the command line that started the search; `versions`: library -> version, for the record.
         """
-        described = {**asdict(space), "classes": len(classes), "stem": space.frame.stem}
+        described = {**asdict(rules.space), "classes": len(classes), "stem": rules.space.frame.stem}
         identity = {
             "data": data,
             "device": device,
             "seed": seed,
             "sampler": sampler,
-            "dtype": dtype,
-            "limits": asdict(limits),
+            "dtype": rules.dtype,
+            "limits": asdict(rules.limits),
             "rungs": rungs,
             "teachers": teachers,
             "score": asdict(score),

@@ -79,8 +79,8 @@ def searched(search: Search, scoring: Scorer) -> Store:
     storage = connect(search.name, default_storage(search.name))
     rules, data = Rules(Space(FRAME), LIMITS, "float16"), scoring.data
     settings = StudySettings.of(
-        data=data.key, device="cpu", seed=search.seed, sampler=search.sampler, dtype=rules.dtype, limits=LIMITS,
-        rungs=(SAMPLES,), teachers={}, score=scoring.settings, space=rules.space, front_end=data.front_end,
+        data=data.key, device="cpu", seed=search.seed, sampler=search.sampler, rules=rules,
+        rungs=(SAMPLES,), teachers={}, score=scoring.settings, front_end=data.front_end,
         command=f"studies.live.run: {search.name}", classes=data.classes, clips={}, threads=1, versions={},
     )  # fmt: skip
     store = Store.create_or_resume(search.name, storage, settings)

@@ -22,8 +22,8 @@ from nas.study.store import Store
 def settings(space: Space) -> StudySettings:
     """Those of a search of this space that trains nothing."""
     return StudySettings.of(
-        data="made up", device="cpu", seed=0, sampler="random", dtype="float16", limits=Limits(), rungs=[1],
-        teachers={}, score=ScoreSettings(), space=space, front_end=FrontEnd(), command="python -m nas.search",
+        data="made up", device="cpu", seed=0, sampler="random", rules=Rules(space, Limits(), "float16"), rungs=[1],
+        teachers={}, score=ScoreSettings(), front_end=FrontEnd(), command="python -m nas.search",
         classes=["a"] * 10, clips={"training": 1, "validation": 1}, threads=1, versions={},
     )  # fmt: skip
 
