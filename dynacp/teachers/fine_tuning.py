@@ -85,14 +85,7 @@ def teacher_stage(
         if warns:
             accuracy = {name: macro_accuracy(logits[: len(labels)], labels)}
             warn(chance_warning(accuracy, labels, "the clips that they were trained on"))
-        return {
-            "family": member.family.name,
-            "width": teacher.width,
-            "temperature": getattr(teacher, "temperature", None),  # a DyMN's is no part of its state
-            "state": state_on_cpu(teacher),
-            "logits": logits,
-            "loss": loss,
-        }
+        return {**_stored(teacher, member), "logits": logits, "loss": loss}
 
     return Stage(
         name=name,
@@ -119,6 +112,16 @@ def _fine_tune(
         after_step=on_step,
         after_epoch=teacher.epoch_ends,
     )[-1]
+
+
+def _stored(teacher: Teacher, member: Member) -> dict[str, Any]:
+    """What `load_teacher` makes a teacher from."""
+    return {
+        "family": member.family.name,
+        "width": teacher.width,
+        "temperature": getattr(teacher, "temperature", None),  # a DyMN's is no part of its state
+        "state": state_on_cpu(teacher),
+    }
 
 
 def load_teacher(stage: Stage, store: StageStore, classes: int) -> Teacher:
