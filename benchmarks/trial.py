@@ -15,7 +15,8 @@ nothing. More threads than free cores cost a factor of ten: torch's threads spin
 
 import argparse
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from dynacp.audio.cache import log_mels, read_wave
 from dynacp.audio.features import FrontEnd, LogMel
 from dynacp.audio.scenes import write_scenes
 from dynacp.audio.tau import Clips, split_validation, training_clips
+from dynacp.efficientat import Teacher
 from dynacp.student.architecture import TABLE1, with_classes
 from dynacp.student.model import DynaCP
 from dynacp.teachers.ensemble import MEMBERS
@@ -64,6 +66,41 @@ class PlainFeatures(Features):
         return log_mels
 
 
+class TeachersInTheLoop:
+    """Teachers that are asked about every batch, and how many seconds that takes."""
+
+    def __init__(self, teachers: Sequence[Teacher], distillation: Distillation) -> None:
+        self.teachers, self.distillation, self.seconds = teachers, distillation, 0.0
+        self.soft_of_batch = torch.empty(0)
+
+    def ask(self, log_mels: Tensor) -> Tensor:
+        """Soft labels [batch, classes] of log-mels [batch, 1, mels, frames]."""
+        started = time.perf_counter()
+        with torch.no_grad():
+            summed = sum(teacher(log_mels)[0] for teacher in self.teachers)
+        assert isinstance(summed, Tensor)
+        self.seconds += time.perf_counter() - started
+        return self.distillation.soft_labels(summed, len(self.teachers))
+
+    def loss(self, logits: Tensor, hard: Tensor) -> Tensor:
+        """The distillation loss of a batch, by the soft labels that its augmentation left here."""
+        return self.distillation.loss(logits, self.soft_of_batch, hard)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking(Augmentation):
+    """Asks the teachers about the batch as it is before the augmentation, then augments both."""
+
+    teachers: TeachersInTheLoop
+
+    def __call__(
+        self, log_mels: Tensor, targets: tuple[Tensor, ...], generator: torch.Generator
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        soft = self.teachers.ask(log_mels)
+        log_mels, (self.teachers.soft_of_batch, hard) = super().__call__(log_mels, (soft, *targets), generator)
+        return log_mels, (hard,)
+
+
 def show(plain_rate: float, short_rate: float, seconds: dict[str, float]) -> None:
     """Print both rates in samples/s, and the plain recipe's seconds by part as shares of its whole time."""
     view = Table(title=f"Table 1, batch 32, {torch.get_num_threads()} threads", title_justify="left")
@@ -87,39 +124,16 @@ def main() -> None:
     clips, _ = split_validation(training_clips(options.data or write_scenes(cache / "scenes")), seed=0)
     classes, settings = len(clips.classes), replace(TEACHERS, mn=options.mn)
     torch.manual_seed(0)
-    teachers = [settings.build(member.family, classes).eval() for member in MEMBERS]
     front_end, distillation = FrontEnd(), Distillation()
+    teachers = TeachersInTheLoop([settings.build(member.family, classes).eval() for member in MEMBERS], distillation)
 
     plain = PlainFeatures(clips, front_end)
     labels = one_hot(clips.labels, classes)
-    asking = 0.0
-
-    def plain_loss(logits: Tensor, hard: Tensor) -> Tensor:
-        return distillation.loss(logits, soft_of_batch[0], hard)
-
-    soft_of_batch: list[Tensor] = [torch.empty(0)]
-
-    class Asking(Augmentation):
-        """Asks the teachers about the batch as it is before the augmentation, then augments both."""
-
-        def __call__(
-            self, log_mels: Tensor, targets: tuple[Tensor, ...], generator: torch.Generator
-        ) -> tuple[Tensor, tuple[Tensor, ...]]:
-            nonlocal asking
-            started = time.perf_counter()
-            with torch.no_grad():
-                summed = sum(teacher(log_mels)[0] for teacher in teachers)
-            assert isinstance(summed, Tensor)
-            asking += time.perf_counter() - started
-            soft = distillation.soft_labels(summed, len(teachers))
-            log_mels, (soft_of_batch[0], hard) = super().__call__(log_mels, (soft, *targets), generator)
-            return log_mels, (hard,)
-
     network = with_classes(TABLE1, classes)
-    plain_recipe = replace(RECIPE, samples=PLAIN_SAMPLES, augmentation=Asking())
+    plain_recipe = replace(RECIPE, samples=PLAIN_SAMPLES, augmentation=Asking(teachers=teachers))
     short_recipe = replace(RECIPE, samples=SHORT_SAMPLES, augmentation=Augmentation())
     started = time.perf_counter()
-    train(DynaCP(network), plain, (labels,), plain_loss, plain_recipe, seed=0)
+    train(DynaCP(network), plain, (labels,), teachers.loss, plain_recipe, seed=0)
     plain_rate = PLAIN_SAMPLES / (time.perf_counter() - started)
 
     cached = Features(log_mels(clips, front_end, cache), np.arange(len(clips)), torch.device("cpu"))
@@ -128,7 +142,7 @@ def main() -> None:
     train(DynaCP(network), cached, (soft, labels), distillation.loss, short_recipe, seed=0)
     short_rate = SHORT_SAMPLES / (time.perf_counter() - started)
 
-    show(plain_rate, short_rate, {**plain.seconds, "teachers": asking})
+    show(plain_rate, short_rate, {**plain.seconds, "teachers": teachers.seconds})
 
 
 if __name__ == "__main__":
