@@ -13,33 +13,31 @@ import sys
 
 from budget.cli.command import CommandParser, run
 from budget.cli.terminal import console
-from dynacp import export_command, predict_command, train_command
+from dynacp.commands import export, predict, train
 
 
 def parser() -> CommandParser:
     """The parser of `python -m dynacp` and of its three commands."""
     parser = CommandParser(prog="python -m dynacp", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    train = commands.add_parser("train", help="teachers, base student and device students, resumable")
-    train_command.add_options(train.add_argument)
-    predict = commands.add_parser(
-        "predict", help="class probabilities of recordings", epilog=predict_command.EXIT_STATUS
-    )
-    predict_command.add_options(predict.add_argument)
-    export = commands.add_parser(
+    added = commands.add_parser("train", help="teachers, base student and device students, resumable")
+    train.add_options(added.add_argument)
+    added = commands.add_parser("predict", help="class probabilities of recordings", epilog=predict.EXIT_STATUS)
+    predict.add_options(added.add_argument)
+    added = commands.add_parser(
         "export",
         help="the students for a device's runtime or the challenge, counted and compared again",
-        description=export_command.__doc__,
+        description=export.__doc__,
         epilog=None,
     )
-    export_command.add_options(export.add_argument)
+    export.add_options(added.add_argument)
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command with these arguments, by default the process's; returns the exit status."""
     options, out = parser().parse_args(arguments), console()
-    command = {"train": train_command.run, "predict": predict_command.run, "export": export_command.run}
+    command = {"train": train.run, "predict": predict.run, "export": export.run}
     return command[options.command](options, out)
 
 

@@ -17,8 +17,8 @@ from budget.cli.terminal import console, show
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
 from budget.errors import UserError
 from budget.limits import Limits
+from dynacp.commands.options import add_cache_option, cache_errors
 from dynacp.files import write_text
-from dynacp.options import add_cache_option, cache_errors
 from dynacp.pictures import save_figure
 from dynacp.student.architecture import TABLE1, resolve, with_classes
 from nas.space.feasible import Feasible

@@ -24,7 +24,7 @@ import torch
 from budget.cli.command import Add, CommandParser, add_limit_options, add_whole_number, answering, run
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
 from budget.limits import Limits
-from dynacp.options import (
+from dynacp.commands.options import (
     add_cache_option,
     add_checkpoint_options,
     add_data_option,

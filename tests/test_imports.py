@@ -3,7 +3,8 @@
     nas -> dynacp -> budget -> numpy and the standard library
 
 A room is a folder in a package, and imports the rooms before it in `ROOMS`. Modules beside the rooms are either tools,
-which import no room, or commands, which no room imports.
+which import no room, or commands, which no room imports. The commands of `dynacp` are its uppermost room: its
+`__main__.py` alone imports them, and commands of `dynacp` and `nas` the options that they share.
 
 Command lines (`__main__.py`) put parts together and may look upwards, among the packages. Benchmarks and studies stand
 on top, and no package knows of them or of the tests. What else is imported is a declared dependency; in `budget` only
@@ -33,7 +34,7 @@ BELOW = {
 
 ROOMS = {
     "budget": ("cli",),
-    "dynacp": ("student", "audio", "efficientat", "training", "teachers", "pipeline", "export"),
+    "dynacp": ("student", "audio", "efficientat", "training", "teachers", "pipeline", "export", "commands"),
     "nas": ("space", "strategy", "scoring", "study", "views"),
 }
 """By package, its rooms from the bottom to the top."""
@@ -132,6 +133,15 @@ def test_no_room_imports_a_module_that_stands_on_rooms(package: str) -> None:
     above = {f"{package}.{path.stem}" for path in (ROOT / package).glob("*.py") if rooms_imported(path)}
     for path in (ROOT / package).glob("*/*.py"):
         assert not modules_imported(path) & above, path
+
+
+def test_the_command_line_alone_imports_commands_and_commands_alone_import_their_options() -> None:
+    room = ROOT / "dynacp" / "commands"
+    commands = {f"dynacp.commands.{path.stem}" for path in room.glob("[!_]*.py")}
+    for path in {*SOURCES} - {ROOT / "dynacp" / "__main__.py"}:
+        used = modules_imported(path) & commands
+        assert used <= {"dynacp.commands.options"}, path
+        assert not used or path.parent in (room, ROOT / "nas"), path
 
 
 @pytest.mark.parametrize("package", ROOMS)

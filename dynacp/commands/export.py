@@ -26,9 +26,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from budget.cli.command import Add, add_limit_options
 from budget.dtypes import DTYPES
 from budget.limits import Limits
+from dynacp.commands.options import add_cache_option, add_data_option, cache_errors, data_root, resumable
 from dynacp.export.finished_run import Trained
 from dynacp.export.formats import TARGETS, ExportFormat
-from dynacp.options import add_cache_option, add_data_option, cache_errors, data_root, resumable
 from dynacp.settings import SettingError
 
 INT8 = "int8"

@@ -20,8 +20,7 @@ from rich.progress import (
 from budget.cli.command import Add
 from budget.cli.terminal import show
 from budget.ledger import ledger
-from dynacp.efficientat import FAMILIES
-from dynacp.options import (
+from dynacp.commands.options import (
     BUILT_IN,
     add_cache_option,
     add_checkpoint_options,
@@ -32,6 +31,7 @@ from dynacp.options import (
     resumable,
     training_device,
 )
+from dynacp.efficientat import FAMILIES
 from dynacp.overrides import changed, settings_table
 from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import PRESETS, TEACHERS, Plan, TrainingSettings, claim_run

@@ -1,0 +1,1 @@
+"""The commands `train`, `predict` and `export`, and the options that commands share."""
