@@ -40,8 +40,7 @@ from rich.table import Table
 
 from budget.memory import peak
 from dynacp.audio.features import FrontEnd, LogMel
-from dynacp.export.exportable import Exported
-from dynacp.export.formats import TARGETS
+from dynacp.export.formats import TARGETS, Exported
 from dynacp.pipeline.prediction import Student
 from dynacp.student.architecture import TABLE1
 from dynacp.student.int8 import quantised

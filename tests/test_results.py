@@ -17,7 +17,7 @@ from ready_students import clips, student
 from tiny import LEAN
 
 from dynacp.export.executorch_program import Program
-from dynacp.export.exportable import Exported
+from dynacp.export.formats import Exported
 from dynacp.export.onnx_graph import OnnxGraph
 from dynacp.student.int8 import quantised
 

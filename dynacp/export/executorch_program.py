@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from budget.onnx_count import GraphCount
-from dynacp.export.exportable import Exported
+from dynacp.export.formats import Exported
 from dynacp.export.program_count import count_program
 
 from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner  # isort: skip

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from budget.onnx_count import GraphCount, count_graph
-from dynacp.export.exportable import Exported
+from dynacp.export.formats import Exported
 
 OUTPUT = "logits"
 

@@ -16,9 +16,8 @@ from budget.memory import peak
 from budget.onnx_count import GraphCount
 from dynacp.audio.dataset import BASE
 from dynacp.export.card import card
-from dynacp.export.exportable import Exported
 from dynacp.export.finished_run import TOLERATED, Trained, ledger_hash
-from dynacp.export.formats import ExportError, ExportFormat, RuntimeFile
+from dynacp.export.formats import Exported, ExportError, ExportFormat, RuntimeFile
 from dynacp.export.parity import Accuracy, Choice, Parity
 from dynacp.files import write_text, written_whole
 from dynacp.pipeline.prediction import Student

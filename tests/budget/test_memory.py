@@ -9,7 +9,7 @@ from graph_memory import peak_activations
 
 from budget.memory import Step, peak
 from dynacp.audio.features import FrontEnd, LogMel
-from dynacp.export.exportable import Exported
+from dynacp.export.formats import Exported
 from dynacp.export.onnx_graph import onnx_graph
 from dynacp.pipeline.prediction import Student
 from dynacp.student.architecture import BASELINE, TABLE1, Architecture, Block

@@ -13,7 +13,7 @@ from budget.conventions import FOLDED, UnknownLayerError
 from budget.ledger import ledger
 from budget.onnx_count import count_graph
 from dynacp.audio.features import FrontEnd, LogMel
-from dynacp.export.exportable import Exported
+from dynacp.export.formats import Exported
 from dynacp.export.onnx_graph import onnx_graph
 from dynacp.pipeline.prediction import Student
 from dynacp.student.architecture import BASELINE, TABLE1, Architecture

@@ -10,7 +10,7 @@ from torch import nn
 from budget.conventions import FOLDED, XNNPACK, UnknownLayerError
 from budget.ledger import ledger, totals
 from dynacp.export.executorch_program import Program
-from dynacp.export.exportable import Exported
+from dynacp.export.formats import Exported
 from dynacp.pipeline.prediction import Student
 from dynacp.student.architecture import TABLE1, Architecture, Block
 from dynacp.student.int8 import quantised

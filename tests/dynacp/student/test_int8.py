@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from budget.conventions import FOLDED
 from budget.ledger import ledger
-from dynacp.export.exportable import Exported
+from dynacp.export.formats import Exported
 from dynacp.export.onnx_graph import OnnxGraph
 from dynacp.pipeline.prediction import Student
 from dynacp.student.architecture import TABLE1, Architecture, Block
