@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import optuna
 import pandas as pd
 
 from budget.cli.command import CommandParser, answering, run
@@ -23,7 +22,7 @@ from dynacp.student.architecture import Architecture
 from dynacp.student.layers import layers_of, table_of
 from nas.study.candidate import Candidate
 from nas.study.rescoring import Rescored, rescored
-from nas.study.store import Store, StudyError, add_study_options, clear_errors
+from nas.study.store import Store, StudyError, add_study_options, opened_study
 
 
 def pick(store: Store, choice: str, max_macs: float) -> Candidate:
@@ -126,9 +125,7 @@ def main(arguments: list[str] | None = None) -> None:
     add("--max-macs", type=float, default=float("inf"), metavar="X", help="no architecture above this")
     add("--out", type=Path, metavar="DIR", help="where to (default: studies/NAME/export)")
     options = parser.parse_args(arguments)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with clear_errors(options.study):
-        store = Store.open(options.study, options.storage)
+    with opened_study(options) as store:
         candidate = pick(store, options.pick, options.max_macs)
         paths, account, rank = export(store, candidate, options.out or store.folder / "export")
     print(f"{rank}\n\n{table_markdown(candidate.architecture)}\n")

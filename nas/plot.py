@@ -7,10 +7,8 @@ The search draws the first itself; this redraws it from the study and adds the o
 
 import sys
 
-import optuna
-
 from budget.cli.command import CommandParser, answering, run
-from nas.study.store import Store, add_study_options, clear_errors
+from nas.study.store import add_study_options, opened_study
 from nas.views.figures import IMPORTANCE_TRIALS, draw_hypervolume, draw_importance, draw_pareto
 
 
@@ -20,9 +18,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = CommandParser(prog="python -m nas.plot", description=__doc__)
     add_study_options(parser.add_argument)
     options = parser.parse_args(arguments)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with clear_errors(options.study):
-        store = Store.open(options.study, options.storage)
+    with opened_study(options) as store:
         for path in [*draw_pareto(store), *draw_hypervolume(store), *draw_importance(store)]:
             print(path)
     if len(store.candidates) < IMPORTANCE_TRIALS:

@@ -7,10 +7,8 @@ Writes studies/NAME/report.html, which needs no other file and no network.
 
 import sys
 
-import optuna
-
 from budget.cli.command import CommandParser, answering, run
-from nas.study.store import Store, add_study_options, clear_errors
+from nas.study.store import add_study_options, opened_study
 from nas.views.page import write_page
 
 
@@ -20,9 +18,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = CommandParser(prog="python -m nas.report", description=__doc__)
     add_study_options(parser.add_argument)
     options = parser.parse_args(arguments)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with clear_errors(options.study):
-        print(write_page(Store.open(options.study, options.storage)))
+    with opened_study(options) as store:
+        print(write_page(store))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Whatever is finished is stored at once, so a search that is stopped at any moment resumes where it was.
 """
 
+import argparse
 import json
 import re
 from collections.abc import Iterator
@@ -57,9 +58,20 @@ def default_storage(name: str) -> str:
 
 
 def add_study_options(add: Add) -> None:
-    """Add `--study` and `--storage`, which name the stored search that `Store.open` takes."""
+    """Add `--study` and `--storage`, which name the stored search that `opened_study` opens."""
     add("--study", default="search", metavar="NAME", help="under studies/ (default: %(default)s)")
     add("--storage", metavar="URL", help="where it is kept, if not in SQLite in studies/NAME")
+
+
+@contextmanager
+def opened_study(options: argparse.Namespace) -> Iterator["Store"]:
+    """The stored search that these options (see `add_study_options`) name, to be looked at while the block runs.
+
+    Raises `StudyError` as `Store.open` and `clear_errors` do.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with clear_errors(options.study):
+        yield Store.open(options.study, options.storage)
 
 
 class Store:
