@@ -1,5 +1,6 @@
 """A data set for tests: a few clips in TAU's layout, easy enough that a network learns something in a few steps."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -104,6 +105,15 @@ def write_run(folder: Path) -> Path:
         lambda: None,
     )
     return folder
+
+
+def logits_by_card(export: Path) -> np.ndarray:
+    """What the code gives that the card of an export tells its readers to run."""
+    code = re.search(r"```python\n(.*?)```", (export / "README.md").read_text(), re.DOTALL)
+    assert code
+    names: dict[str, np.ndarray] = {}
+    exec(code[1].replace('"base.', f'"{export}/base.'), names)
+    return names["logits"]
 
 
 def write_tone(file: Path) -> None:
