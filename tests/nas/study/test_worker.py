@@ -154,58 +154,58 @@ class Killed(BaseException):
     """Stands for SIGKILL: the worker does nothing any more."""
 
 
-def test_what_a_killed_worker_was_training_is_taken_up_as_it_was_from_its_rung(
-    database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    undisturbed, killed = database("finished"), database("killed")
-    work(worker(undisturbed, plan(6)), MadeUp())
-    scoring, kills = MadeUp(), 0
+def deaths_until_the_end(url: str, armed: Callable[[Worker, int], Callable[..., Score]]) -> int:
+    """How many workers die before one ends the search. `armed` makes a worker and the number of deaths before its own
+    into a scoring, and may make the worker itself deadly."""
+    deaths = 0
     while True:
-        victim = worker(killed, plan(6))
-        victim._queue.worker = victim._rescoring.worker = ["this machine", -1]
+        victim = worker(url, plan(6))
+        with pytest.MonkeyPatch.context() as patch:
+            for queue in (victim._queue, victim._rescoring):
+                queue.worker = ["this machine", -1]
+                patch.setattr(queue, "give_up", lambda _: None)  # the dead do not tidy up
+            try:
+                work(victim, armed(victim, deaths))
+                return deaths
+            except Killed:
+                deaths += 1
+                _reap(url)
 
-        def dying(architecture: Architecture, *, kills: int = kills, **more: int) -> Score:
-            if sum(scoring.calls.values()) > 3 * kills:
+
+def test_what_a_killed_worker_was_training_is_taken_up_as_it_was_from_its_rung(database: Callable[[str], str]) -> None:
+    undisturbed, killed, scoring = database("finished"), database("killed"), MadeUp()
+    work(worker(undisturbed, plan(6)), MadeUp())
+
+    def armed(_: Worker, deaths: int) -> Callable[..., Score]:
+        def dying(architecture: Architecture, **more: int) -> Score:
+            if sum(scoring.calls.values()) > 3 * deaths:
                 raise Killed
             return scoring(architecture, **more)
 
-        for queue in (victim._queue, victim._rescoring):
-            monkeypatch.setattr(queue, "give_up", lambda _: None)  # the dead do not tidy up
-        try:
-            work(victim, dying)
-            break
-        except Killed:
-            kills += 1
-            _reap(killed)
-    assert kills > 5
+        return dying
+
+    assert deaths_until_the_end(killed, armed) > 5
     assert outcome(killed) == outcome(undisturbed)
 
 
 def test_a_worker_that_dies_between_the_last_score_and_the_end_leaves_a_finished_candidate(
     database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    undisturbed, killed = database("finished"), database("killed")
+    undisturbed, killed, scoring = database("finished"), database("killed"), MadeUp()
     work(worker(undisturbed, plan(6)), MadeUp())
-    scoring, deaths = MadeUp(), 0
-    while True:
-        victim = worker(killed, plan(6))
-        queue, last = victim._queue, victim._queue.end
-        queue.worker = ["this machine", -1]
-        monkeypatch.setattr(queue, "give_up", lambda _: None)
 
-        def dying(trial: FrozenTrial, state: TrialState, values: Sequence[float], *, real: object = last) -> None:
+    def armed(victim: Worker, _: int) -> Callable[..., Score]:
+        end = victim._queue.end
+
+        def dying(trial: FrozenTrial, state: TrialState, values: Sequence[float]) -> None:
             if state == TrialState.COMPLETE and trial.user_attrs.get("at 256") is None:
                 raise Killed  # it has just been scored; who takes it up sees the score from the start
-            real(trial, state, values)  # type: ignore[operator]
+            end(trial, state, values)
 
-        monkeypatch.setattr(queue, "end", dying)
-        try:
-            work(victim, scoring)
-            break
-        except Killed:
-            deaths += 1
-            _reap(killed)
-    assert deaths > 2
+        monkeypatch.setattr(victim._queue, "end", dying)
+        return scoring
+
+    assert deaths_until_the_end(killed, armed) > 2
     assert outcome(killed) == outcome(undisturbed)
     assert set(scoring.calls.values()) == {1}
 
