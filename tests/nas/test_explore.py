@@ -13,7 +13,6 @@ from budget.limits import Limits
 from dynacp.student.architecture import TABLE1, Block
 from dynacp.student.layers import layers_of
 from nas import explore
-from nas.space import overview
 from nas.space.counting import count
 from nas.space.feasible import Feasible
 from nas.space.overview import margins, numbers_that_fit
@@ -64,8 +63,18 @@ def test_numbers_by_macs_are_those_of_the_networks_and_are_kept(
     bins = pd.cut(fitting["macs"], [0, *numbers.columns])
     assert list(numbers.columns) == [5_000_000, 10_000_000, 15_000_000, 20_000_000, 22_000_000]
     assert (pd.crosstab(fitting["blocks"], bins, dropna=False).to_numpy() == numbers.to_numpy()).all()
-    monkeypatch.setattr(overview, "_counted", lambda *_: pytest.fail("counted again"))
+    monkeypatch.setattr("nas.space.census.Census", lambda _: pytest.fail("counted again"))
     assert numbers_that_fit(Feasible(space, limits), tmp_path, Console()).equals(numbers)
+
+
+class Counts:
+    """Stands for a census: gives these counts one after the other."""
+
+    def __init__(self, *counts: int) -> None:
+        self.counts = iter(counts)
+
+    def count(self, *_: object) -> int:
+        return next(self.counts)
 
 
 @pytest.mark.parametrize(
@@ -75,11 +84,11 @@ def test_kept_numbers_that_are_damaged_are_counted_again(
     kept: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     feasible = Feasible(replace(AROUND_TABLE1, widths=(32, 56)), Limits(max_macs=3_000_000))
-    monkeypatch.setattr(overview, "_counted", lambda *_: [[1], [2]])
+    monkeypatch.setattr("nas.space.census.Census", lambda _: Counts(1, 2))
     numbers_that_fit(feasible, tmp_path, Console())
     (file,) = tmp_path.glob("census-*.json")
     file.write_text(kept)
-    monkeypatch.setattr(overview, "_counted", lambda *_: [[3], [4]])
+    monkeypatch.setattr("nas.space.census.Census", lambda _: Counts(3, 4))
     for _ in range(2):
         assert numbers_that_fit(feasible, tmp_path, Console()).to_numpy().tolist() == [[3], [4]]
 

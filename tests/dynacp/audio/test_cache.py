@@ -77,7 +77,7 @@ def test_a_second_call_reads_what_the_first_one_stored(
     clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = log_mels(clips, SETTINGS, tmp_path / "deep" / "folder")
-    monkeypatch.setattr(cache, "_decode", None)  # building would fail
+    monkeypatch.setattr(cache, "opened", None)  # building would fail
     second = log_mels(clips, SETTINGS, tmp_path / "deep" / "folder")
     assert first.tobytes() == second.tobytes()
 
@@ -137,13 +137,15 @@ def test_a_build_killed_half_way_leaves_nothing_and_the_next_one_gives_the_undis
 def test_of_two_processes_at_once_one_builds_and_both_read_the_same(root: Path, clips: Clips, tmp_path: Path) -> None:
     script = """
 root, folder = Path(sys.argv[1]), Path(sys.argv[2])
-fill = cache._fill
-def logged(array, **arguments):
-    with (folder / "builds.log").open("a") as log:
-        log.write("built\\n")
-    time.sleep(1)  # long enough for the other process to arrive
-    fill(array, **arguments)
-cache._fill = logged
+stored = cache.stored_array
+def logging(file, shape, dtype, fill):
+    def logged(array):
+        with (folder / "builds.log").open("a") as log:
+            log.write("built\\n")
+        time.sleep(1)  # long enough for the other process to arrive
+        fill(array)
+    return stored(file, shape, dtype, logged)
+cache.stored_array = logging
 (folder / f"ready{sys.argv[3]}.log").touch()
 while not (folder / "go.log").exists():
     time.sleep(0.01)

@@ -125,17 +125,17 @@ def test_a_folder_with_something_else_or_another_seed_is_refused_and_left_alone(
 
 
 SMALL_SCRIPT = """
-import sys, time
+import os, sys, time
 from pathlib import Path
+import soundfile
 from dynacp.audio import scenes
 scenes.TRAINING_LOCATIONS, scenes.TRAINING_SEGMENTS, scenes.TEST_LOCATIONS, scenes.TEST_SEGMENTS = 2, 2, 1, 1
-write = scenes._write
-def logged(root, seed):
-    with (root.parent / "writes.log").open("a") as log:
-        log.write("written\\n")
-    write(root, seed)
-scenes._write = logged
-root = Path(sys.argv[1])
+root, write = Path(sys.argv[1]), soundfile.write
+def logged(file, *sound, **options):
+    with (root.parent / "writes.log").open("ab") as log:
+        log.write(os.path.basename(file) + b"\\n")
+    write(file, *sound, **options)
+soundfile.write = logged
 while not (root.parent / "go").exists():
     time.sleep(0.01)
 scenes.write_scenes(root)
@@ -180,6 +180,7 @@ def test_of_two_processes_at_once_one_writes(tmp_path: Path) -> None:
     processes = [child(tmp_path / "set") for _ in range(2)]
     (tmp_path / "go").touch()
     assert [process.wait(60) for process in processes] == [0, 0]
-    assert (tmp_path / "writes.log").read_text() == "written\n"
+    written = (tmp_path / "writes.log").read_text().split()
+    assert sorted(written) == sorted(file.name for file in (tmp_path / "set" / "audio").iterdir()), "each once"
     assert digest(tmp_path / "set") == digest(write_scenes(tmp_path / "alone"))
     shutil.rmtree(tmp_path / "set")

@@ -61,9 +61,9 @@ class MadeUp:
         return made_up.made_up_training(0.1 + 0.8 * draw, seconds=self.seconds * draw)
 
 
-def worker(url: str, plan: SearchPlan) -> Worker:
+def worker(url: str, plan: SearchPlan, tell: Callable[[str], None] = lambda _: None) -> Worker:
     storage = connect("shared", url)
-    return Worker(plan, Store.create_or_resume("shared", storage, made_up.settings(RULES.space)), storage)
+    return Worker(plan, Store.create_or_resume("shared", storage, made_up.settings(RULES.space)), storage, tell)
 
 
 def work(worker: Worker, scoring: Callable[..., Score]) -> None:
@@ -253,9 +253,7 @@ def test_whom_a_worker_waits_for_is_said_once_and_a_clock_set_back_does_not_make
         connection.execute(text("UPDATE trial_heartbeats SET heartbeat = '2099-01-01 00:00:00'"))
     monkeypatch.setattr("nas.study.queue.monotonic", lambda: float(next(seconds)))
     monkeypatch.setattr("nas.study.worker.POLL_SECONDS", 0)
-    waiting = worker(url, plan(1))
-    waiting._tell = told.append
-    work(waiting, scoring)
+    work(worker(url, plan(1), told.append), scoring)
     assert outcome(url)[0][1] == TrialState.COMPLETE
     (line,) = told
     assert "Waiting for candidates 0, which other workers train (process 17 on elsewhere)" in line
