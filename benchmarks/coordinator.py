@@ -93,7 +93,7 @@ def ours(url: str, sampler: str, stored: int) -> float:
         sampler=SAMPLERS[sampler],
         rungs=(1,),
         trials=stored + CANDIDATES,
-        rescore_seeds=0,
+        race=(),
         seed=stored,
     )
     searching = Worker(plan, store, storage).search(lambda network, **_: made_up_training(network))

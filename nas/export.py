@@ -1,11 +1,11 @@
 """Export a searched architecture: its JSON, its ledger, its table in the paper's form, its place among the candidates.
 
-    python -m nas.export --study NAME                        the best architecture on the front
+    python -m nas.export --study NAME                        the most accurate finalist
     python -m nas.export --study NAME --pick knee            the best trade of accuracy for MACs
     python -m nas.export --study NAME --pick 17 --max-macs 20e6
 
-`best` and `knee` choose among the architectures rescored, by their means, or where the search has
-not come that far, among the front by its search scores. The JSON is read by `python -m budget` and by training.
+`best` and `knee` choose among the finalists of the race and Table 1, by their means; where the search has not come
+that far, among the front by its search scores. The JSON is read by `python -m budget` and by training.
 """
 
 import shlex
@@ -21,7 +21,7 @@ from dynacp.files import write_text
 from dynacp.student.architecture import Architecture
 from dynacp.student.layers import layers_of, table_of
 from nas.study.candidate import Candidate
-from nas.study.rescoring import Rescored, rescored
+from nas.study.finalists import Finalist, finalists
 from nas.study.store import Store, StudyError, add_study_options, opened_study
 
 
@@ -29,15 +29,11 @@ def pick(store: Store, choice: str, max_macs: float) -> Candidate:
     """The candidate that `choice` (`best`, `knee` or a number) names; raises `StudyError` if there is none."""
     if choice not in ("best", "knee"):
         return _numbered(store, choice, max_macs)
-    best = store.front()
-    on_front = {candidate.number for candidate in best}
-    entries = [entry for entry in rescored(store) if entry.candidate.number in on_front]
+    entries, best = finalists(store), store.front()
     scored = [(entry.candidate, entry.mean) for entry in entries] or [(each, each.accuracy) for each in best]
     scored = [(candidate, score) for candidate, score in scored if candidate.macs <= max_macs]
     if not scored:
-        raise StudyError(
-            f"no architecture of the front has at most {max_macs:,.0f} MACs; raise `--max-macs` or search longer."
-        )
+        raise StudyError(f"no finalist has at most {max_macs:,.0f} MACs; raise `--max-macs` or search longer.")
     if choice == "best":
         return max(scored, key=lambda pair: pair[1])[0]
     return scored[_knee([candidate.macs for candidate, _ in scored], [score for _, score in scored])][0]
@@ -70,7 +66,7 @@ def table_markdown(architecture: Architecture) -> str:
     return "\n".join([*rows, *("| " + " | ".join(row) + " |" for row in table_of(architecture))])
 
 
-def standing(store: Store, candidate: Candidate, entries: list[Rescored]) -> str:
+def standing(store: Store, candidate: Candidate, entries: list[Finalist]) -> str:
     """A sentence on how the architecture ranks, and how it stands to Table 1."""
     rivals = [each for each in store.candidates if max(each.scores) >= max(candidate.scores)]
     rank = 1 + sum(rival.accuracy > candidate.accuracy for rival in rivals)
@@ -81,14 +77,14 @@ def standing(store: Store, candidate: Candidate, entries: list[Rescored]) -> str
     ]
     for entry in entries:
         if entry.candidate.number == candidate.number:
-            words.append(f"Rescored: {entry.mean:.2%} ± {entry.deviation * 100:.2f} ({len(entry.accuracies)} seeds).")
+            words.append(f"Trained in full: {entry.mean:.2%} ± {entry.deviation * 100:.2f} ({len(entry.accuracies)}).")
             if not np.isnan(entry.low):
                 words.append(
                     f"Against Table 1: {entry.difference * 100:+.2f} points, 95 % interval "
                     f"[{entry.low * 100:+.2f}, {entry.high * 100:+.2f}]: {entry.verdict}."
                 )
             return " ".join(words)
-    return " ".join([*words, "Not rescored, so its score flatters."])
+    return " ".join([*words, "No finalist of the race, so its score flatters."])
 
 
 def export(store: Store, candidate: Candidate, folder: Path) -> tuple[list[Path], Ledger, str]:
@@ -96,7 +92,7 @@ def export(store: Store, candidate: Candidate, folder: Path) -> tuple[list[Path]
     architecture, settings = candidate.architecture, store.settings
     account = ledger(layers_of(architecture), dtype=settings.dtype)
     verdict = settings.limits.verdict(account)
-    rank = standing(store, candidate, rescored(store))
+    rank = standing(store, candidate, finalists(store))
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / f"{store.folder.name}-{candidate.number}"
     rows = pd.DataFrame([{**row._asdict(), "output": " x ".join(map(str, row.output))} for row in account.rows])

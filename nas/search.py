@@ -5,10 +5,10 @@
     python -m nas.search --workers 4                         four trainings at a time
     python -m nas.search --samples 8192 --rungs 3            those that look hopeless after 2,048 or 4,096 stop there
 
-Eight teachers are fine-tuned once and their logits cached. Each trial distils a new candidate that fits and scores it
-on the validation split; Table 1 of the DynaCP paper goes first. At the end the front and Table 1 are rescored: trained
-again with new seeds, whose mean scores are the result. The same command resumes, also after ^C. Started while the
-search runs, here or with the same --storage on another machine, it helps.
+Eight teachers are fine-tuned once and their logits cached. Each trial distils a new candidate that fits; Table 1 of the
+DynaCP paper goes first. At the end comes a race: promising candidates and Table 1 are trained longer, half of them
+dropped each time, and the finalists in full, several times, which decides what is claimed of them. The same command
+resumes, also after ^C. Started while the search runs, here or with the same --storage on another machine, it helps.
 """
 
 import argparse
@@ -40,12 +40,13 @@ from nas.scoring.clips import SearchData, load_search_data
 from nas.scoring.score import SAMPLES, SHORT, TEACHERS, Scorer, SearchSettings
 from nas.space.space import Space
 from nas.strategy.propose import Rules
+from nas.strategy.race import Round, rounds
 from nas.strategy.rungs import rungs
 from nas.strategy.samplers import SAMPLERS
 from nas.study.database import without_password
+from nas.study.finalists import finalists
 from nas.study.local_workers import helpers
-from nas.study.rescoring import rescored
-from nas.study.settings import StudySettings
+from nas.study.settings import DEFAULT_MARGIN, StudySettings
 from nas.study.store import Store, StudyError, clear_errors, connect, default_storage, study_folder
 from nas.study.worker import SearchPlan, Worker
 from nas.views.figures import draw_pareto
@@ -53,6 +54,8 @@ from nas.views.terminal import Screen
 
 REDRAW_EVERY = 4
 """Trainings between two drawings of the front while the search runs."""
+
+MARGIN_HELP = "of accuracy that a network may lose against Table 1 and count as not worse (default: %(default)g)"
 
 VERSIONED = ("torch", "torchaudio", "optuna", "numpy", "scikit-learn")
 
@@ -79,7 +82,8 @@ def _add_study_options(add: Add) -> None:
         help="what proposes; gp takes seconds a candidate (default: %(default)s)",
     )
     add_whole_number(add, "--seed", 0, "of everything random", lowest=0, highest=2**32 - 1)
-    add_whole_number(add, "--rescore-seeds", 3, "trainings that rescore each architecture of the front", lowest=3)
+    add_whole_number(add, "--race", 24, "full trainings that the race at the end may cost; 0: none", lowest=0)
+    add("--margin", type=float, default=100 * DEFAULT_MARGIN, metavar="POINTS", help=MARGIN_HELP)
     add_device_option(add)
     add_cache_option(add, "log-mels and teachers")
 
@@ -151,7 +155,7 @@ class Search:
             sampler=sampler,
             rungs=self.rungs,
             trials=options.trials,
-            rescore_seeds=options.rescore_seeds,
+            race=self._race(data),
             seed=options.seed,
         )
         worker = Worker(plan, store, storage, screen.note)
@@ -162,12 +166,25 @@ class Search:
                 self._work(worker, scorer)
         store.read()
         store.write_tables()
-        screen.conclude(store, rescored(store), draw_pareto(store), options.storage)
+        screen.conclude(store, finalists(store), draw_pareto(store), options.storage)
 
     @property
     def _threads(self) -> int:
         """The number of CPU threads of one worker."""
         return max(1, torch.get_num_threads() // self.options.workers)
+
+    def _race(self, data: SearchData) -> tuple[Round, ...]:
+        """The rounds of the race; none with `--race 0`. Raises `UserError` for a race that is too short."""
+        full, recipe = self.settings.full_epochs * len(data.training), self.settings.recipe
+        if not self.options.race:
+            return ()
+        return rounds(
+            short=recipe.samples,
+            full=full,
+            budget=self.options.race * full,
+            ways=len(data.held_out),
+            seed=self.options.seed,
+        )
 
     def _scorer(self, store: Store, data: SearchData) -> Scorer:
         ensemble = self.teachers_of(data)
@@ -188,10 +205,10 @@ class Search:
                     draw_pareto(store)
         if worker.exhausted:
             screen.note(f"The search ends after {len(store.candidates)} candidates: {worker.exhausted}.")
-        with screen.rescoring(worker.missing) as retrained:
-            for candidate, accuracy in worker.rescore(scorer):
+        with screen.racing(worker.racer) as retrained:
+            for training in worker.racer.race(scorer):
                 store.write_tables()
-                retrained(candidate, accuracy)
+                retrained(*training)
 
     def data(self, device: torch.device) -> SearchData:
         """The clips that the options name; raises `DataError`."""
@@ -221,6 +238,7 @@ class Search:
             clips={"training": len(data.training), "validation": len(data.validation)},
             threads=self._threads,
             versions={name: version(name) for name in VERSIONED},
+            margin=options.margin / 100,
         )
 
     def teachers_of(self, data: SearchData) -> Ensemble:

@@ -8,13 +8,14 @@ ranks as the full training does better than any other statistic of the same trai
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dynacp.audio.augmentation_settings import Augmentation
-from dynacp.settings import sourced
+from dynacp.settings import require, sourced
 from dynacp.student.architecture import Architecture
 from dynacp.student.model import DynaCP
 from dynacp.teachers.ensemble import MEMBERS, Ensemble
@@ -57,6 +58,10 @@ class SearchSettings:
     teachers: TeacherSettings = sourced(TEACHERS, "chosen here: minutes on two cores")
     recipe: Recipe = sourced(SHORT, "chosen here for short trainings: studies/replay, studies/fidelity")
     distillation: Distillation = Distillation()
+    full_epochs: int = sourced(6, "of a full training in the race, chosen here: minutes on two cores")
+
+    def __post_init__(self) -> None:
+        require(self.full_epochs >= 1, "full_epochs", self.full_epochs, "at least 1")
 
     @property
     def score(self) -> ScoreSettings:
@@ -100,18 +105,16 @@ class Scorer:
         summed[data.training_rows], summed[data.validation_rows] = ensemble.summed_logits, ensemble.validation_logits
         return cls(data, settings.distillation.soft_labels(summed, len(MEMBERS)), settings)
 
-    def __call__(self, architecture: Architecture, *, seed: int, samples: int | None = None) -> Score:
-        """Distil from scratch with `samples` training samples (by default the recipe's) and score.
+    def __call__(self, architecture: Architecture, *, seed: int, samples: int, way: int = 0) -> Score:
+        """Distil from scratch with so many training samples, the clips divided in this way, and score.
 
         A training that diverges is scored as it stands, which is by chance; each step that it did not come to counts
         with its highest loss.
         """
         started = time.perf_counter()
-        recipe = self.settings.recipe
-        if samples is not None:
-            recipe = replace(recipe, samples=samples)
-        network, losses = self.distil(architecture, recipe, seed=seed)
-        labels, logits = self.data.validation_labels, predict(network, self.data.validation)
+        recipe, data = replace(self.settings.recipe, samples=samples), self._divided[way]
+        network, losses = self.distil(architecture, recipe, seed=seed, way=way)
+        labels, logits = data.validation_labels, predict(network, data.validation)
         counted = _finite(losses, recipe.steps)
         return Score(
             training_loss=float(np.mean(counted)),
@@ -122,10 +125,16 @@ class Scorer:
             seconds=time.perf_counter() - started,
         )
 
-    def distil(self, architecture: Architecture, recipe: Recipe, *, seed: int) -> tuple[DynaCP, list[float]]:
+    @cached_property
+    def _divided(self) -> tuple[SearchData, ...]:
+        return tuple(replace(self.data, way=way) for way in range(len(self.data.held_out)))
+
+    def distil(
+        self, architecture: Architecture, recipe: Recipe, *, seed: int, way: int = 0
+    ) -> tuple[DynaCP, list[float]]:
         """The trained network, and the loss of every step."""
         torch.manual_seed(seed)
-        network, data = DynaCP(architecture), self.data
+        network, data = DynaCP(architecture), self._divided[way]
         labels = one_hot(data.training_labels, len(data.classes))
         losses = train(
             network,

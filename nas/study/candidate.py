@@ -12,6 +12,7 @@ from dynacp.student.architecture import Architecture
 from nas.space.space import Space
 from nas.strategy.pareto import Point
 from nas.strategy.propose import Proposal, Rules
+from nas.strategy.race import Run
 
 _AT = "at "
 
@@ -110,9 +111,10 @@ class Candidate:
             **self._shared(),
         )
 
-    def rescoring(self, seed: int) -> FrozenTrial:
-        """A training of this architecture with a new seed, to be done."""
-        attributes = {"training": f"{self.number}, seed {seed}", "candidate": self.number, "seed": seed}
+    def retraining(self, run: Run) -> FrozenTrial:
+        """Another training of this architecture, to be done."""
+        named = ", ".join(f"{name} {value}" for name, value in run._asdict().items())
+        attributes = {"training": f"{self.number}, {named}", "candidate": self.number, **run._asdict()}
         architecture = {name: self.trial.user_attrs[name] for name in ("architecture", "layout", "macs")}
         return create_trial(state=TrialState.WAITING, user_attrs=attributes | architecture, **self._shared())
 

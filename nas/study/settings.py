@@ -39,6 +39,10 @@ _SHAPE: dict[str, Any] = {
 """What is read of the stored settings, as `dynacp.strict_json.check_shape` takes it."""
 
 
+DEFAULT_MARGIN = 0.01
+"""One point of accuracy."""
+
+
 @dataclass(frozen=True)
 class StudySettings:
     """A study's settings. `content` is plain JSON, as the database holds it."""
@@ -63,6 +67,7 @@ class StudySettings:
         clips: Mapping[str, int],
         threads: int,
         versions: Mapping[str, str],
+        margin: float = DEFAULT_MARGIN,
     ) -> "StudySettings":
         """The settings of a new search.
 
@@ -71,6 +76,7 @@ class StudySettings:
         - `sampler`: a name of `nas.strategy.samplers.SAMPLERS`; `rules`: what a candidate must be.
         - `rungs`: training samples, ascending; `teachers`: all that their logits depend on, as plain JSON.
         - `command`: the command line that started the search; `versions`: library -> version, for the record.
+        - `margin`: the accuracy, in [0, 1], that may be lost against the baseline without counting as worse.
         """
         described = {**asdict(rules.space), "classes": len(classes), "stem": rules.space.frame.stem}
         identity = {
@@ -94,6 +100,7 @@ class StudySettings:
                 "clips": clips,
                 "threads": threads,
                 "versions": versions,
+                "margin": margin,
             }
         )
 
@@ -135,6 +142,11 @@ class StudySettings:
     def chance(self) -> float:
         """The macro accuracy of guessing."""
         return 1 / self.identity["space"]["classes"]
+
+    @property
+    def margin(self) -> float:
+        """The accuracy, in [0, 1], that an architecture may lose against the baseline and still count as not worse."""
+        return self.content.get("margin", DEFAULT_MARGIN)
 
     @property
     def command(self) -> str:

@@ -1,4 +1,4 @@
-"""Where a search is kept: an Optuna study with the candidates, one with the rescores, and tables written from them.
+"""Where a search is kept: an Optuna study with the candidates, one with the trainings of the race, and tables of both.
 
 Whatever is finished is stored at once, so a search that is stopped at any moment resumes where it was.
 """
@@ -25,6 +25,7 @@ from budget.errors import UserError
 from dynacp.files import write_text
 from nas.strategy.pareto import front
 from nas.strategy.propose import DIRECTIONS
+from nas.strategy.race import Run
 from nas.study.candidate import STATISTICS, Candidate
 from nas.study.database import cause, check_database, open_storage, patiently, without_password
 from nas.study.settings import StudySettings
@@ -75,10 +76,10 @@ def opened_study(options: argparse.Namespace) -> Iterator["Store"]:
 
 
 class Store:
-    """A search as it is stored: its settings, its candidates by number, and their rescores."""
+    """A search as it is stored: its settings, its candidates by number, and their further trainings."""
 
-    def __init__(self, study: optuna.Study, rescoring_study: optuna.Study, folder: Path) -> None:
-        self.study, self.rescoring_study, self.folder = study, rescoring_study, folder
+    def __init__(self, study: optuna.Study, racing_study: optuna.Study, folder: Path) -> None:
+        self.study, self.racing_study, self.folder = study, racing_study, folder
         self.settings = StudySettings(study.user_attrs["settings"])
         self._ended = dict[int, Candidate]()
         self.read()
@@ -99,7 +100,7 @@ class Store:
             study = _loaded(name, url)
             _refuse_foreign(study)
             _refuse_damaged(study)
-            store = cls(study, _loaded(_rescoring_name(name), url), folder)
+            store = cls(study, _loaded(_racing_name(name), url), folder)
         if not store.candidates:
             raise StudyError(f"study {name!r} has no trained candidate yet; let the search train one first.")
         folder.mkdir(parents=True, exist_ok=True)
@@ -118,26 +119,36 @@ class Store:
             else:
                 study.set_user_attr("settings", settings.content)
                 study.set_metric_names(["validation macro accuracy", "MACs"])
-            return cls(study, _made(_rescoring_name(name), storage), folder)
+            return cls(study, _made(_racing_name(name), storage), folder)
 
     @patiently
     def read(self) -> None:
-        """Read what has been scored so far, as `candidates`, by number; and every rescore."""
-        rescorings = self.rescoring_study.get_trials(
+        """Read what has been scored so far, as `candidates`, by number, and every further training, as `retrainings`:
+        accuracies by candidate and run; and how many seconds these took, as `seconds`, by their samples."""
+        retrained = self.racing_study.get_trials(
             deepcopy=False, states=_LIVING
         )  # first: then each is of a candidate known below
         living = [self.candidate(trial) for trial in self.study.get_trials(deepcopy=False, states=_LIVING)]
         self.candidates = sorted((each for each in living if each.scores), key=lambda each: each.number)
-        self.rescores, known = dict[int, dict[int, float]](), {each.number for each in self.candidates}
-        for trial in rescorings:
-            number, seed = (trial.user_attrs.get(name) for name in ("candidate", "seed"))
-            whole = {"training", "architecture"} <= trial.user_attrs.keys()
-            if number not in known or not isinstance(seed, int) or not whole:
+        self.retrainings, self.seconds = dict[int, dict[Run, float]](), dict[int, list[float]]()
+        known = {each.number for each in self.candidates}
+        for trial in retrained:
+            noted = self._before_races | trial.user_attrs
+            number, run = noted.get("candidate"), Run(*(noted.get(name) for name in Run._fields))  # type: ignore[arg-type]
+            whole = {"training", "architecture"} <= noted.keys() and all(isinstance(each, int) for each in run)
+            if number not in known or not whole:
                 raise StudyError(
-                    f"study {self.rescoring_study.study_name!r} is damaged: trial {trial.number} is of no candidate."
+                    f"study {self.racing_study.study_name!r} is damaged: trial {trial.number} is of no candidate."
                 )
             if trial.state == TrialState.COMPLETE:
-                self.rescores.setdefault(number, {})[seed] = trial.values[0]
+                self.retrainings.setdefault(number, {})[run] = trial.values[0]
+                if trial.duration:
+                    self.seconds.setdefault(run.samples, []).append(trial.duration.total_seconds())
+
+    @property
+    def _before_races(self) -> dict[str, Any]:
+        """What studies of before the race did not note of a further training: it was as long as a trial."""
+        return {"samples": self.settings.rungs[-1], "way": 0}
 
     def candidate(self, trial: FrozenTrial) -> Candidate:
         """The candidate of a trial; the same object for one that has ended, which saves parsing it again."""
@@ -161,6 +172,17 @@ class Store:
     def teachers(self) -> list[str]:
         """Fingerprints of the teachers of all workers: one, unless they were fine-tuned apart."""
         return sorted(name.removeprefix(_TEACHERS) for name in self.study.user_attrs if name.startswith(_TEACHERS))
+
+    @patiently
+    def note_entrants(self, candidates: int, numbers: list[int]) -> list[int]:
+        """Note which candidates enter the race of a search of so many, unless another worker has; returns who does."""
+        if self.entrants(candidates) is None:
+            self.study.set_user_attr(f"{_ENTRANTS}{candidates}", numbers)
+        return self.entrants(candidates) or []
+
+    def entrants(self, candidates: int) -> list[int] | None:
+        """The candidates that entered the race of a search of so many; None where none has begun."""
+        return self.study.user_attrs.get(f"{_ENTRANTS}{candidates}")
 
     @property
     def baseline(self) -> Candidate | None:
@@ -197,16 +219,20 @@ class Store:
             )
         return pd.DataFrame(rows)
 
-    def rescores_table(self) -> pd.DataFrame:
-        """A row per rescoring: candidate, seed, validation macro accuracy."""
-        rows = [(number, *pair) for number, scores in sorted(self.rescores.items()) for pair in sorted(scores.items())]
-        return pd.DataFrame(rows, columns=["candidate", "seed", "accuracy"])
+    def retrainings_table(self) -> pd.DataFrame:
+        """A row per further training: candidate, samples, way to divide the clips, seed, validation macro accuracy."""
+        rows = [
+            (number, *run, accuracy)
+            for number, accuracies in sorted(self.retrainings.items())
+            for run, accuracy in sorted(accuracies.items())
+        ]
+        return pd.DataFrame(rows, columns=["candidate", *Run._fields, "accuracy"])
 
     def write_tables(self) -> None:
-        """Write results.csv, rescored.csv and settings.json in the study's folder, from the study."""
+        """Write results.csv, race.csv and settings.json in the study's folder, from the study."""
         with self.publishing():
             write_text(self.folder / "results.csv", self.results().to_csv(index=False))
-            write_text(self.folder / "rescored.csv", self.rescores_table().to_csv(index=False))
+            write_text(self.folder / "race.csv", self.retrainings_table().to_csv(index=False))
             write_text(self.folder / "settings.json", json.dumps(self.settings.content, indent=2) + "\n")
 
     def publishing(self) -> FileLock:
@@ -214,12 +240,12 @@ class Store:
         return FileLock(self.folder / "publishing.lock")
 
 
-_TEACHERS = "teachers "
+_TEACHERS, _ENTRANTS = "teachers ", "entrants of "
 _LIVING = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
 
 
-def _rescoring_name(name: str) -> str:
-    """The name of the study that holds a search's rescores."""
+def _racing_name(name: str) -> str:
+    """The name of the study that holds a search's further trainings."""
     return f"{name}: fresh seeds"
 
 

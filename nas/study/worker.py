@@ -13,35 +13,29 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from dynacp.student.architecture import Architecture
-from nas.scoring.score import Score
 from nas.strategy.propose import History, Proposal, Rules, Sampler, SpaceExhaustedError, combined_seed, propose
+from nas.strategy.race import Round
 from nas.strategy.rungs import RungDecision, decide
 from nas.study import database
 from nas.study.candidate import Candidate
 from nas.study.queue import Queue, TrialLostError, worker_of
+from nas.study.racing import Racer, Scoring
 from nas.study.store import Store
 
 POLL_SECONDS = 1.0
 """Seconds between two looks at what other workers still train, when nothing else is left."""
 
-_RESCORING = 1_000_000
-"""Marks the seeds of rescorings, so that none of them was used in the search."""
-
-
-Scoring = Callable[..., Score]
-"""A `nas.scoring.score.Scorer`, or what is called as one."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class SearchPlan:
-    """What a search trains: `trials` candidates, and at the end the front anew with `rescore_seeds` seeds."""
+    """What a search trains: `trials` candidates, and at the end a race of so many rounds, or none."""
 
     rules: Rules
     baseline: Architecture
     sampler: Sampler
     rungs: Sequence[int]
     trials: int
-    rescore_seeds: int
+    race: Sequence[Round]
     seed: int
 
 
@@ -56,14 +50,16 @@ class Worker:
         self._awaited = set[tuple[str, int]]()
         self.exhausted: SpaceExhaustedError | None = None
         self._queue = Queue(store.study, storage, unique=("candidate", "architecture"))
-        self._rescoring = Queue(store.rescoring_study, storage, unique=("training",))
+        racing = Queue(store.racing_study, storage, unique=("training",))
+        self.racer = Racer(plan.race, store, racing, self._wait_for)
         space = plan.rules.space
         self._reference = 1 / space.frame.classes, float(plan.rules.limits.max_macs)
 
     @property
     def has_work(self) -> bool:
-        """Whether a candidate or a rescoring is not done yet."""
-        return sum(candidate.ended for candidate in self.store.candidates) < self.plan.trials or bool(self.missing())
+        """Whether a candidate or a training of the race is not done yet."""
+        ended = sum(candidate.ended for candidate in self.store.candidates)
+        return ended < self.plan.trials or bool(self.racer.missing())
 
     def search(self, scoring: Scoring) -> Iterator[None]:
         """Train candidates until all are finished or stopped; yields whenever there is more in the store, read anew."""
@@ -72,7 +68,7 @@ class Worker:
             self.store.read()
             if self.store.candidates and more():
                 yield
-        self.store.read()  # others may have ended the last candidates since, and the front is what is rescored
+        self.store.read()  # others may have ended the last candidates since, and the race begins with all
 
     def _news(self) -> Callable[[], bool]:
         """Tells whether more was scored or has ended since it was last asked."""
@@ -200,44 +196,6 @@ class Worker:
             )
             proposal = propose(plan.sampler, rules, history, seed=plan.seed)
         return Candidate.waiting(number, rules, proposal)
-
-    def missing(self) -> list[tuple[Candidate, int]]:
-        """The rescorings that are not done: candidates of the front and Table 1, each with a seed."""
-        plan, store = self.plan, self.store
-        seeds = [combined_seed(plan.seed, _RESCORING, index) for index in range(plan.rescore_seeds)]
-        chosen = {each.number: each for each in (store.baseline, *store.front()) if each}.values()
-        return [(each, seed) for seed in seeds for each in chosen if seed not in store.rescores.get(each.number, {})]
-
-    def rescore(self, scoring: Scoring) -> Iterator[tuple[Candidate, float]]:
-        """Train what is missing; yields a candidate and its rescore after each training of this worker,
-        the store read anew."""
-        while missing := self.missing():
-            living = {trial.user_attrs["training"]: trial for trial in self._rescoring.refresh().living}
-            wanted = [each.rescoring(seed) for each, seed in missing]
-            new = [trial for trial in wanted if trial.user_attrs["training"] not in living]
-            for trial in new:
-                self._rescoring.offer(trial)
-            waiting = (trial for trial in living.values() if trial.state == TrialState.WAITING)
-            claimed = next(filter(None, map(self._rescoring.claim, waiting)), None)
-            accuracy = self._rescore(claimed, scoring) if claimed else None
-            if not claimed and not new:
-                self._wait_for(
-                    self._rescoring, [trial for trial in living.values() if trial.state == TrialState.RUNNING]
-                )
-            self.store.read()
-            if claimed and accuracy is not None:
-                yield Candidate(claimed), accuracy
-
-    def _rescore(self, trial: FrozenTrial, scoring: Scoring) -> float | None:
-        """Rescore one candidate; None where another worker has taken it up meanwhile."""
-        candidate = Candidate(trial)
-        try:
-            with self._rescoring.working(trial):
-                score = scoring(candidate.architecture, seed=trial.user_attrs["seed"])
-                self._rescoring.end(trial, TrialState.COMPLETE, (score.accuracy, candidate.macs))
-        except TrialLostError:
-            return None
-        return score.accuracy
 
 
 def _listed(things: Iterable[object]) -> str:

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from nas.study.candidate import Candidate
-from nas.study.rescoring import Rescored, hypervolume_history
+from nas.study.finalists import Finalist, hypervolume_history
 from nas.study.store import Store
 from nas.views.figures import BASELINE_COLOUR, FRONT_COLOUR, LIMIT_COLOUR, importance_grid, well_read
 
@@ -42,7 +42,7 @@ def _dots(candidates: list[Candidate], name: str, **marker: Any) -> go.Scatter:
     )
 
 
-def front(store: Store, entries: list[Rescored]) -> Markup:
+def front(store: Store, entries: list[Finalist]) -> Markup:
     """A chart of accuracy against MACs; hovering shows the architecture. Brings plotly's script along for the
     others.
     """
@@ -72,10 +72,10 @@ def front(store: Store, entries: list[Rescored]) -> Markup:
     )
     rivals = [entry for entry in entries if entry.candidate.number]
     if rivals:
-        figure.add_trace(_means(rivals, "rescored mean ± sd", color=FRONT_COLOUR, symbol="diamond", size=10))
+        figure.add_trace(_means(rivals, "finalist in full, mean ± sd", color=FRONT_COLOUR, symbol="diamond", size=10))
     baseline = [entry for entry in entries if not entry.candidate.number]
     if baseline:
-        figure.add_trace(_means(baseline, "Table 1, rescored mean ± sd", color=BASELINE_COLOUR, symbol="star", size=16))
+        figure.add_trace(_means(baseline, "Table 1 in full, mean ± sd", color=BASELINE_COLOUR, symbol="star", size=16))
     elif store.baseline:
         figure.add_trace(_dots([store.baseline], "Table 1", color=BASELINE_COLOUR, symbol="star", size=16))
     figure.add_vline(x=limits.max_macs / 1e6, line={"color": LIMIT_COLOUR, "dash": "dash", "width": 1})
@@ -85,11 +85,11 @@ def front(store: Store, entries: list[Rescored]) -> Markup:
     return _html(figure, height=460, script=True)
 
 
-def _means(entries: list[Rescored], name: str, **marker: Any) -> go.Scatter:
+def _means(entries: list[Finalist], name: str, **marker: Any) -> go.Scatter:
     trace = _dots([entry.candidate for entry in entries], name, **marker, line={"color": "white", "width": 1})
     trace.y = [entry.mean * 100 for entry in entries]
     trace.error_y = {"array": [entry.deviation * 100 for entry in entries], "thickness": 1.2, "color": marker["color"]}
-    trace.text = [f"rescored: {entry.mean:.1%}<br>{_hover(entry.candidate)}" for entry in entries]
+    trace.text = [f"trained in full: {entry.mean:.1%}<br>{_hover(entry.candidate)}" for entry in entries]
     return trace
 
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from dynacp.pictures import new_figure, save_figure
 from nas.space.space import Space
 from nas.strategy.propose import DIRECTIONS
-from nas.study.rescoring import Rescored, hypervolume_history, rescored
+from nas.study.finalists import Finalist, finalists, hypervolume_history
 from nas.study.store import Store
 
 FRONT_COLOUR, BASELINE_COLOUR, LIMIT_COLOUR = "#c1272d", "#1f3a93", "#555555"
@@ -45,7 +45,7 @@ def _saved(store: Store, name: str, figure: Figure) -> list[Path]:
 
 
 def pareto_figure(store: Store) -> Figure:
-    """Accuracy against MACs: every candidate, the front, the limit, and the rescored means."""
+    """Accuracy against MACs: every candidate, the front, the limit, and the means of the finalists."""
     figure = new_figure(8.6, 6.0)
     axes = figure.subplots()
     results = store.results()
@@ -79,10 +79,10 @@ def pareto_figure(store: Store) -> Figure:
         fontsize=9,
         color=LIMIT_COLOUR,
     )
-    entries = rescored(store)
+    entries = finalists(store)
     if (results["candidate"] == 0).any():
         _baseline(results.iloc[0], entries, axes)
-    _rescored([entry for entry in entries if entry.candidate.number != 0], axes)
+    _finalists([entry for entry in entries if entry.candidate.number != 0], axes)
     axes.figure.colorbar(dots, ax=axes, label=f"parameters, kB in {store.settings.dtype}", pad=0.01)
     axes.set(xlabel="MACs for one second of audio, millions", ylabel="validation macro accuracy, %")
     axes.set_title(f"{store.folder.name}: {len(results)} trained architectures", loc="left", weight="bold")
@@ -93,23 +93,23 @@ def pareto_figure(store: Store) -> Figure:
     return figure
 
 
-def _baseline(row: pd.Series, entries: list[Rescored], axes: Axes) -> None:
-    """Table 1's search score, or its rescored mean once there is one."""
+def _baseline(row: pd.Series, entries: list[Finalist], axes: Axes) -> None:
+    """Table 1's search score, or its mean in the race's last round once there is one."""
     entry = next((entry for entry in entries if entry.candidate.number == 0), None)
     height = row["percent"] if entry is None else entry.mean * 100
     axes.errorbar(
         row["MMACs"], height, yerr=None if entry is None else entry.deviation * 100, fmt="*", ms=15,
         color=BASELINE_COLOUR, mec="white", capsize=3, zorder=5,
-        label="Table 1 (DynaCP paper)" + ("" if entry is None else ", rescored mean ± sd"),
+        label="Table 1 (DynaCP paper)" + ("" if entry is None else ", in full, mean ± sd"),
     )  # fmt: skip
 
 
-def _rescored(entries: list[Rescored], axes: Axes) -> None:
+def _finalists(entries: list[Finalist], axes: Axes) -> None:
     if entries:
         axes.errorbar(
             [entry.candidate.macs / 1e6 for entry in entries], [entry.mean * 100 for entry in entries],
             yerr=[entry.deviation * 100 for entry in entries], fmt="D", ms=5.5, color=FRONT_COLOUR, mec="white",
-            capsize=3, zorder=4, label=f"rescored, mean ± sd of {len(entries[0].accuracies)} seeds",
+            capsize=3, zorder=4, label=f"finalist in full, mean ± sd of {len(entries[0].accuracies)}",
         )  # fmt: skip
         for index, entry in enumerate(entries):
             side = 1 if index % 2 else -1  # neighbours on the front are close: label them on either side

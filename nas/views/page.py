@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from dynacp.files import write_text
-from nas.study.rescoring import Rescored, hypervolume_history, rescored
+from nas.study.finalists import NOTE_ON_THE_RACE, Finalist, finalists, hypervolume_history, what_it_would_take
 from nas.study.store import Store, StudyError
 from nas.views import charts
 from nas.views.figures import BASELINE_COLOUR, FRONT_COLOUR, IMPORTANCE_TRIALS
@@ -24,7 +24,7 @@ def write_page(store: Store) -> Path:
 
 
 def _content(store: Store) -> dict[str, Any]:
-    settings, entries = store.settings, rescored(store)
+    settings, entries = store.settings, finalists(store)
     return {
         "name": store.folder.name,
         "colours": {"front": FRONT_COLOUR, "baseline": BASELINE_COLOUR},
@@ -40,8 +40,9 @@ def _content(store: Store) -> dict[str, Any]:
             "growth": charts.growth(store),
             "importance": charts.importance(store) if len(store.candidates) >= IMPORTANCE_TRIALS else "",
         },
-        "rescored": [_row(entry) for entry in entries],
-        "seeds": len(entries[0].accuracies) if entries else 0,
+        "finalists": [_row(entry) for entry in entries],
+        "note": NOTE_ON_THE_RACE,
+        "more": what_it_would_take(store, entries),
         "rungs": _rungs(store),
         "proposals": _proposals(store),
         "readers": IMPORTANCE_TRIALS,
@@ -50,25 +51,29 @@ def _content(store: Store) -> dict[str, Any]:
     }
 
 
-def verdict(entries: list[Rescored]) -> str:
+def verdict(entries: list[Finalist]) -> str:
     """A sentence that says how the search ended."""
     rivals = [entry for entry in entries if entry.verdict != "the baseline"]
     if not rivals:
-        return "Nothing is decided yet: no architecture was rescored beside Table 1."
-    better = [entry for entry in rivals if entry.verdict == "better"]
-    if better:
-        best = max(better, key=lambda entry: entry.mean)
+        return "Nothing is decided yet: no architecture was trained in full beside Table 1."
+    if proved := [entry for entry in rivals if entry.holds]:
+        best = max(proved, key=lambda entry: (entry.verdict == "better", entry.mean))
         return (
-            f"{len(better)} of {len(rivals)} architectures are better than Table 1 when rescored; the best, "
-            f"{best.candidate.name}, by {best.difference * 100:.1f} points [{best.low * 100:+.1f}, "
+            f"{best.candidate.name} is {_in_words(best)}: {best.difference * 100:+.1f} points [{best.low * 100:+.1f}, "
             f"{best.high * 100:+.1f}] at {best.candidate.macs / 1e6:.1f} million MACs."
         )
-    equal = [entry for entry in rivals if entry.verdict == "not told apart"]
-    words = f"Rescored, no architecture beats Table 1; {len(equal)} of {len(rivals)} are not told apart from it"
-    if not equal:
-        return words + "."
-    cheapest = min(equal, key=lambda entry: entry.candidate.macs).candidate
-    return f"{words}, the cheapest of them, {cheapest.name}, at {cheapest.macs / 1e6:.1f} million MACs."
+    near = max(rivals, key=lambda entry: entry.low)
+    return (
+        f"No architecture is proved better than Table 1, or as good for fewer MACs; {near.candidate.name} comes "
+        f"nearest, {near.difference * 100:+.1f} points [{near.low * 100:+.1f}, {near.high * 100:+.1f}] at "
+        f"{near.candidate.macs / 1e6:.1f} million MACs."
+    )
+
+
+def _in_words(entry: Finalist) -> str:
+    if entry.verdict == "better":
+        return "better than Table 1"
+    return f"not worse than Table 1 by more than {entry.margin * 100:g} points, at {entry.share:.0%} of its MACs"
 
 
 def _facts(store: Store) -> list[dict[str, str]]:
@@ -134,7 +139,6 @@ def _settings(store: Store) -> dict[str, str]:
         f"peak rate {recipe['peak_rate']}",
         "teachers": _flat(identity["teachers"]),
         "their fingerprints": _listed(store.teachers()),
-        "rescoring seeds": _listed(sorted({seed for scores in store.rescores.values() for seed in scores})),
         "threads": str(settings["threads"]),
         "versions": ", ".join(f"{name} {version}" for name, version in settings["versions"].items()),
     }
@@ -150,7 +154,7 @@ def _flat(settings: dict[str, Any]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in inner.items())
 
 
-def _row(entry: Rescored) -> dict[str, Any]:
+def _row(entry: Finalist) -> dict[str, Any]:
     candidate, compared = entry.candidate, entry.verdict != "the baseline"
     interval = f"{entry.difference * 100:+.1f} [{entry.low * 100:+.1f}, {entry.high * 100:+.1f}]"
     return {
@@ -159,7 +163,7 @@ def _row(entry: Rescored) -> dict[str, Any]:
         "mmacs": f"{candidate.macs / 1e6:.2f}",
         "kilobytes": f"{candidate.bytes / 1e3:.1f}",
         "score": f"{candidate.accuracy:.1%}",
-        "rescored": f"{entry.mean:.1%} ± {entry.deviation * 100:.1f}",
+        "mean": f"{entry.mean:.1%} ± {entry.deviation * 100:.1f}",
         "difference": interval if compared else "",
         "verdict": entry.verdict,
         "layout": candidate["layout"],

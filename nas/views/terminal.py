@@ -20,9 +20,11 @@ from nas.scoring.clips import SearchData
 from nas.scoring.score import SearchSettings
 from nas.space.counting import share_that_fits
 from nas.strategy.propose import Rules
+from nas.strategy.race import Run
 from nas.study.candidate import Candidate
 from nas.study.database import without_password
-from nas.study.rescoring import Rescored
+from nas.study.finalists import NOTE_ON_THE_RACE, Finalist, what_it_would_take
+from nas.study.racing import Racer
 from nas.study.store import Store
 
 SHARE_PROPOSALS = 20_000
@@ -111,33 +113,39 @@ class Screen:
             yield progressed
 
     @contextmanager
-    def rescoring(self, missing: Callable[[], Sequence[object]]) -> Iterator[Callable[[Candidate, float], None]]:
-        """Show how many trainings are missing, by all workers."""
-        with self._progress("trainings") as progress:
-            total = len(missing())
-            task = progress.add_task("rescoring the front and Table 1", total=total)
+    def racing(self, racer: Racer) -> Iterator[Callable[[Candidate, Run, float], None]]:
+        """Show how far the race has come, by all workers; the function that the block gets reports one training."""
+        if racer.missing():
+            field = " to ".join(f"{each.entrants}" for each in (racer.rounds[0], racer.rounds[-1]))
+            self.note(
+                f"The race: {len(racer.rounds)} rounds from {field} architectures beside Table 1, with "
+                f"{racer.rounds[0].runs[0].samples:,} to {racer.rounds[-1].runs[0].samples:,} samples a training, "
+                f"{racer.cost:,} in all."
+            )
+        with self._progress("samples") as progress:
+            task = progress.add_task("the race", total=racer.cost, completed=racer.spent)
 
-            def progressed(candidate: Candidate, accuracy: float) -> None:
-                progress.update(task, completed=total - len(missing()))
-                self.note(f"{candidate.name:>8}  {accuracy:6.1%} rescored")
+            def progressed(candidate: Candidate, run: Run, accuracy: float) -> None:
+                progress.update(task, completed=racer.spent)
+                self.note(f"{candidate.name:>8}  {accuracy:6.1%} {_cost(candidate)} {run.samples:6,} samples  race")
 
             yield progressed
 
     def conclude(
-        self, store: Store, entries: Sequence[Rescored], pictures: Sequence[Path], storage: str | None
+        self, store: Store, entries: Sequence[Finalist], pictures: Sequence[Path], storage: str | None
     ) -> None:
-        """Print the front with its rescored means, and where everything is."""
-        view = Table(title="Rescored: the front and Table 1, trained again with new seeds", title_justify="left")
+        """Print the finalists of the race with what it proves of them, and where everything is."""
+        view = Table(title="The race's last round: trained in full, with new seeds", title_justify="left")
         for name in (
             "candidate",
             "MMACs",
             "kB",
             "search score",
-            "rescored mean ± sd",
+            "mean ± sd",
             "against Table 1 (95 %)",
-            "verdict",
+            "claim",
         ):
-            view.add_column(name, justify="left" if name in ("candidate", "verdict") else "right")
+            view.add_column(name, justify="left" if name in ("candidate", "claim") else "right")
         for entry in entries:
             interval = (
                 ""
@@ -154,11 +162,9 @@ class Screen:
                 entry.verdict,
             )
         show(self.console, view)
-        self.note(
-            "The search score is the best of many noisy ones and flatters; a rescored mean does not, though the best "
-            "of them does a little. The interval compares seed by seed. It covers the noise between training seeds, "
-            "for all architectures at once, and not the choice of validation clips."
-        )
+        self.note(NOTE_ON_THE_RACE)
+        if more := what_it_would_take(store, entries):
+            self.note(more)
         results = store.results()
         self.note(
             f"Trained {len(results)} in {results['seconds'].sum() / 60:.1f} min, of which {results['stopped'].sum()} "

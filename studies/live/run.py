@@ -90,7 +90,7 @@ def searched(search: Search, scoring: Scorer) -> Store:
         sampler=SAMPLERS[search.sampler],
         rungs=(SAMPLES,),
         trials=10_000,
-        rescore_seeds=0,
+        race=(),
         seed=search.seed,
     )
     if spent(store) < COST:

@@ -13,6 +13,7 @@ from dynacp.student.architecture import TABLE1, Architecture
 from nas.scoring.score import Score, ScoreSettings
 from nas.space.space import Space
 from nas.strategy.propose import DIRECTIONS, History, Proposal, Rules, Sampler, propose
+from nas.strategy.race import Run
 from nas.strategy.samplers import SAMPLERS
 from nas.study.candidate import Candidate
 from nas.study.settings import StudySettings
@@ -64,7 +65,7 @@ def search(
 
 def stored(folder: Path, scores: list[float]) -> Store:
     """Table 1 and random architectures with given search scores, in memory."""
-    study, rescoring_study = (optuna.create_study(directions=DIRECTIONS) for _ in range(2))
+    study, racing_study = (optuna.create_study(directions=DIRECTIONS) for _ in range(2))
     study.set_user_attr("settings", settings(Space()).content)
     rules, done = Rules(Space(), Limits(), "float16"), list[Candidate]()
     for score in scores:
@@ -72,19 +73,25 @@ def stored(folder: Path, scores: list[float]) -> Store:
         proposal = propose(SAMPLERS["random"], rules, history(done), seed=0) if done else table1
         done.append(scored(len(done), rules, proposal, score))
         study.add_trial(done[-1].trial)
-    return Store(study, rescoring_study, folder)
+    return Store(study, racing_study, folder)
 
 
-def add_rescores(store: Store, number: int, scores: dict[int, float]) -> None:
-    """Rescore a candidate; `scores` are accuracies by seed."""
-    for seed, score in scores.items():
-        waiting = store.candidates[number].rescoring(seed)
-        store.rescoring_study.add_trial(
-            create_trial(
-                values=(score, store.candidates[number].macs),
-                params=waiting.params,
-                distributions=waiting.distributions,
-                user_attrs=waiting.user_attrs,
-            )
-        )
+def add_race(store: Store, number: int, accuracies: dict[int, float]) -> None:
+    """Let a candidate come to the last round of the race; accuracies are by way to divide the clips."""
+    for way, accuracy in accuracies.items():
+        add_retraining(store, number, Run(samples=10_000, way=way, seed=way), accuracy)
     store.read()
+
+
+def add_retraining(store: Store, number: int, run: Run, accuracy: float) -> None:
+    """Train a candidate again; the store is to be read anew then."""
+    waiting = store.candidates[number].retraining(run)
+    store.racing_study.add_trial(
+        create_trial(
+            values=(accuracy, store.candidates[number].macs),
+            params=waiting.params,
+            distributions=waiting.distributions,
+            user_attrs=waiting.user_attrs,
+            system_attrs=waiting.system_attrs,
+        )
+    )

@@ -64,7 +64,7 @@ SCORES = [
 ]
 
 
-def test_a_search_trains_what_fits_table_1_first_and_rescores_the_front(
+def test_a_search_trains_what_fits_table_1_first_and_ends_in_a_race(
     data: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(options(data, "whole")) == 0
@@ -81,14 +81,15 @@ def test_a_search_trains_what_fits_table_1_first_and_rescores_the_front(
         "Teachers on validation",
         "Teachers not clearly better than guessing (33.3%) on the validation clips: ",
         "Table 1",
-        "trained again with new seeds",
+        "trained in full, with new seeds",
+        "The race: 1 rounds from 2 to 2 architectures beside Table 1",
     ):
         assert text in out
-    rescored = pd.read_csv("studies/whole/rescored.csv")
-    wanted = {0, *table.loc[table["front"], "candidate"]}
-    assert set(rescored["candidate"]) == wanted
-    assert (rescored.groupby("candidate")["seed"].nunique() == 3).all()
-    assert not set(rescored["seed"]) & set(table["seed"]), "rescoring takes new seeds"
+    race = pd.read_csv("studies/whole/race.csv")
+    assert race["candidate"].nunique() == 3
+    assert 0 in set(race["candidate"])
+    assert (race.groupby("candidate")["way"].apply(sorted).map(tuple) == (0, 1, 2, 3, 4)).all()
+    assert not set(race["seed"]) & set(table["seed"]), "the race takes new seeds"
     for name in ("pareto.png", "pareto.svg", "settings.json"):
         assert (here / "studies/whole" / name).is_file()
     assert main(options(data, "whole")) == 0, "the same command again has nothing left to do"
@@ -133,7 +134,7 @@ def test_sigkill_sigint_and_sigterm_lose_no_finished_trial_and_change_no_result(
     assert main(options(data, "killed")) == 0
     pd.testing.assert_frame_equal(results("killed")[SCORES], results("finished", finished_search)[SCORES])
     pd.testing.assert_frame_equal(
-        pd.read_csv("studies/killed/rescored.csv"), pd.read_csv(finished_search / "finished/rescored.csv")
+        pd.read_csv("studies/killed/race.csv"), pd.read_csv(finished_search / "finished/race.csv")
     )
 
 

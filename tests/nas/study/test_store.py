@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import made_up
@@ -9,14 +10,14 @@ import optuna
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_up import history, made_up_score, scored
-from optuna.trial import create_trial
+from made_up import add_retraining, history, made_up_score, scored
 
 from budget.limits import Limits
 from dynacp.student.architecture import TABLE1
 from nas import export, plot, report
 from nas.space.space import Space
 from nas.strategy.propose import Rules, propose
+from nas.strategy.race import Run
 from nas.strategy.samplers import SAMPLERS
 from nas.study.candidate import Candidate
 from nas.study.store import Store, StudyError, connect, default_storage
@@ -42,17 +43,9 @@ def written(folder: Path, name: str = "small", trials: int = 4) -> Path:
         proposal = propose(SAMPLERS["random"], rules, history(done), seed=0)
         done.append(scored(number, rules, proposal, made_up_score(proposal.architecture)))
     store.study.add_trials([each.trial for each in done])
-    fresh = [(each, seed) for each in done[:2] for seed in (1, 2)]
-    trials_again = [(each.rescoring(seed), each.accuracy + seed / 100, each.macs) for each, seed in fresh]
-    store.rescoring_study.add_trials(
-        [
-            create_trial(
-                values=(score, macs), params=trial.params, distributions=trial.distributions,
-                user_attrs=trial.user_attrs, system_attrs=trial.system_attrs,
-            )
-            for trial, score, macs in trials_again
-        ]
-    )  # fmt: skip
+    store.read()
+    for number, seed in product(range(2), (1, 2)):
+        add_retraining(store, number, Run(samples=1, way=0, seed=seed), done[number].accuracy + seed / 100)
     store.study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
     return folder / "studies" / name / "study.db"
 

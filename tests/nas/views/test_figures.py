@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_up import add_rescores, scored, stored
+from made_up import add_race, scored, stored
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
@@ -25,10 +25,10 @@ SMALL = Space(min_blocks=1, max_blocks=2, dilations=(1, 2), expansions=(1.5, 2.1
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """Table 1 and four architectures; Table 1 and one other are rescored."""
+    """Table 1 and four architectures; Table 1 and one other are finalists."""
     made = stored(tmp_path, [0.5, 0.9, 0.4, 0.95, 0.3])
     for number, scores in ((0, (0.50, 0.52)), (3, (0.60, 0.66))):
-        add_rescores(made, number, dict(enumerate(scores)))
+        add_race(made, number, dict(enumerate(scores)))
     return made
 
 
@@ -49,14 +49,14 @@ def texts(figure: Figure) -> str:
     return " ".join(text.get_text() for axes in figure.axes for text in axes.texts)
 
 
-def test_the_front_s_picture_marks_every_candidate_the_limit_and_the_rescored_means(store: Store) -> None:
+def test_the_front_s_picture_marks_every_candidate_the_limit_and_the_finalists(store: Store) -> None:
     figure = pareto_figure(store)
     axes, colours = figure.axes
     points = [(candidate.macs / 1e6, candidate.accuracy * 100) for candidate in store.candidates]
     np.testing.assert_allclose(marks(axes)[0], points[1:])
-    ((star,),) = lines(axes, "Table 1 (DynaCP paper), rescored")
+    ((star,),) = lines(axes, "Table 1 (DynaCP paper), in full")
     assert star == pytest.approx((points[0][0], 51))
-    ((diamond,),) = lines(axes, "rescored, mean")
+    ((diamond,),) = lines(axes, "finalist in full")
     assert diamond == pytest.approx((points[3][0], 63))
     assert "limit 30 MMACs" in texts(figure)
     assert "#3" in texts(figure)
@@ -67,11 +67,11 @@ def test_the_front_s_picture_marks_every_candidate_the_limit_and_the_rescored_me
     assert colours.get_ylabel() == "parameters, kB in float16"
 
 
-def test_before_any_rescoring_table_1_stands_at_its_search_score(tmp_path: Path) -> None:
+def test_before_the_race_table_1_stands_at_its_search_score(tmp_path: Path) -> None:
     axes = pareto_figure(stored(tmp_path, [0.5, 0.9])).axes[0]
     ((star,),) = lines(axes, "Table 1 (DynaCP paper)")
     assert star[1] == pytest.approx(50)
-    assert not lines(axes, "rescored")
+    assert not lines(axes, "finalist")
 
 
 def test_the_growth_s_picture_ends_with_the_last_candidate(store: Store) -> None:

@@ -20,7 +20,7 @@ from nas.export import main as export_main
 from nas.report import main as report_main
 from nas.search import main
 from nas.study.database import without_password
-from nas.study.rescoring import rescored
+from nas.study.finalists import finalists
 from nas.study.store import Store
 from nas.views.page import command, verdict
 from nas.views.terminal import Screen
@@ -99,7 +99,7 @@ def test_hovering_over_a_candidate_shows_its_layout(browser: webdriver.Chrome, s
 
 def test_it_says_what_the_study_holds(study: Store) -> None:
     text = (study.folder / "report.html").read_text(encoding="utf-8")
-    entries, results = rescored(study), study.results()
+    entries, results = finalists(study), study.results()
     assert verdict(entries).split(";")[0] in text
     for entry in entries:
         assert f"{entry.mean:.1%} ± {entry.deviation * 100:.1f}" in text
@@ -139,15 +139,15 @@ def test_a_finished_search_its_page_and_its_export_are_told_in_ascii(
         monkeypatch.setattr("sys.stdout", out)
         assert run(each) == 0
         told.append(out.buffer.getvalue().decode())
-    assert "rescored mean +- sd" in told[0]
-    assert re.search(r"Rescored: [\d.]+% \+- [\d.]+ \(3 seeds\)", told[2])
+    assert "mean +- sd" in told[0]
+    assert re.search(r"Trained in full: [\d.]+% \+- [\d.]+ \(5\)", told[2])
     pasted = shlex.split(re.search("Row by row: (.*)", told[2])[1])  # type: ignore[index]
     assert pasted == ["python", "-m", "budget", "an export/page-0.json", "--dtype", "float16"]
 
 
 def test_what_to_do_next_can_be_pasted(study: Store, capsys: pytest.CaptureFixture[str]) -> None:
     url = "mysql+pymysql://nas:secret@db.example/nas?charset=utf8&local=a b"
-    Screen().conclude(study, rescored(study), [], url)
+    Screen().conclude(study, finalists(study), [], url)
     commands = re.findall(r"python -m nas\.\w+ [^;]+", capsys.readouterr().out)
     assert [shlex.split(each)[2] for each in commands] == ["nas.report", "nas.export"]
     assert all(shlex.split(each)[3:] == ["--study", "page", "--storage", without_password(url)] for each in commands)

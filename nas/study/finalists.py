@@ -1,0 +1,188 @@
+"""The result of a search: hypervolume, and what the race proves of its finalists."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import brentq
+from scipy.stats import chi2, norm
+
+from nas.strategy.pareto import Point, front, hypervolume
+from nas.strategy.race import Run
+from nas.study.candidate import Candidate
+from nas.study.store import Store
+
+CONFIDENCE = 0.95
+
+NOTE_ON_THE_RACE = (
+    "The search score comes from one short training and picks the lucky; the race's mean does not. Its interval holds "
+    "for all architectures that entered the race at once, and covers seeds and recordings: every recording of the "
+    "training split is validation once."
+)
+"""What must be known to read the result."""
+
+
+def hypervolume_history(store: Store) -> pd.DataFrame:
+    """A row per candidate: training samples so far, and the front's hypervolume, by search scores.
+
+    The hypervolume is a share of the box from chance and the MAC limit to 1 and 0 MACs.
+    """
+    reference = (store.settings.chance, store.settings.limits.max_macs)
+    box = (1 - reference[0]) * reference[1]
+    best, samples, history = list[Point](), 0, []
+    for candidate in store.candidates:
+        samples += sum(candidate.scores)
+        if candidate.fits and candidate.finished:
+            points = [*best, candidate.point]
+            best = [points[index] for index in front(points)]
+        history.append({"samples": samples, "hypervolume": hypervolume(best, reference=reference) / box})
+    return pd.DataFrame(history, index=pd.RangeIndex(1, len(history) + 1, name="candidates"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finalist:
+    """An architecture that was trained again beside Table 1: its accuracies, and how far it lies from Table 1.
+
+    `low` and `high` bound the difference in accuracy from Table 1, simultaneously for all architectures compared, at
+    95 % (Dunnett); they are NaN for Table 1 itself.
+    """
+
+    candidate: Candidate
+    accuracies: tuple[float, ...]
+    """The mean validation macro accuracy of each block: one way to divide the clips, or one seed."""
+    difference: float
+    low: float
+    high: float
+    share: float
+    """Its MACs as a share of Table 1's."""
+    margin: float
+    """The accuracy that it may lose against Table 1 and still count as not worse."""
+
+    @property
+    def mean(self) -> float:
+        """The mean accuracy over the blocks."""
+        return float(np.mean(self.accuracies))
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of the accuracy between blocks."""
+        return float(np.std(self.accuracies, ddof=1))
+
+    @property
+    def verdict(self) -> str:
+        """The claim that holds against Table 1: better; not worse, at fewer MACs; or none: worse, or not told apart."""
+        if np.isnan(self.low):
+            return "the baseline"
+        if self.low > 0:
+            return "better"
+        if self.low > -self.margin and self.share < 1:
+            return f"not worse, at {self.share:.0%} of its MACs"
+        return "worse" if self.high < 0 else "not told apart"
+
+    @property
+    def holds(self) -> bool:
+        """Whether one of the two claims holds."""
+        return self.verdict.startswith(("better", "not worse"))
+
+
+def finalists(store: Store) -> list[Finalist]:
+    """The architectures of the last round of the race and Table 1, by MACs; empty until two blocks of it are there.
+
+    A block is a way to divide the clips, so that the interval covers seeds and recordings: each recording serves as
+    validation in one block. What a block does to one architecture it does to all, so they are compared block by block,
+    on the runs that all of them have. In a study of before the race, whose runs divide the clips in one way, a block is
+    a seed, and the interval covers the noise between seeds alone.
+    """
+    numbers, shared = _last_round(store)
+    ways = {run.way for run in shared}
+    blocks = np.array([run.way if len(ways) > 1 else run.seed for run in shared])
+    if len(np.unique(blocks)) < 2:
+        return []
+    runs = pd.DataFrame({number: [store.retrainings[number][run] for run in shared] for number in numbers})
+    paired = runs.groupby(blocks).mean().to_numpy().T
+    candidates = {candidate.number: candidate for candidate in store.candidates}
+    apart = paired.mean(axis=1) - paired[0].mean()
+    reach = _reach(paired, comparisons=max(len(numbers) - 1, len(store.entrants(len(candidates)) or [])))
+    entries = []
+    for number, accuracies, difference in zip(numbers, paired.tolist(), apart.tolist(), strict=True):
+        low, high = (difference - reach, difference + reach) if number else (float("nan"), float("nan"))
+        entries.append(
+            Finalist(
+                candidate=candidates[number],
+                accuracies=tuple(accuracies),
+                difference=difference,
+                low=low,
+                high=high,
+                share=candidates[number].macs / candidates[0].macs,
+                margin=store.settings.margin,
+            )
+        )
+    return sorted(entries, key=lambda entry: entry.candidate.macs)
+
+
+def what_it_would_take(store: Store, entries: Sequence[Finalist]) -> str | None:
+    """What would prove a claim, in trainings and hours, if all means stayed as they are; None where one is proved.
+
+    An interval narrows as the root of the number of trainings grows.
+    """
+    rivals = [entry for entry in entries if not np.isnan(entry.low)]
+    if not rivals or any(entry.holds for entry in rivals):
+        return None
+    wanted = list[tuple[float, str, Finalist]]()
+    for entry in rivals:
+        reach = entry.difference - entry.low
+        claims = {"better": entry.difference, "not worse": entry.difference + entry.margin if entry.share < 1 else 0.0}
+        wanted += [((reach / apart) ** 2, claim, entry) for claim, apart in claims.items() if apart > 0]
+    if not wanted:
+        return "No claim holds, and more trainings would not change that: no finalist comes near enough to Table 1."
+    factor, claim, entry = min(wanted, key=lambda each: each[0])
+    _, shared = _last_round(store)
+    runs = int(np.ceil(factor * len(shared)))
+    samples = shared[0].samples
+    hours = float(np.mean(store.seconds.get(samples, [np.nan]))) * 2 * runs / 3600
+    return (
+        f"No claim holds yet. That {entry.candidate.name} is {claim} would take about {runs} trainings each of it and "
+        f"of Table 1, if the means stay as they are: {2 * runs * samples:,} samples, {hours:.1f} hours of one worker."
+    )
+
+
+def _last_round(store: Store) -> tuple[list[int], list[Run]]:
+    """The candidates that were trained more than once at the greatest length at which Table 1 and another were, Table 1
+    first, and the runs that all of them have."""
+    runs = store.retrainings
+    for samples in sorted({run.samples for run in runs.get(0, {})}, reverse=True):
+        of_length = {number: {run for run in each if run.samples == samples} for number, each in runs.items()}
+        several = {number: each for number, each in sorted(of_length.items()) if len(each) > 1}
+        if 0 in several and len(several) > 1:
+            return list(several), sorted(set.intersection(*several.values()))
+    return [], []
+
+
+def _reach(paired: np.ndarray, *, comparisons: int) -> float:
+    """How far the interval of each difference from the first row reaches, for [architectures, blocks] in randomised
+    blocks, where so many architectures were compared in all: those that dropped out earlier count as well.
+    """
+    architectures, blocks = paired.shape
+    rest = paired - paired.mean(axis=1, keepdims=True) - paired.mean(axis=0) + paired.mean()
+    freedom = (architectures - 1) * (blocks - 1)
+    return dunnett_quantile(comparisons, freedom) * float(np.sqrt(2 * (rest**2).sum() / freedom / blocks))
+
+
+def dunnett_quantile(comparisons: int, freedom: int) -> float:
+    """The value that the largest of `comparisons` |t| against one control stays below with 95 % probability (Dunnett
+    1955).
+
+    With Z of the control and S, the estimated over the true deviation: the mean over both of
+    P(|X - Z| <= sqrt(2) c S) to the power of `comparisons`, X standard normal; Z by Gauss and Hermite, S by quantiles.
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(61)
+    weights = weights / weights.sum()
+    spread = np.sqrt(chi2.ppf((np.arange(4_000) + 0.5) / 4_000, freedom) / freedom)
+
+    def coverage(c: float) -> float:
+        width = np.sqrt(2) * c * spread[:, None]
+        inside = norm.cdf(nodes + width) - norm.cdf(nodes - width)
+        return float((inside**comparisons @ weights).mean())
+
+    return float(brentq(lambda c: coverage(c) - CONFIDENCE, 0.5, 100))
