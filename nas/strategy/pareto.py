@@ -3,6 +3,9 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 Point = tuple[float, float]
 """(accuracy, MACs)."""
 
@@ -47,6 +50,17 @@ def losses(best: Sequence[Point], *, reference: Point) -> list[float]:
         max(accuracy - max(low, reference[0]), 0) * max(min(high, reference[1]) - macs, 0)
         for (accuracy, macs), low, high in zip(best, below, beyond, strict=False)
     ]
+
+
+def gains(points: Sequence[Point], best: Sequence[Point], *, reference: Point) -> npt.NDArray[np.float64]:
+    """Hypervolume that a front, given by MACs, would gain by each of some points alone."""
+    heights = np.array([reference[0], *(accuracy for accuracy, _ in best)])
+    starts = np.array([-np.inf, *(macs for _, macs in best)])
+    ends = np.array([*starts[1:], np.inf])
+    accuracies, macs = (np.array(column)[:, None] for column in zip(*points, strict=True))
+    widths = np.clip(np.minimum(ends, reference[1]) - np.maximum(starts, macs), 0, None)
+    gained: npt.NDArray[np.float64] = (np.clip(accuracies - np.maximum(heights, reference[0]), 0, None) * widths).sum(1)
+    return gained
 
 
 def ranking(points: Sequence[Point], *, reference: Point) -> list[int]:

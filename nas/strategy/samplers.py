@@ -8,6 +8,7 @@ import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.strategy.model_based import fits, model
 from nas.strategy.pareto import front
 from nas.strategy.propose import DIRECTIONS, Proposal, ProposalContext, Sampler, by_chance
 
@@ -54,7 +55,7 @@ def after_random_ones(sampler: Sampler) -> Sampler:
 def local(context: ProposalContext) -> Proposal | None:
     """One choice of a network on the front made otherwise: a random one of a random network that has one left."""
     space, rng = context.rules.space, context.rng
-    fitting = [trial for trial in context.history.scored if _fits(trial)]
+    fitting = [trial for trial in context.history.scored if fits(trial)]
     best = [fitting[index] for index in front([(trial.values[0], trial.values[1]) for trial in fitting])]
     for parent in rng.permutation(len(best)):
         changes = space.single_changes(space.decode(best[parent].params))
@@ -73,6 +74,7 @@ SAMPLERS: dict[str, Sampler] = {
         FromOptuna(lambda seed: TPESampler(n_startup_trials=0, multivariate=True, constant_liar=True, seed=seed), 64)
     ),
     "gp": after_random_ones(FromOptuna(lambda seed: GPSampler(n_startup_trials=0, seed=seed), 8)),
+    "model": after_random_ones(model),
     "nsga2": FromOptuna(lambda seed: NSGAIISampler(population_size=STARTUP_TRIALS, seed=seed), 500),
     "local": after_random_ones(local),
     "random": by_chance,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.strategy.pareto import Point, front, hypervolume, layers, losses, ranking
+from nas.strategy.pareto import Point, front, gains, hypervolume, layers, losses, ranking
 
 POINTS = st.lists(st.tuples(st.floats(0, 1), st.floats(1, 30)), max_size=12)
 COARSE = st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.3, 0.4]), st.sampled_from([1.0, 2.0, 3.0])), max_size=12)
@@ -76,3 +76,13 @@ def test_a_ranking_by_hand() -> None:
     points = [(0.5, 20.0), (0.8, 25.0), (0.4, 10.0), (0.3, 12.0)]
     assert losses([points[2], points[0], points[1]], reference=(0.1, 30)) == pytest.approx([3.0, 0.5, 1.5])
     assert ranking(points, reference=(0.1, 30)) == [2, 1, 0, 3]
+
+
+@given(POINTS, st.lists(st.tuples(st.floats(0, 1), st.floats(1, 40)), min_size=1, max_size=5))
+def test_what_points_gain_is_what_the_hypervolume_grows_by_with_each(
+    points: list[tuple[float, float]], new: list[tuple[float, float]]
+) -> None:
+    reference = (0.1, 30.0)
+    best = [points[index] for index in front(points)]
+    grown = [hypervolume([*points, one], reference=reference) - hypervolume(points, reference=reference) for one in new]
+    assert gains(new, best, reference=reference) == pytest.approx(grown, abs=1e-9)

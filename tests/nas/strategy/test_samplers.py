@@ -130,7 +130,7 @@ def test_tpe_proposes_more_that_fit_than_chance_does() -> None:
     assert after < before / 2
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "local"])
+@pytest.mark.parametrize("sampler", ["tpe", "local", "model"])
 def test_a_sampler_that_learns_finds_a_better_front_than_chance(sampler: str) -> None:
     """NSGA-II has bred two generations by then, which are not yet better in every search."""
 

@@ -1,0 +1,57 @@
+"""What of an architecture decides how well it recognises scenes: a few numbers that a model of scores can learn from.
+
+A model of the choices themselves has to learn what they mean together; these numbers say it. On 60 trained networks of
+the pocket set a Gaussian process over them explains 93 % of the variance of training losses that it has not seen, one
+over the choices 61 % (studies/score).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from dynacp.student.architecture import IDENTITY, POOLED, STEM_STRIDE, Architecture
+from nas.space.counting import count
+
+FloatArray = npt.NDArray[np.float64]
+
+_FREQUENCY, _TIME = 0, 1
+
+
+def features(architectures: Sequence[Architecture]) -> FloatArray:
+    """The features of networks, [networks, features]: size, depth, strides, receptive field, widths, shortcuts."""
+    costs = count(architectures)
+    sizes = np.log(np.stack([costs.macs, costs.parameters], axis=1))
+    return np.concatenate([sizes, [_shape(each) for each in architectures]], axis=1)
+
+
+def _shape(network: Architecture) -> list[float]:
+    blocks = network.blocks
+    expanded, out = (np.log([getattr(block, name) for block in blocks]) for name in ("expanded", "out"))
+    shortcuts = np.array([block.residual for block in blocks])
+    return [
+        len(blocks),
+        float(np.mean([block.dilation for block in blocks])),
+        *(value for axis in (_FREQUENCY, _TIME) for value in _along(network, axis)),
+        float(np.mean(shortcuts == IDENTITY)),
+        float(np.mean(shortcuts == POOLED)),
+        *(out.min(), out[-1]),
+        *(expanded.min(), expanded.max(), expanded.mean(), expanded[0], expanded[-1]),
+        *np.log(network.stem),
+        network.pool == "maximum",
+        network.norm == "depthwise",
+        network.activation == "relu",
+    ]
+
+
+def _along(network: Architecture, axis: int) -> tuple[float, float, float]:
+    """Along frequency or time: the logarithms of the blocks' stride and of the receptive field, and how early the
+    strides come, from 0 for the last block to 1 for the first, summed."""
+    field, jump, early, blocks = 1, 1, 0.0, network.blocks
+    for _ in network.stem:
+        field, jump = field + 2 * jump, jump * STEM_STRIDE[axis]
+    entering = jump
+    for place, block in enumerate(blocks):
+        field, jump = field + 2 * block.dilation * jump, jump * block.stride[axis]
+        early += (block.stride[axis] > 1) * (1 - place / len(blocks))
+    return float(np.log(jump / entering)), float(np.log(field)), early

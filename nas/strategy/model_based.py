@@ -1,0 +1,66 @@
+"""Proposals from a model of the merits: what would gain most on the front, as one draw from the model has it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from optuna.trial import FrozenTrial
+
+from dynacp.student.architecture import Architecture
+from nas.space.counting import count, sample_fitting
+from nas.space.features import features
+from nas.strategy.pareto import Point, front, gains, ranking
+from nas.strategy.propose import Proposal, ProposalContext
+from nas.strategy.surrogate import LEAST, Surrogate
+
+UNIFORM, PARENTS, CHANGED = 2_000, 10, 600
+"""What a proposal is chosen from: uniform encodings, of which those that fit are candidates; and architectures whose
+single changes are, up to so many in all."""
+
+REFERENCE = 0.25
+"""Architectures that are expected to be worse than this quantile of those trained gain nothing, however cheap."""
+
+
+def model(context: ProposalContext) -> Proposal | None:
+    """The candidate that gains most: one of random networks that fit, and of single changes of the expected front.
+
+    The merits are drawn from the model as one function (Thompson 1933). A draw differs from the next where the model
+    is unsure, so that the search explores there; and it has no noise, so that a lucky training is not taken for a good
+    architecture.
+    """
+    space, scored = context.rules.space, [trial for trial in context.history.scored if fits(trial)]
+    if len(scored) < LEAST:
+        return None
+    known, macs = [space.decode(trial.params) for trial in scored], [trial.values[1] for trial in scored]
+    surrogate = Surrogate(features(known), [trial.values[0] for trial in scored])
+    expected = surrogate.predict(features(known)).mean
+    reference = float(np.quantile(expected, REFERENCE)), float(context.rules.limits.max_macs)
+    best = ranking(_points(expected, macs), reference=reference)[:PARENTS]
+    fresh = _fresh(context, [known[index] for index in best])
+    if not fresh:
+        return None
+    merits = surrogate.draw(features([*known, *fresh]), context.rng)
+    there = _points(merits[: len(known)], macs)
+    new = _points(merits[len(known) :], count(fresh).macs)
+    gained = gains(new, [there[index] for index in front(there)], reference=reference)
+    return context.consider(space.encode(fresh[int(np.argmax(gained))]))
+
+
+def _points(merits: Sequence[float] | np.ndarray, macs: Sequence[float] | np.ndarray) -> list[Point]:
+    return list(zip(merits, macs, strict=True))
+
+
+def _fresh(context: ProposalContext, parents: Sequence[Architecture]) -> list[Architecture]:
+    """New networks that fit, each once: from uniform encodings, and single changes of the parents."""
+    rules, rng, space = context.rules, context.rng, context.rules.space
+    encodings = sample_fitting(space, rules.limits, rules.dtype, proposals=UNIFORM, rng=rng).values()
+    changes = [change.architecture for parent in parents for change in space.single_changes(parent)]
+    costs = count(changes, dtype=rules.dtype)
+    fitting = [changes[index] for index in np.flatnonzero(rules.limits.allow(bytes=costs.bytes, macs=costs.macs))]
+    chosen = [fitting[index] for index in rng.permutation(len(fitting))[:CHANGED]]
+    new = dict.fromkeys([*map(space.decode, encodings), *chosen])
+    return [network for network in new if network not in context.history.seen]
+
+
+def fits(trial: FrozenTrial) -> bool:
+    """Whether a trial's network keeps the limits."""
+    return all(value <= 0 for value in trial.constraints.values())

@@ -1,0 +1,80 @@
+"""A model of merits over architectures that knows that they are noisy: a Gaussian process over `nas.space.features`."""
+
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from nas.space.features import FloatArray
+
+LEAST = 10
+"""Trained architectures below which there is nothing to learn from."""
+
+_NOISE = (0.02, 1.0)
+"""Bounds of the noise's share in the variance of the merits. Merits of two seeds agree to 0.94 (studies/score)."""
+
+
+_LENGTHS = (3.0, 100.0)
+"""Bounds of the length scale. Two random networks lie about 7 apart: at a scale far below that every architecture
+would be a world of its own, and noise be taken for what distinguishes it."""
+
+
+class Prediction(NamedTuple):
+    """What a model says of architectures: the mean, and the standard deviation of what noise hides, [networks] each."""
+
+    mean: FloatArray
+    deviation: FloatArray
+
+
+class Surrogate:
+    """The model of some trained architectures, `features` [networks, features] with `merits` [networks].
+
+    One length scale serves all features, each scaled to its spread: with a scale of its own for each, some sixty
+    architectures were predicted no better and the intervals were far too narrow.
+    """
+
+    def __init__(self, features: FloatArray, merits: Sequence[float] | FloatArray) -> None:
+        from sklearn.gaussian_process import GaussianProcessRegressor  # takes a second, and all commands import this
+        from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
+
+        self._centre, self._scale = features.mean(axis=0), _spread(features)
+        self._mean, self._deviation = float(np.mean(merits)), float(_spread(np.asarray(merits)))
+        smooth = ConstantKernel(1.0) * Matern(6.0, _LENGTHS, nu=2.5)
+        linear = ConstantKernel(0.1) * DotProduct(1.0)
+        self._model = GaussianProcessRegressor(smooth + linear + WhiteKernel(0.1, _NOISE))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a parameter at its bound is no fault
+            self._model.fit(self._scaled(features), (np.asarray(merits) - self._mean) / self._deviation)
+
+    def _scaled(self, features: FloatArray) -> FloatArray:
+        return (features - self._centre) / self._scale
+
+    @property
+    def noise(self) -> float:
+        """The standard deviation between trainings of one architecture, in the unit of the merits."""
+        return float(np.sqrt(self._noise_level) * self._deviation)
+
+    @property
+    def _noise_level(self) -> float:
+        return float(self._model.kernel_.get_params()["k2__noise_level"])
+
+    def predict(self, features: FloatArray) -> Prediction:
+        """The merits that architectures would have without noise."""
+        mean, deviation = self._model.predict(self._scaled(features), return_std=True)
+        noiseless = np.sqrt(np.maximum(deviation**2 - self._noise_level, 0.0))
+        return Prediction(self._mean + self._deviation * mean, self._deviation * noiseless)
+
+    def draw(self, features: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Merits of architectures, [networks], as one function that the model holds possible gives them."""
+        mean, covariance = self._model.predict(self._scaled(features), return_cov=True)
+        covariance[np.diag_indices_from(covariance)] -= self._noise_level
+        drawn = rng.multivariate_normal(mean, covariance, method="eigh", check_valid="ignore")
+        return self._mean + self._deviation * drawn
+
+
+def _spread(values: FloatArray) -> FloatArray:
+    """The standard deviation of each column, 1 where all values are the same."""
+    deviation = values.std(axis=0)
+    return np.where(deviation > 0, deviation, 1.0)
