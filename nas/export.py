@@ -5,7 +5,7 @@
     python -m nas.export --study NAME --pick 17 --max-macs 20e6
 
 `best` and `knee` choose among the finalists of the race and Table 1, by their means; where the search has not come
-that far, among the front by its search scores. The JSON is read by `python -m budget` and by training.
+that far, among the expected front. The JSON is read by `python -m budget` and by training.
 """
 
 import shlex
@@ -30,7 +30,9 @@ def pick(store: Store, choice: str, max_macs: float) -> Candidate:
     if choice not in ("best", "knee"):
         return _numbered(store, choice, max_macs)
     entries, best = finalists(store), store.front()
-    scored = [(entry.candidate, entry.mean) for entry in entries] or [(each, each.accuracy) for each in best]
+    expected = store.expected()
+    scored = [(entry.candidate, entry.mean) for entry in entries]
+    scored = scored or [(each, expected[each.number].merit) for each in best]
     scored = [(candidate, score) for candidate, score in scored if candidate.macs <= max_macs]
     if not scored:
         raise StudyError(f"no finalist has at most {max_macs:,.0f} MACs; raise `--max-macs` or search longer.")
@@ -69,11 +71,11 @@ def table_markdown(architecture: Architecture) -> str:
 def standing(store: Store, candidate: Candidate, entries: list[Finalist]) -> str:
     """A sentence on how the architecture ranks, and how it stands to Table 1."""
     rivals = [each for each in store.candidates if max(each.scores) >= max(candidate.scores)]
-    rank = 1 + sum(rival.accuracy > candidate.accuracy for rival in rivals)
+    rank = 1 + sum(rival.merit > candidate.merit for rival in rivals)
     on_front = candidate.number in {each.number for each in store.front()}
     words = [
-        f"Candidate {candidate.number}: rank {rank} of {len(rivals)} by search score ({candidate.accuracy:.2%} after "
-        f"{max(candidate.scores):,} samples), {'on' if on_front else 'behind'} the front."
+        f"Candidate {candidate.number}: rank {rank} of {len(rivals)} by search score ({candidate.accuracy:.2%} "
+        f"accuracy after {max(candidate.scores):,} samples), {'on' if on_front else 'behind'} the expected front."
     ]
     for entry in entries:
         if entry.candidate.number == candidate.number:

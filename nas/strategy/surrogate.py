@@ -16,6 +16,9 @@ _NOISE = (0.02, 1.0)
 """Bounds of the noise's share in the variance of the merits. Merits of two seeds agree to 0.94 (studies/score)."""
 
 
+_SHARES = (1e-3, 10.0)
+"""Bounds of what the smooth and the linear part explain, as shares of the variance of the merits."""
+
 _LENGTHS = (3.0, 100.0)
 """Bounds of the length scale. Two random networks lie about 7 apart: at a scale far below that every architecture
 would be a world of its own, and noise be taken for what distinguishes it."""
@@ -41,8 +44,8 @@ class Surrogate:
 
         self._centre, self._scale = features.mean(axis=0), _spread(features)
         self._mean, self._deviation = float(np.mean(merits)), float(_spread(np.asarray(merits)))
-        smooth = ConstantKernel(1.0) * Matern(6.0, _LENGTHS, nu=2.5)
-        linear = ConstantKernel(0.1) * DotProduct(1.0)
+        smooth = ConstantKernel(1.0, _SHARES) * Matern(6.0, _LENGTHS, nu=2.5)
+        linear = ConstantKernel(0.1, _SHARES) * DotProduct(1.0, "fixed")
         self._model = GaussianProcessRegressor(smooth + linear + WhiteKernel(0.1, _NOISE))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a parameter at its bound is no fault

@@ -49,7 +49,7 @@ class Racer:
     @property
     def cost(self) -> int:
         """Training samples of the whole race."""
-        able = sum(each.number > 0 and each.finished and each.fits for each in self.store.candidates)
+        able = sum(each.number > 0 for each in self.store.finished())
         return sum(each._replace(entrants=min(each.entrants, able)).cost for each in self.rounds)
 
     @property
@@ -63,8 +63,9 @@ class Racer:
         store, of = self.store, {candidate.number: candidate for candidate in self.store.candidates}
         noted = store.entrants(len(of))
         if noted is None:
-            able = [each for each in of.values() if each.number and each.finished and each.fits]
-            points = [(each.merit, each.macs) for each in able]
+            able = [each for each in store.finished() if each.number]
+            merits = store.expected()
+            points = [(merits[each.number].merit, each.macs) for each in able]
             chosen = entrants(points, self.rounds[0].entrants, max_macs=store.settings.limits.max_macs)
             noted = store.note_entrants(len(of), [able[index].number for index in chosen])
         return [of[number] for number in noted]

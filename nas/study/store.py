@@ -28,6 +28,7 @@ from nas.strategy.propose import DIRECTIONS
 from nas.strategy.race import Run
 from nas.study.candidate import STATISTICS, Candidate
 from nas.study.database import cause, check_database, open_storage, patiently, without_password
+from nas.study.posterior import Expected, expected
 from nas.study.settings import StudySettings
 
 STUDIES = Path("studies")
@@ -81,7 +82,7 @@ class Store:
     def __init__(self, study: optuna.Study, racing_study: optuna.Study, folder: Path) -> None:
         self.study, self.racing_study, self.folder = study, racing_study, folder
         self.settings = StudySettings(study.user_attrs["settings"])
-        self._ended = dict[int, Candidate]()
+        self._ended, self._expected = dict[int, Candidate](), dict[int, Expected]()
         self.read()
 
     @classmethod
@@ -189,14 +190,26 @@ class Store:
         """Table 1, once it has a score; with several workers others may be quicker."""
         return next((each for each in self.candidates[:1] if each.number == 0), None)
 
+    def finished(self) -> list[Candidate]:
+        """Candidates that fit and came to the last rung, by number."""
+        return [each for each in self.candidates if each.finished and each.fits]
+
+    def expected(self) -> dict[int, Expected]:
+        """What is expected without noise of the candidates that `finished` gives, by number."""
+        finished = self.finished()
+        if self._expected.keys() != {each.number for each in finished}:
+            self._expected = expected(finished)
+        return self._expected
+
     def front(self) -> list[Candidate]:
-        """Candidates that fit, came to the last rung, and that no other beats in both accuracy and MACs, by MACs."""
-        finished = [each for each in self.candidates if each.finished and each.fits]
-        return [finished[index] for index in front([each.point for each in finished])]
+        """Candidates that fit, came to the last rung, and that none is expected to beat in both merit and MACs, by
+        MACs."""
+        finished, merits = self.finished(), self.expected()
+        return [finished[index] for index in front([(merits[each.number].merit, each.macs) for each in finished])]
 
     def results(self) -> pd.DataFrame:
         """A row per candidate: its cost, score, architecture, and the proposals that it took."""
-        on_front = {each.number for each in self.front()}
+        on_front, of = {each.number for each in self.front()}, self.expected()
         rows = []
         for each in self.candidates:
             trainings = list(each.trainings.values())
@@ -210,6 +223,7 @@ class Store:
                     "parameters": each["parameters"],
                     "bytes": each.bytes,
                     "front": each.number in on_front,
+                    "expected": of[each.number].accuracy if each.number in of else np.nan,
                     "layout": str(each.architecture),
                     **{name: trainings[-1].get(name, np.nan) for name in ("seed", "loss", *STATISTICS)},
                     "seconds": round(sum(training["seconds"] for training in trainings), 3),

@@ -8,6 +8,7 @@ from jinja2 import Environment, StrictUndefined
 
 from dynacp.files import write_text
 from nas.study.finalists import NOTE_ON_THE_RACE, Finalist, finalists, hypervolume_history, what_it_would_take
+from nas.study.posterior import how_ranked
 from nas.study.store import Store, StudyError
 from nas.views import charts
 from nas.views.figures import BASELINE_COLOUR, FRONT_COLOUR, IMPORTANCE_TRIALS
@@ -42,6 +43,7 @@ def _content(store: Store) -> dict[str, Any]:
         },
         "finalists": [_row(entry) for entry in entries],
         "note": NOTE_ON_THE_RACE,
+        "ranked": how_ranked(store.finished()),
         "more": what_it_would_take(store, entries),
         "rungs": _rungs(store),
         "proposals": _proposals(store),

@@ -24,6 +24,7 @@ from nas.strategy.race import Run
 from nas.study.candidate import Candidate
 from nas.study.database import without_password
 from nas.study.finalists import NOTE_ON_THE_RACE, Finalist, what_it_would_take
+from nas.study.posterior import how_ranked
 from nas.study.racing import Racer
 from nas.study.store import Store
 
@@ -162,6 +163,7 @@ class Screen:
                 entry.verdict,
             )
         show(self.console, view)
+        self.note(how_ranked(store.finished()))
         self.note(NOTE_ON_THE_RACE)
         if more := what_it_would_take(store, entries):
             self.note(more)
@@ -196,13 +198,15 @@ def _ended(store: Store) -> int:
 
 def _front(store: Store) -> Table:
     """A table of the present front and Table 1, by MACs."""
-    view = Table(title="Front so far (validation, one seed each: noisy)", title_justify="left")
-    for name in ("candidate", "MMACs", "accuracy", "architecture"):
+    view = Table(title="Front so far, as expected from all trainings together", title_justify="left")
+    expected = store.expected()
+    for name in ("candidate", "MMACs", "expected", "architecture"):
         view.add_column(name, justify="left" if name == "architecture" else "right", no_wrap=name != "architecture")
     shown = {each.number: each for each in (store.baseline, *store.front()) if each}.values()
     for each in sorted(shown, key=lambda each: each.macs):
         style = None if each.number else "bold"
-        view.add_row(each.name, f"{each.macs / 1e6:.2f}", f"{each.accuracy:.1%}", each["layout"], style=style)
+        accuracy = f"{expected[each.number].accuracy:.1%}" if each.number in expected else ""
+        view.add_row(each.name, f"{each.macs / 1e6:.2f}", accuracy, each["layout"], style=style)
     return view
 
 

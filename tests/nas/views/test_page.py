@@ -103,7 +103,7 @@ def test_it_says_what_the_study_holds(study: Store) -> None:
     assert verdict(entries).split(";")[0] in text
     for entry in entries:
         assert f"{entry.mean:.1%} ± {entry.deviation * 100:.1f}" in text
-    for architecture in results.loc[results["front"], "layout"]:
+    for architecture in [entry.candidate["layout"] for entry in entries]:
         assert architecture.split(" | ")[0].replace(">", "&gt;") in text
     assert f"{int(results['rejected'].sum()):,} did not fit" in text
     assert f"<td>{results['stopped'].sum()}</td>" in text

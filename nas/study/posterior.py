@@ -1,0 +1,55 @@
+"""What a search expects of its candidates without noise: one model over all of them in place of each one's luck."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import kendalltau
+
+from nas.space.features import features
+from nas.strategy.surrogate import LEAST, Surrogate
+from nas.study.candidate import Candidate
+
+
+class Expected(NamedTuple):
+    """What a candidate would score in the mean of many trainings like its one."""
+
+    merit: float
+    """What candidates are ranked by, more being better."""
+    accuracy: float
+    """Validation macro accuracy in [0, 1], as it goes with the merit among the candidates."""
+    deviation: float
+    """The standard deviation of that accuracy, from what the model does not know of the merit; NaN without a model."""
+
+
+def expected(candidates: Sequence[Candidate]) -> dict[int, Expected]:
+    """What is expected of candidates that came to the last rung, by number.
+
+    A model of the merits (`nas.strategy.surrogate`) sees all of them; the accuracy follows by a straight line. With
+    fewer than `LEAST` candidates each is expected to score as it did.
+    """
+    if len(candidates) < LEAST:
+        return {each.number: Expected(each.merit, each.accuracy, float("nan")) for each in candidates}
+    known = features([each.architecture for each in candidates])
+    merits, deviations = Surrogate(known, [each.merit for each in candidates]).predict(known)
+    slope, height = 0.0, float(np.mean([each.accuracy for each in candidates]))
+    if np.ptp(merits) > 0:
+        slope, height = np.polyfit(merits, [each.accuracy for each in candidates], 1)
+    return {
+        each.number: Expected(float(merit), float(height + slope * merit), float(abs(slope) * deviation))
+        for each, merit, deviation in zip(candidates, merits, deviations, strict=True)
+    }
+
+
+def how_ranked(candidates: Sequence[Candidate]) -> str:
+    """A sentence that says what candidates are ranked by, and how that goes with the accuracies that are shown."""
+    if any(each.merit == each.accuracy for each in candidates):
+        return "Candidates are ranked by their accuracy."
+    words = (
+        "Candidates are ranked by the mean loss of their training, which measures best (studies/score); the accuracy "
+        "is what people read."
+    )
+    if len(candidates) < LEAST:
+        return words
+    tau = kendalltau([each.merit for each in candidates], [each.accuracy for each in candidates]).statistic
+    return f"{words} Here the two rank candidates alike to a tau of {tau:.2f}."
