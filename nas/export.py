@@ -22,7 +22,8 @@ from dynacp.student.architecture import Architecture
 from dynacp.student.layers import layers_of, table_of
 from nas.study.candidate import Candidate
 from nas.study.finalists import Finalist, finalists
-from nas.study.store import Store, StudyError, add_study_options, opened_study
+from nas.study.settings import StudyError
+from nas.study.store import Store, add_study_options, opened_study
 
 
 def pick(store: Store, choice: str, max_macs: float) -> Candidate:

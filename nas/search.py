@@ -46,8 +46,8 @@ from nas.strategy.samplers import SAMPLERS
 from nas.study.database import without_password
 from nas.study.finalists import finalists
 from nas.study.local_workers import helpers
-from nas.study.settings import DEFAULT_MARGIN, StudySettings
-from nas.study.store import Store, StudyError, clear_errors, connect, default_storage, study_folder
+from nas.study.settings import DEFAULT_MARGIN, StudyError, StudySettings
+from nas.study.store import Store, clear_errors, connect, default_storage, study_folder
 from nas.study.worker import SearchPlan, Worker
 from nas.views.figures import draw_pareto
 from nas.views.terminal import Screen

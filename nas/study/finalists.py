@@ -99,7 +99,7 @@ def finalists(store: Store) -> list[Finalist]:
     blocks = np.array([run.way if len(ways) > 1 else run.seed for run in shared])
     if len(np.unique(blocks)) < 2:
         return []
-    runs = pd.DataFrame({number: [store.retrainings[number][run] for run in shared] for number in numbers})
+    runs = pd.DataFrame({number: [store.race.done[number][run]["accuracy"] for run in shared] for number in numbers})
     paired = runs.groupby(blocks).mean().to_numpy().T
     candidates = {candidate.number: candidate for candidate in store.candidates}
     apart = paired.mean(axis=1) - paired[0].mean()
@@ -140,7 +140,8 @@ def what_it_would_take(store: Store, entries: Sequence[Finalist]) -> str | None:
     _, shared = _last_round(store)
     runs = int(np.ceil(factor * len(shared)))
     samples = shared[0].samples
-    hours = float(np.mean(store.seconds.get(samples, [np.nan]))) * 2 * runs / 3600
+    notes = [done[run] for done in store.race.done.values() for run in shared if run in done]
+    hours = float(np.mean([note.get("seconds", np.nan) for note in notes])) * 2 * runs / 3600
     return (
         f"No claim holds yet. That {entry.candidate.name} is {claim} would take about {runs} trainings each of it and "
         f"of Table 1, if the means stay as they are: {2 * runs * samples:,} samples, {hours:.1f} hours of one worker."
@@ -150,7 +151,7 @@ def what_it_would_take(store: Store, entries: Sequence[Finalist]) -> str | None:
 def _last_round(store: Store) -> tuple[list[int], list[Run]]:
     """The candidates that were trained more than once at the greatest length at which Table 1 and another were, Table 1
     first, and the runs that all of them have."""
-    runs = store.retrainings
+    runs = store.race.done
     for samples in sorted({run.samples for run in runs.get(0, {})}, reverse=True):
         of_length = {number: {run for run in each if run.samples == samples} for number, each in runs.items()}
         several = {number: each for number, each in sorted(of_length.items()) if len(each) > 1}

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from budget.errors import UserError
 from budget.limits import Limits
 from dynacp.audio.features import FrontEnd
 from dynacp.strict_json import check_shape
@@ -37,6 +38,10 @@ _SHAPE: dict[str, Any] = {
     "versions": {},
 }
 """What is read of the stored settings, as `dynacp.strict_json.check_shape` takes it."""
+
+
+class StudyError(UserError):
+    """A study that cannot be read, or not be resumed with these settings."""
 
 
 DEFAULT_MARGIN = 0.01

@@ -25,17 +25,13 @@ from budget.errors import UserError
 from dynacp.files import write_text
 from nas.strategy.pareto import front
 from nas.strategy.propose import DIRECTIONS
-from nas.strategy.race import Run
 from nas.study.candidate import STATISTICS, Candidate
 from nas.study.database import cause, check_database, open_storage, patiently, without_password
+from nas.study.further import FurtherTrainings
 from nas.study.posterior import Expected, expected
-from nas.study.settings import StudySettings
+from nas.study.settings import StudyError, StudySettings
 
 STUDIES = Path("studies")
-
-
-class StudyError(UserError):
-    """A study that cannot be read, or not be resumed with these settings."""
 
 
 @contextmanager
@@ -80,8 +76,9 @@ class Store:
     """A search as it is stored: its settings, its candidates by number, and their further trainings."""
 
     def __init__(self, study: optuna.Study, racing_study: optuna.Study, folder: Path) -> None:
-        self.study, self.racing_study, self.folder = study, racing_study, folder
+        self.study, self.folder = study, folder
         self.settings = StudySettings(study.user_attrs["settings"])
+        self.race = FurtherTrainings(racing_study, self.settings.rungs[-1])
         self._ended, self._expected = dict[int, Candidate](), dict[int, Expected]()
         self.read()
 
@@ -124,32 +121,11 @@ class Store:
 
     @patiently
     def read(self) -> None:
-        """Read what has been scored so far, as `candidates`, by number, and every further training, as `retrainings`:
-        accuracies by candidate and run; and how many seconds these took, as `seconds`, by their samples."""
-        retrained = self.racing_study.get_trials(
-            deepcopy=False, states=_LIVING
-        )  # first: then each is of a candidate known below
+        """Read what has been scored so far, as `candidates`, by number, and the trainings of the race."""
+        retrained = self.race.trials()  # first: then each is of a candidate known below
         living = [self.candidate(trial) for trial in self.study.get_trials(deepcopy=False, states=_LIVING)]
         self.candidates = sorted((each for each in living if each.scores), key=lambda each: each.number)
-        self.retrainings, self.seconds = dict[int, dict[Run, float]](), dict[int, list[float]]()
-        known = {each.number for each in self.candidates}
-        for trial in retrained:
-            noted = self._before_races | trial.user_attrs
-            number, run = noted.get("candidate"), Run(*(noted.get(name) for name in Run._fields))  # type: ignore[arg-type]
-            whole = {"training", "architecture"} <= noted.keys() and all(isinstance(each, int) for each in run)
-            if number not in known or not whole:
-                raise StudyError(
-                    f"study {self.racing_study.study_name!r} is damaged: trial {trial.number} is of no candidate."
-                )
-            if trial.state == TrialState.COMPLETE:
-                self.retrainings.setdefault(number, {})[run] = trial.values[0]
-                if trial.duration:
-                    self.seconds.setdefault(run.samples, []).append(trial.duration.total_seconds())
-
-    @property
-    def _before_races(self) -> dict[str, Any]:
-        """What studies of before the race did not note of a further training: it was as long as a trial."""
-        return {"samples": self.settings.rungs[-1], "way": 0}
+        self.race.take(retrained, {each.number for each in self.candidates})
 
     def candidate(self, trial: FrozenTrial) -> Candidate:
         """The candidate of a trial; the same object for one that has ended, which saves parsing it again."""
@@ -233,20 +209,11 @@ class Store:
             )
         return pd.DataFrame(rows)
 
-    def retrainings_table(self) -> pd.DataFrame:
-        """A row per further training: candidate, samples, way to divide the clips, seed, validation macro accuracy."""
-        rows = [
-            (number, *run, accuracy)
-            for number, accuracies in sorted(self.retrainings.items())
-            for run, accuracy in sorted(accuracies.items())
-        ]
-        return pd.DataFrame(rows, columns=["candidate", *Run._fields, "accuracy"])
-
     def write_tables(self) -> None:
         """Write results.csv, race.csv and settings.json in the study's folder, from the study."""
         with self.publishing():
             write_text(self.folder / "results.csv", self.results().to_csv(index=False))
-            write_text(self.folder / "race.csv", self.retrainings_table().to_csv(index=False))
+            write_text(self.folder / "race.csv", self.race.table().to_csv(index=False))
             write_text(self.folder / "settings.json", json.dumps(self.settings.content, indent=2) + "\n")
 
     def publishing(self) -> FileLock:

@@ -18,8 +18,9 @@ from nas.strategy.race import Round
 from nas.strategy.rungs import RungDecision, decide
 from nas.study import database
 from nas.study.candidate import Candidate
+from nas.study.further import Scoring
 from nas.study.queue import Queue, TrialLostError, worker_of
-from nas.study.racing import Racer, Scoring
+from nas.study.racing import Racer
 from nas.study.store import Store
 
 POLL_SECONDS = 1.0
@@ -50,7 +51,7 @@ class Worker:
         self._awaited = set[tuple[str, int]]()
         self.exhausted: SpaceExhaustedError | None = None
         self._queue = Queue(store.study, storage, unique=("candidate", "architecture"))
-        racing = Queue(store.racing_study, storage, unique=("training",))
+        racing = Queue(store.race.study, storage, unique=("training",))
         self.racer = Racer(plan.race, store, racing, self._wait_for)
         space = plan.rules.space
         self._reference = 1 / space.frame.classes, float(plan.rules.limits.max_macs)

@@ -9,7 +9,8 @@ from jinja2 import Environment, StrictUndefined
 from dynacp.files import write_text
 from nas.study.finalists import NOTE_ON_THE_RACE, Finalist, finalists, hypervolume_history, what_it_would_take
 from nas.study.posterior import how_ranked
-from nas.study.store import Store, StudyError
+from nas.study.settings import StudyError
+from nas.study.store import Store
 from nas.views import charts
 from nas.views.figures import BASELINE_COLOUR, FRONT_COLOUR, IMPORTANCE_TRIALS
 

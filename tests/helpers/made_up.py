@@ -86,7 +86,7 @@ def add_race(store: Store, number: int, accuracies: dict[int, float]) -> None:
 def add_retraining(store: Store, number: int, run: Run, accuracy: float) -> None:
     """Train a candidate again; the store is to be read anew then."""
     waiting = store.candidates[number].retraining(run)
-    store.racing_study.add_trial(
+    store.race.study.add_trial(
         create_trial(
             values=(accuracy, store.candidates[number].macs),
             params=waiting.params,

@@ -191,7 +191,7 @@ def test_the_further_trainings_of_older_studies_are_seeds_in_one_way_to_divide_t
     for number, seed in product((0, 1), (7, 8, 9)):
         waiting = store.candidates[number].retraining(Run(1, 0, seed))
         kept = {"training", "candidate", "seed", "architecture", "layout", "macs"}
-        store.racing_study.add_trial(
+        store.race.study.add_trial(
             create_trial(
                 values=(0.5 + number / 10 + seed / 1_000, 1e6), params=waiting.params,
                 distributions=waiting.distributions,

@@ -20,7 +20,8 @@ from nas.strategy.propose import Rules, propose
 from nas.strategy.race import Run
 from nas.strategy.samplers import SAMPLERS
 from nas.study.candidate import Candidate
-from nas.study.store import Store, StudyError, connect, default_storage
+from nas.study.settings import StudyError
+from nas.study.store import Store, connect, default_storage
 from nas.views.figures import IMPORTANCE_TRIALS, importance_grid, well_read
 from nas.views.page import write_page
 

@@ -22,7 +22,7 @@ from dynacp.student.architecture import TABLE1, Architecture
 from nas.scoring.score import Score
 from nas.space.space import Space
 from nas.strategy.propose import Rules, SpaceExhaustedError
-from nas.strategy.race import rounds
+from nas.strategy.race import Run, rounds
 from nas.strategy.samplers import SAMPLERS
 from nas.study.candidate import Candidate
 from nas.study.store import Store, connect
@@ -81,9 +81,14 @@ def outcome(url: str) -> dict[int, tuple[object, ...]]:
     """What is stored of each candidate, but for times."""
     store = Store.open("shared", url)
     return {
-        each.number: (each.architecture, each.trial.state, *trained(each), store.retrainings.get(each.number))
+        each.number: (each.architecture, each.trial.state, *trained(each), raced(store, each.number))
         for each in store.candidates
     }
+
+
+def raced(store: Store, number: int) -> dict[Run, float]:
+    """The accuracy of each training of the race."""
+    return {run: note["accuracy"] for run, note in store.race.done.get(number, {}).items()}
 
 
 def trained(candidate: Candidate) -> tuple[dict[int, float], list[tuple[float, float]]]:

@@ -1,0 +1,107 @@
+"""Candidates that are trained again, longer or with other seeds: an Optuna study beside the search's, and its queue."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
+
+import optuna
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.scoring.score import Score
+from nas.strategy.race import Run
+from nas.study.candidate import Candidate, training_key
+from nas.study.queue import Queue, TrialLostError
+from nas.study.settings import StudyError
+
+Scoring = Callable[..., Score]
+"""A `nas.scoring.score.Scorer`, or what is called as one."""
+
+Wanted = list[tuple[Candidate, Run]]
+
+_LIVING = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
+
+
+class FurtherTrainings:
+    """What was trained again, as `done`: the statistics of each training, by candidate and run."""
+
+    def __init__(self, study: optuna.Study, samples: int) -> None:
+        """`samples` are those of a trial: older studies retrained with as many, and did not note it."""
+        self.study, self._unnoted = study, {"samples": samples, "way": 0}
+        self.done = dict[int, dict[Run, Mapping[str, float]]]()
+
+    def trials(self) -> list[FrozenTrial]:
+        """The trials as the storage holds them now."""
+        return self.study.get_trials(deepcopy=False, states=_LIVING)
+
+    def take(self, trials: Sequence[FrozenTrial], known: Collection[int]) -> None:
+        """Take these trials as what there is. Raises `StudyError` for one that is of none of the known candidates."""
+        self.done = {}
+        for trial in trials:
+            noted = self._unnoted | trial.user_attrs
+            number, run = noted.get("candidate"), Run(*(noted.get(name) for name in Run._fields))  # type: ignore[arg-type]
+            whole = {"training", "architecture"} <= noted.keys() and all(isinstance(each, int) for each in run)
+            if not isinstance(number, int) or number not in known or not whole:
+                raise StudyError(
+                    f"study {self.study.study_name!r} is damaged: trial {trial.number} is of no candidate."
+                )
+            if trial.state == TrialState.COMPLETE:
+                note = noted.get(training_key(run.samples), {})
+                self.done.setdefault(number, {})[run] = {**note, "accuracy": trial.values[0]}
+
+    def missing(self, wanted: Wanted) -> Wanted:
+        """Those of the wanted trainings that are not done."""
+        return [(each, run) for each, run in wanted if run not in self.done.get(each.number, {})]
+
+    def table(self) -> pd.DataFrame:
+        """A row per training: candidate, samples, way to divide the clips, seed, and its statistics."""
+        rows = [
+            {"candidate": number, **run._asdict(), **note}
+            for number, notes in sorted(self.done.items())
+            for run, note in sorted(notes.items(), key=lambda each: each[0])
+        ]
+        return pd.DataFrame(rows, columns=None if rows else ["candidate", *Run._fields, "accuracy"])
+
+
+def train_again(
+    missing: Callable[[], Wanted],
+    queue: Queue,
+    scoring: Scoring,
+    *,
+    read: Callable[[], None],
+    wait: Callable[[Queue, Sequence[FrozenTrial]], None],
+) -> Iterator[tuple[int, Run, float]]:
+    """Train what is missing, beside any number of other workers, until nothing is.
+
+    Yields the candidate's number, how it was trained, and its accuracy, after each training of this worker; `read` is
+    called before. `wait` is called with trials that others train, where nothing else is left to do.
+    """
+    while wanted := [each.retraining(run) for each, run in missing()]:
+        living = {trial.user_attrs["training"]: trial for trial in queue.refresh().living}
+        new = [trial for trial in wanted if trial.user_attrs["training"] not in living]
+        for trial in new:
+            queue.offer(trial)
+        waiting = (trial for trial in living.values() if trial.state == TrialState.WAITING)
+        claimed = next(filter(None, map(queue.claim, waiting)), None)
+        accuracy = _train(claimed, queue, scoring) if claimed else None
+        if not claimed and not new:
+            wait(queue, [trial for trial in living.values() if trial.state == TrialState.RUNNING])
+        read()
+        if claimed and accuracy is not None:
+            yield claimed.user_attrs["candidate"], _run(claimed), accuracy
+
+
+def _train(trial: FrozenTrial, queue: Queue, scoring: Scoring) -> float | None:
+    """Train one candidate again; None where another worker has taken it up meanwhile."""
+    candidate, run = Candidate(trial), _run(trial)
+    try:
+        with queue.working(trial):
+            score = scoring(candidate.architecture, **run._asdict())
+            queue.record(trial, run.samples, score.accuracy, {"seed": run.seed, **asdict(score)})
+            queue.end(trial, TrialState.COMPLETE, (score.accuracy, candidate.macs))
+    except TrialLostError:
+        return None
+    return score.accuracy
+
+
+def _run(trial: FrozenTrial) -> Run:
+    return Run(*(trial.user_attrs[name] for name in Run._fields))
