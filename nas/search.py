@@ -20,6 +20,7 @@ from importlib.metadata import version
 
 import optuna
 import torch
+from optuna.storages import RDBStorage
 
 from budget.cli.command import Add, CommandParser, add_limit_options, add_whole_number, answering, run
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
@@ -139,20 +140,12 @@ class Search:
     def run(self, arguments: Sequence[str]) -> None:
         """Run the search to its end; `arguments` are the command line's, for further workers on this machine."""
         options, screen = self.options, self.screen
-        folder = study_folder(options.study)
-        data = self.data(training_device(options.device))
-        self.settings.teachers.check(len(data.classes))
-        frame = with_classes(TABLE1, len(data.classes))
-        rules = Rules(Space(frame), self.limits, options.dtype)
-        folder.mkdir(parents=True, exist_ok=True)
-        storage = connect(options.study, options.storage or default_storage(options.study))
-        store = Store.create_or_resume(options.study, storage, self._settings(data, rules, arguments))
+        store, storage, data, rules = self.opened(arguments)
         screen.introduce(options.study, rules, data, self.settings)
-        sampler = SAMPLERS[options.sampler]
         plan = SearchPlan(
             rules=rules,
-            baseline=frame,
-            sampler=sampler,
+            baseline=rules.space.frame,
+            sampler=SAMPLERS[options.sampler],
             rungs=self.rungs,
             trials=options.trials,
             race=self._race(data),
@@ -160,16 +153,27 @@ class Search:
         )
         worker = Worker(plan, store, storage, screen.note)
         if worker.has_work:
-            scorer = self._scorer(store, data)
-            torch.set_num_threads(self._threads)  # the teachers had all
-            with helpers(options.workers - 1, arguments, folder, screen.note):
+            scorer = self.scorer(store, data)
+            torch.set_num_threads(self.threads)  # the teachers had all
+            with helpers("nas.search", options.workers - 1, arguments, store.folder, screen.note):
                 self._work(worker, scorer)
         store.read()
         store.write_tables()
         screen.conclude(store, finalists(store), draw_pareto(store), options.storage)
 
+    def opened(self, arguments: Sequence[str]) -> tuple[Store, RDBStorage, SearchData, Rules]:
+        """The study, new or to be resumed, its storage, its data and its rules; raises `UserError` for bad ones."""
+        options, folder = self.options, study_folder(self.options.study)
+        data = self.data(training_device(options.device))
+        self.settings.teachers.check(len(data.classes))
+        rules = Rules(Space(with_classes(TABLE1, len(data.classes))), self.limits, options.dtype)
+        folder.mkdir(parents=True, exist_ok=True)
+        storage = connect(options.study, options.storage or default_storage(options.study))
+        store = Store.create_or_resume(options.study, storage, self._settings(data, rules, arguments))
+        return store, storage, data, rules
+
     @property
-    def _threads(self) -> int:
+    def threads(self) -> int:
         """The number of CPU threads of one worker."""
         return max(1, torch.get_num_threads() // self.options.workers)
 
@@ -186,7 +190,8 @@ class Search:
             seed=self.options.seed,
         )
 
-    def _scorer(self, store: Store, data: SearchData) -> Scorer:
+    def scorer(self, store: Store, data: SearchData) -> Scorer:
+        """What trains and scores, with the teachers fine-tuned."""
         ensemble = self.teachers_of(data)
         if others := store.note_teachers(ensemble.fingerprint):
             self.screen.note(
@@ -236,7 +241,7 @@ class Search:
             command=shlex.join(["python", "-m", "nas.search", *map(self._shown, arguments)]),
             classes=data.classes,
             clips={"training": len(data.training), "validation": len(data.validation)},
-            threads=self._threads,
+            threads=self.threads,
             versions={name: version(name) for name in VERSIONED},
             margin=options.margin / 100,
         )

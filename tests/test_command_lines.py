@@ -13,7 +13,9 @@ COMMANDS = {
     "dynacp.predict": ("dynacp.__main__", ["predict"], ["RUN", "WAV"]),
     "dynacp.export": ("dynacp.__main__", ["export"], ["RUN", "--to", "onnx"]),
     "dynacp.efficientat": ("dynacp.efficientat.__main__", [], ["mn04_as_mAP_432"]),
-    **{f"nas.{name}": (f"nas.{name}", [], []) for name in ("search", "plot", "report", "export", "explore")},
+    **{
+        f"nas.{name}": (f"nas.{name}", [], []) for name in ("search", "plot", "report", "export", "explore", "fidelity")
+    },
 }
 """Command -> module, subcommand, and the arguments that cannot be left out."""
 

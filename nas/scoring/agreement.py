@@ -29,7 +29,8 @@ def reliability(scores: Scores, *, shared: bool) -> float:
 
     `shared` says that column k of all rows was trained with one seed, so that what a seed does to all alike does not
     count as noise (Shrout and Fleiss 1979: ICC(3,1), and ICC(1,1) where each training has a seed of its own). NaN
-    with fewer than two seeds or architectures.
+    with fewer than two seeds or architectures,
+    and where all scores are the same.
     """
     architectures, seeds = scores.shape
     if min(architectures, seeds) < 2:
@@ -40,7 +41,8 @@ def reliability(scores: Scores, *, shared: bool) -> float:
     if shared:
         rest = rest - rest.mean(axis=0)
     within = (rest**2).sum() / ((architectures - 1) * (seeds - 1) if shared else architectures * (seeds - 1))
-    return float((between - within) / (between + (seeds - 1) * within))
+    total = between + (seeds - 1) * within
+    return float((between - within) / total) if total else float("nan")
 
 
 def averaged(reliability: float, trainings: float) -> float:
@@ -54,10 +56,16 @@ def tau(scores: Scores, truth: Scores) -> float:
 
 
 def tau_interval(scores: Scores, truth: Scores) -> Estimate:
-    """The tau with an interval: percentiles over architectures drawn again, with the same draws for every score."""
+    """The tau with an interval: percentiles over architectures drawn again, with the same draws for every score.
+
+    NaN where all scores, or all full trainings, are the same.
+    """
     number = len(scores)
     drawn = np.random.default_rng(0).multinomial(number, np.full(number, 1 / number), RESAMPLES).astype(np.float64)
-    low, high = np.nanpercentile(_taus(scores, truth, drawn), [2.5, 97.5])
+    taus = _taus(scores, truth, drawn)
+    if np.isnan(taus).all():
+        return Estimate(*[float("nan")] * 3)
+    low, high = np.nanpercentile(taus, [2.5, 97.5])
     return Estimate(tau(scores, truth), float(low), float(high))
 
 
@@ -72,7 +80,8 @@ def _taus(scores: Scores, truth: Scores, drawn: Scores) -> Scores:
     of_seed = []
     for column in scores.T:
         left = np.sign(column[:, None] - column)
-        of_seed.append(pairs(left * right) / np.sqrt(pairs(left**2) * pairs(right**2)))
+        with np.errstate(invalid="ignore"):  # NaN for a sample without two that differ
+            of_seed.append(pairs(left * right) / np.sqrt(pairs(left**2) * pairs(right**2)))
     return np.mean(of_seed, axis=0)
 
 

@@ -11,12 +11,14 @@ import torch
 
 
 @contextmanager
-def helpers(number: int, arguments: Sequence[str], folder: Path, note: Callable[[str], None]) -> Iterator[None]:
-    """Run `python -m nas.search` in `number` more processes beside the block, each with as many threads as this one.
+def helpers(
+    module: str, number: int, arguments: Sequence[str], folder: Path, note: Callable[[str], None]
+) -> Iterator[None]:
+    """Run `python -m MODULE` in `number` more processes beside the block, each with as many threads as this one.
 
     Each adds to worker-2.log and so on in `folder`. They end when the search does, or when the block fails.
     """
-    command = [sys.executable, "-m", "nas.search", *arguments, "--workers", "1"]
+    command = [sys.executable, "-m", module, *arguments, "--workers", "1"]
     logs = [folder / f"worker-{index}.log" for index in range(2, number + 2)]
     with ExitStack() as stack:
         processes = []

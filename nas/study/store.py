@@ -79,6 +79,7 @@ class Store:
         self.study, self.folder = study, folder
         self.settings = StudySettings(study.user_attrs["settings"])
         self.race = FurtherTrainings(racing_study, self.settings.rungs[-1])
+        self.fidelity: FurtherTrainings | None = None
         self._ended, self._expected = dict[int, Candidate](), dict[int, Expected]()
         self.read()
 
@@ -99,6 +100,7 @@ class Store:
             _refuse_foreign(study)
             _refuse_damaged(study)
             store = cls(study, _loaded(_racing_name(name), url), folder)
+            store.fidelity = _fidelity(store, url)
         if not store.candidates:
             raise StudyError(f"study {name!r} has no trained candidate yet; let the search train one first.")
         folder.mkdir(parents=True, exist_ok=True)
@@ -228,6 +230,26 @@ _LIVING = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE, TrialSta
 def _racing_name(name: str) -> str:
     """The name of the study that holds a search's further trainings."""
     return f"{name}: fresh seeds"
+
+
+def _fidelity(store: Store, url: str) -> FurtherTrainings | None:
+    """What `nas.fidelity` has trained of a search; None where it was never started."""
+    try:
+        study = optuna.load_study(study_name=_fidelity_name(store.study.study_name), storage=url)
+    except KeyError:
+        return None
+    done = FurtherTrainings(study, store.settings.rungs[-1])
+    done.take(done.trials(), {each.number for each in store.candidates})
+    return done
+
+
+def fidelity_study(store: Store, storage: RDBStorage) -> FurtherTrainings:
+    """The full trainings of candidates of a search, by `nas.fidelity`, in a study of their own."""
+    return FurtherTrainings(_made(_fidelity_name(store.study.study_name), storage), store.settings.rungs[-1])
+
+
+def _fidelity_name(name: str) -> str:
+    return f"{name}: fidelity"
 
 
 def connect(name: str, url: str) -> RDBStorage:

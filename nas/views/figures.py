@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from dynacp.pictures import new_figure, save_figure
 from nas.space.space import Space
 from nas.strategy.propose import DIRECTIONS
+from nas.study.fidelity import TRUSTED
 from nas.study.finalists import Finalist, finalists, hypervolume_history
 from nas.study.store import Store
 
@@ -37,6 +38,26 @@ def draw_importance(store: Store) -> list[Path]:
     if len(store.candidates) < IMPORTANCE_TRIALS:
         return []
     return _saved(store, "importance", importance_figure(store))
+
+
+def draw_fidelity(store: Store, table: pd.DataFrame) -> list[Path]:
+    """Draw fidelity.png and .svg: how each statistic of a short training ranks as the full training does."""
+    return _saved(store, "fidelity", fidelity_figure(store, table))
+
+
+def fidelity_figure(store: Store, table: pd.DataFrame) -> Figure:
+    """The tau of each statistic, as `nas.study.fidelity.agreement` gives it, with its interval."""
+    figure = new_figure(7.2, 3.4)
+    axes = figure.subplots()
+    reach = [table["tau"] - table["low"], table["high"] - table["tau"]]
+    axes.errorbar(table["tau"], table["statistic"], xerr=reach, fmt="o", color=BASELINE_COLOUR, capsize=3)
+    axes.axvline(TRUSTED, color=LIMIT_COLOUR, ls="--", lw=1)
+    axes.invert_yaxis()
+    axes.set_xlabel("Kendall's tau with the full training, 95 %")
+    axes.set_title(f"{store.folder.name}: what a short training tells", loc="left", weight="bold")
+    axes.grid(alpha=0.25)
+    sns.despine(ax=axes)
+    return figure
 
 
 def _saved(store: Store, name: str, figure: Figure) -> list[Path]:

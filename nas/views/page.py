@@ -4,9 +4,11 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from dynacp.files import write_text
+from nas.study.fidelity import conclusion, of_study
 from nas.study.finalists import NOTE_ON_THE_RACE, Finalist, finalists, hypervolume_history, what_it_would_take
 from nas.study.posterior import how_ranked
 from nas.study.settings import StudyError
@@ -45,6 +47,7 @@ def _content(store: Store) -> dict[str, Any]:
         "finalists": [_row(entry) for entry in entries],
         "note": NOTE_ON_THE_RACE,
         "ranked": how_ranked(store.finished()),
+        **_fidelity(store),
         "more": what_it_would_take(store, entries),
         "rungs": _rungs(store),
         "proposals": _proposals(store),
@@ -52,6 +55,22 @@ def _content(store: Store) -> dict[str, Any]:
         "command": command(store),
         "settings": _settings(store),
     }
+
+
+def _fidelity(store: Store) -> dict[str, Any]:
+    """What the full trainings of some candidates say of the short ones; nothing where there are none."""
+    table = of_study(store)
+    if table.empty:
+        return {"fidelity": [], "trust": ""}
+    rows = [
+        {
+            "statistic": row["statistic"],
+            "tau": "" if np.isnan(row["tau"]) else f"{row['tau']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
+            "reliability": "" if np.isnan(row["reliability"]) else f"{row['reliability']:.2f}",
+        }
+        for row in table.to_dict("records")
+    ]
+    return {"fidelity": rows, "trust": conclusion(table, short=store.settings.rungs[-1])}
 
 
 def verdict(entries: list[Finalist]) -> str:

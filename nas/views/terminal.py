@@ -192,6 +192,18 @@ class Screen:
         )
 
 
+def fidelity_table(table: pd.DataFrame) -> Table:
+    """What `nas.study.fidelity.agreement` found, for the terminal."""
+    view = Table(title="Short trainings against full ones", title_justify="left")
+    for name in ("statistic", "candidates", "tau (95 %)", "reliability", "tau without noise"):
+        view.add_column(name, justify="left" if name == "statistic" else "right")
+    for row in table.to_dict("records"):
+        numbers = ["" if np.isnan(row[name]) else f"{row[name]:.2f}" for name in ("reliability", "noiseless")]
+        tau = "" if np.isnan(row["tau"]) else f"{row['tau']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+        view.add_row(str(row["statistic"]), str(row["candidates"]), tau, *numbers)
+    return view
+
+
 def _ended(store: Store) -> int:
     return sum(each.ended for each in store.candidates)
 

@@ -71,8 +71,7 @@ def test_tau_is_that_of_each_seed_with_the_mean_of_the_full_trainings() -> None:
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=12))
 def test_tau_is_scipys_with_ties_as_well(pairs: list[tuple[int, int]]) -> None:
     left, right = np.array(pairs, float).T
-    with np.errstate(invalid="ignore"):
-        ours, theirs = tau(left[:, None], right[:, None]), kendalltau(left, right).statistic
+    ours, theirs = tau(left[:, None], right[:, None]), kendalltau(left, right).statistic
     assert ours == pytest.approx(theirs, nan_ok=True)
 
 
@@ -81,3 +80,10 @@ def test_the_interval_of_tau_holds_it_and_narrows_with_more_architectures() -> N
     for each in (few, many):
         assert each.low < each.value < each.high
     assert many.high - many.low < (few.high - few.low) / 2
+
+
+def test_scores_or_full_trainings_that_are_all_the_same_have_no_tau() -> None:
+    same, others = np.full((6, 2), 0.5), drawn(6, 2, 0.5)
+    for scores, truth in ((same, others), (others, same)):
+        assert all(np.isnan(tau_interval(scores, truth)))
+    assert np.isnan(reliability(same, shared=True))

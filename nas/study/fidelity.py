@@ -1,0 +1,123 @@
+"""Whether the short trainings of a search rank as full trainings do, on the data of the search itself."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from nas.scoring.agreement import Scores, averaged, reliability, tau_interval, with_noise, without_noise
+from nas.strategy.propose import combined_seed
+from nas.strategy.race import Run
+from nas.study.candidate import Candidate
+from nas.study.further import FurtherTrainings, Wanted
+from nas.study.store import Store
+
+TRUSTED = 0.5
+"""A score whose tau lies above this, with all of its interval, can be trusted to rank."""
+
+WANTED = 0.65
+"""The tau that a score should have, for which the number of trainings is reckoned."""
+
+_SEEDS = 3_000_000
+"""Marks the seeds of these trainings, so that neither the search nor its race used one of them."""
+
+LEAST = 4
+"""Candidates with all their trainings, below which nothing is said."""
+
+RANKING, MACS = "training loss, mean of all steps", "MACs alone"
+
+STATISTICS = {
+    RANKING: ("training_loss", -1),
+    "training loss, mean of the last half": ("late_loss", -1),
+    "training loss, last step": ("loss", -1),
+    "validation accuracy": ("accuracy", 1),
+    "validation cross-entropy": ("cross_entropy", -1),
+}
+"""By what they are called: the entry of a training's note, and the sign that makes more of it better."""
+
+
+def spread(candidates: Sequence[Candidate], number: int) -> list[Candidate]:
+    """So many candidates, spread evenly from the lowest to the highest merit, Table 1 among them."""
+    ranked = sorted((each for each in candidates if each.number), key=lambda each: each.merit)
+    places = np.unique(np.linspace(0, len(ranked) - 1, min(number - 1, len(ranked))).round().astype(int))
+    return [each for each in candidates if not each.number] + [ranked[place] for place in places.tolist()]
+
+
+def wanted(chosen: Sequence[Candidate], *, short: int, full: int, seeds: int, seed: int) -> Wanted:
+    """The trainings of a check: each of the chosen twice as in a trial, then in full with so many seeds."""
+    lengths = [(short, index) for index in range(2)] + [(full, index) for index in range(seeds)]
+    runs = [Run(samples, 0, combined_seed(seed, _SEEDS, samples, index)) for samples, index in lengths]
+    return [(each, run) for run in runs for each in chosen]
+
+
+def agreement(done: FurtherTrainings, *, short: int, full: int) -> pd.DataFrame:
+    """A row for each statistic of the short trainings, and one for MACs alone: how it agrees with the full trainings.
+
+    `tau` with its 95 % interval is of one short training with the mean accuracy of the full ones; `noiseless` what it
+    would be if neither scattered. Only candidates with all their trainings count; the table is empty with fewer than
+    `LEAST`.
+    """
+    table = done.table()
+    truth = _wide(table, full, "accuracy").dropna()
+    rows, both = list[dict[str, object]](), truth.index
+    for name, (statistic, sign) in STATISTICS.items():
+        scores = sign * _wide(table, short, statistic).dropna()
+        both = scores.index.intersection(truth.index)
+        if len(both) >= LEAST:
+            rows.append(_row(name, scores.loc[both].to_numpy(), truth.loc[both].to_numpy()))
+    if rows:
+        rows.append(_row(MACS, _macs(done, both), truth.loc[both].to_numpy()))
+    return pd.DataFrame(rows)
+
+
+def of_study(store: Store) -> pd.DataFrame:
+    """The agreement of what `nas.fidelity` has trained of a stored search; empty where that is nothing."""
+    done, short = store.fidelity, store.settings.rungs[-1]
+    return agreement(done, short=short, full=max(done.table()["samples"], default=short)) if done else pd.DataFrame()
+
+
+def _macs(done: FurtherTrainings, numbers: Iterable[int]) -> Scores:
+    macs = {trial.user_attrs["candidate"]: trial.user_attrs["macs"] for trial in done.trials()}
+    return np.array([[macs[number]] for number in numbers], dtype=np.float64)
+
+
+def _wide(table: pd.DataFrame, samples: int, statistic: str) -> pd.DataFrame:
+    """A row per candidate, a column per seed; empty where none was trained so."""
+    if statistic not in table:
+        return pd.DataFrame()
+    return table[table["samples"] == samples].pivot(index="candidate", columns="seed", values=statistic)
+
+
+def _row(statistic: str, scores: Scores, truth: Scores) -> dict[str, object]:
+    tau, own, of_truth = tau_interval(scores, truth), reliability(scores, shared=True), reliability(truth, shared=True)
+    known = [each for each in (own, of_truth) if each > 0]  # NaN with one seed, and where there is nothing but noise
+    return {
+        "statistic": statistic,
+        "candidates": len(scores),
+        "tau": tau.value,
+        "low": tau.low,
+        "high": tau.high,
+        "reliability": own,
+        "noiseless": without_noise(tau.value, *known),
+    }
+
+
+def conclusion(table: pd.DataFrame, *, short: int) -> str:
+    """A sentence or two: whether the short score can be trusted on these data, and how many samples it needs."""
+    if table.empty:
+        return f"Fewer than {LEAST} candidates have all their trainings: nothing can be said yet."
+    of: dict[str, dict[str, float]] = table.set_index("statistic").to_dict("index")  # type: ignore[assignment]
+    own, macs = of[RANKING], of[MACS]
+    if np.isnan(own["tau"]):
+        return "All full trainings came to the same accuracy, so nothing can be said: take a higher full_epochs."
+    words = f"Short trainings of {short:,} samples rank as full ones with a tau of {own['tau']:.2f} "
+    words += f"[{own['low']:.2f}, {own['high']:.2f}]; MACs alone with {macs['tau']:.2f}. "
+    if own["low"] > TRUSTED:
+        return f"{words}The score can be trusted here."
+    words += "The score may not rank well enough here. " if own["low"] > 0 else "The score cannot be trusted here. "
+    if not own["noiseless"] > WANTED or not own["reliability"] > 0:
+        return f"{words}Noise is not what hides the ranking, so more of the same would not help: take more --samples."
+    for trainings in range(1, 101):
+        if with_noise(own["noiseless"], averaged(own["reliability"], trainings)) >= WANTED:
+            return f"{words}About {trainings * short:,} samples a trial would bring the tau to {WANTED}."
+    return f"{words}More than {100 * short:,} samples a trial would be needed for a tau of {WANTED}."
