@@ -209,7 +209,18 @@ class Architecture:
             raise ArchitectureError(f"{path}: {error}") from None
 
     def __str__(self) -> str:
-        return " | ".join(str(block) for block in self.blocks)
+        """The blocks; before them what differs from the defaults, but for input and classes, which follow the data."""
+        others = {
+            field.name: field.default for field in fields(self) if field.name not in ("blocks", "input", "classes")
+        }
+        differing = [name for name, default in others.items() if getattr(self, name) != default]
+        told = ", ".join(f"{name} {as_text(getattr(self, name))}" for name in differing)
+        return " | ".join([*filter(None, [told]), *map(str, self.blocks)])
+
+
+def as_text(value: str | tuple[int, ...]) -> str:
+    """A value of a field of `Architecture` in a word: `8-32` for a stem."""
+    return value if isinstance(value, str) else "-".join(map(str, value))
 
 
 def _build(cls: type, content: Any) -> Any:

@@ -8,21 +8,23 @@ left have the same completions, so they are stored once, with their number as a 
 - where more budgets wait in a state than there are completions, the completions are listed instead, and the pairs of a
   budget and a completion that keeps it are counted: both in order of MACs, with a Fenwick tree over the bytes.
 
-The number of networks is that of paths (`nas.space.feasible`), times a choice of dilation for each block.
+The number of networks is that of paths (`nas.space.tables`), times a choice of dilation for each block, times the
+frames that share a path. Paths of all starts are walked together, as far as 64 bits hold their number.
 """
 
 import os
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from dynacp.compiled import compiled
-from nas.space.feasible import Feasible, Move, Price, State
+from nas.space.feasible import Feasible
 from nas.space.space import IntArray
+from nas.space.tables import Move, Price, State
 
 Progress = Callable[[int], None]
 """Called with the number of blocks that have been walked."""
@@ -32,6 +34,9 @@ LISTING = 4
 
 LISTED_AHEAD = 2
 """The longest completions, in blocks, that are listed before the threads that share the lists start."""
+
+TOGETHER = 1 << 64
+"""The most walks from several starts that are counted together: their number fits 64 bits."""
 
 MARGIN_BITS = 10
 """Bits of a packed 64-bit integer left free above a weight, since one more block multiplies the weight by its
@@ -74,43 +79,92 @@ class Packing:
         return kind[first] << self.weight_bits | weights
 
 
+@dataclass
+class _Walks:
+    """Walks that are counted together, at most 2^64 of them: each is that of as many `frames`."""
+
+    frames: int
+    most: int = 0
+    """No fewer than fit."""
+    fitting: int = 0
+    """How many are known to fit, modulo 2^64 once all are walked."""
+    waiting: dict[State, IntArray] = field(default_factory=dict)
+    """The budgets that are left where they go on."""
+
+    @property
+    def networks(self) -> int:
+        """How many networks fit, once all are walked; dilations apart. Some do, so 0 can only be 2^64."""
+        return (self.fitting % (1 << 64) or 1 << 64) * self.frames
+
+
 class Census:
     """Counts the networks that fit. Tables made for one count serve the next."""
 
     def __init__(self, feasible: Feasible) -> None:
-        self.feasible = feasible
-        bytes, macs = feasible.budget
-        sizes = feasible.space.sizes if min(bytes, macs) >= 0 else ()
-        most = max((int(feasible.suffix_table(feasible.start, size).most[bytes]) for size in sizes), default=0)
-        self.macs = min(macs, most)  # more would be left over
-        byte_bits, macs_bits = (max(number, 1).bit_length() for number in (bytes, self.macs))
+        self.feasible, self.tables = feasible, feasible.tables
+        starts = [
+            (start, budget)
+            for start, budget in zip(self.tables.starts, self.tables.budgets, strict=True)
+            if min(budget) >= 0
+        ]
+        most = [
+            int(self.tables.suffix_table(start.state, size).most[budget.bytes])
+            for start, budget in starts
+            for size in feasible.space.sizes
+        ]
+        self.bytes = max((budget.bytes for _, budget in starts), default=0)
+        self.macs = min(
+            max((budget.macs for _, budget in starts), default=0), max(most, default=0)
+        )  # more is left over
+        byte_bits, macs_bits = (max(number, 1).bit_length() for number in (self.bytes, self.macs))
         self.packing = Packing(byte_bits, 63 - byte_bits - macs_bits)
         self._lists: dict[tuple[State, int], IntArray] = {}
 
     def count(self, blocks: int, max_macs: int, progress: Progress = lambda _: None) -> int:
         """How many networks of `blocks` blocks fit, if the limit of MACs is lowered to `max_macs`.
 
-        Raises `ValueError` for a space of more walks than 2^64.
+        Raises `ValueError` for a space of more walks than 2^64 behind one stem.
         """
-        feasible = self.feasible
-        feasible.check_digits(blocks)
-        budget = Price(feasible.budget.bytes, min(feasible.macs_within(max_macs), self.macs))
-        if not feasible.allows(feasible.start, blocks, budget):
+        self.tables.check_digits(blocks)
+        walks = list(self._begun(blocks, max_macs))
+        if not walks:
             return 0
-        fitting, waiting = 0, {feasible.start: self.packing.one(*budget)}
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             for walked in range(1, blocks + 1):
-                arriving = self._arriving(waiting, blocks - walked)
-                walk = [threads.submit(self._walk, to, blocks - walked, come) for to, come in arriving.items()]
-                waiting = {}
-                for to, arrived in zip(arriving, walk, strict=True):
-                    settled, left = arrived.result()
-                    fitting += settled
-                    if len(left):
-                        waiting[to] = left
+                for each in walks:
+                    self._one_block_on(each, blocks - walked, threads)
                 progress(walked)
-        walks_that_fit = fitting % (1 << 64) or 1 << 64  # some fit, so 0 can only be 2^64
-        return walks_that_fit * len(feasible.space.dilations) ** blocks
+        return sum(each.networks for each in walks) * len(self.feasible.space.dilations) ** blocks
+
+    def _begun(self, blocks: int, max_macs: int) -> Iterator["_Walks"]:
+        """All starts with a network that fits: those in one piece that stand for as many frames, and whose walks within
+        the bytes, which are no fewer than those that fit, are at most 2^64 together.
+        """
+        pieces = dict[int, _Walks]()
+        for start in self.tables.starts:
+            bytes, macs = self.tables.budget(start, max_macs)
+            budget, frames = Price(bytes, min(macs, self.macs)), len(start.frames)
+            if not self.tables.allows(start.state, blocks, budget):
+                continue
+            within = int(self.tables.suffix_table(start.state, blocks).ways[bytes]) or 1 << 64  # one fits, so not none
+            if frames in pieces and pieces[frames].most + within > TOGETHER:
+                yield pieces.pop(frames)
+            piece = pieces.setdefault(frames, _Walks(frames))
+            piece.most += within
+            before = piece.waiting.get(start.state, np.empty(0, dtype=np.int64))
+            piece.waiting[start.state] = np.concatenate([before, self.packing.one(*budget)])
+        yield from pieces.values()
+
+    def _one_block_on(self, walks: "_Walks", left: int, threads: ThreadPoolExecutor) -> None:
+        """Walk a block, after which `left` are left."""
+        arriving = self._arriving(walks.waiting, left)
+        walk = [threads.submit(self._walk, to, left, come) for to, come in arriving.items()]
+        walks.waiting = {}
+        for to, arrived in zip(arriving, walk, strict=True):
+            settled, budgets = arrived.result()
+            walks.fitting += settled
+            if len(budgets):
+                walks.waiting[to] = budgets
 
     def _arriving(self, waiting: dict[State, IntArray], left: int) -> dict[State, list[tuple[IntArray, Move]]]:
         """By state, what comes there by which moves; the states with most to do first, so that threads end together.
@@ -119,17 +173,17 @@ class Census:
         """
         arriving = defaultdict(list)
         for state, budgets in waiting.items():
-            for move in self.feasible.moves(state):
+            for move in self.tables.moves(state):
                 arriving[move.to].append((budgets, move))
         for to in arriving:
-            self.feasible.suffix_table(to, left)
-            for move in self.feasible.moves(to) if 0 < left <= LISTED_AHEAD + 1 else ():
+            self.tables.suffix_table(to, left)
+            for move in self.tables.moves(to) if 0 < left <= LISTED_AHEAD + 1 else ():
                 self._listed(move.to, left - 1)
         return dict(sorted(arriving.items(), key=lambda each: -sum(len(budgets) for budgets, _ in each[1])))
 
     def _walk(self, to: State, left: int, come: list[tuple[IntArray, Move]]) -> tuple[int, IntArray]:
         """One block on, to one state: how many ways from there are settled, and the budgets that go on."""
-        table, packing, settled = self.feasible.suffix_table(to, left), self.packing, 0
+        table, packing, settled = self.tables.suffix_table(to, left), self.packing, 0
         budgets, size = np.empty(sum(len(each) for each, _ in come), dtype=np.int64), 0  # most of it is never touched
         for each, move in come:
             size, more = _spend(
@@ -139,7 +193,7 @@ class Census:
         budgets = budgets[:size].copy()
         if not size:
             return settled, budgets
-        bytes, moves = int(packing.bytes(budgets).max()), len(self.feasible.moves(to)) if left else 1
+        bytes, moves = int(packing.bytes(budgets).max()), len(self.tables.moves(to)) if left else 1
         if LISTING * int(table.ways[bytes]) > moves * size:
             return settled, packing.merge(budgets)
         budgets.sort()
@@ -149,15 +203,15 @@ class Census:
     def _listed(self, state: State, blocks: int) -> IntArray:
         key = (state, blocks)
         if key not in self._lists:
-            self._lists[key] = self._ways(state, blocks, self.feasible.budget.bytes, self.macs)
+            self._lists[key] = self._ways(state, blocks, self.bytes, self.macs)
         return self._lists[key]
 
     def _ways(self, state: State, blocks: int, bytes: int, macs: int) -> IntArray:
         """What the ways to go on from here take, of those that take at most so much."""
         if blocks == 0:
-            end = self.packing.one(*self.feasible.end(state))
+            end = self.packing.one(*self.tables.end(state))
             return end[(self.packing.bytes(end) <= bytes) & (self.packing.macs(end) <= macs)]
-        beyond = [(self._listed(move.to, blocks - 1), move) for move in self.feasible.moves(state)]
+        beyond = [(self._listed(move.to, blocks - 1), move) for move in self.tables.moves(state)]
         ways, size = np.empty(sum(len(each) for each, _ in beyond), dtype=np.int64), 0
         for each, move in beyond:
             size = _prepend(each, *_price(move), *_bits(self.packing), bytes, macs, ways, size)

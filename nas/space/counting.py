@@ -3,6 +3,8 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import lru_cache
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,10 +12,11 @@ import numpy.typing as npt
 
 from budget.conventions import Convention
 from budget.dtypes import DEFAULT_DTYPE
+from budget.layers import Shape
 from budget.ledger import Totals, totals
 from budget.limits import Limits
 from dynacp.student.architecture import Architecture
-from dynacp.student.layers import network_layers
+from dynacp.student.layers import block_layers, head_layers, network_layers
 from nas.space.space import BlockColumns, IntArray, Space, encodings
 
 
@@ -56,11 +59,55 @@ def count_choices(space: Space, choices: Mapping[str, npt.NDArray[Any]], *, dtyp
     `choices` holds a column [encodings] per choice, as `Space.sample` gives them. `dtype` is that at inference.
     """
     counts = _empty(len(choices["blocks"]))
-    for blocks in space.sizes:
-        chosen = choices["blocks"] == blocks
+    stands_for = np.array(frames_that_stand_for(space, dtype))[space.frame_indices(choices)]
+    for frame, blocks in product(np.unique(stands_for), space.sizes):
+        (chosen,) = np.nonzero((stands_for == frame) & (choices["blocks"] == blocks))
         alike = {name: column[chosen] for name, column in choices.items()}
-        _fill(counts, chosen, totals(network_layers(space.frame, space.columns(alike, blocks)), dtype=dtype))
+        layers = network_layers(space.frames[frame], space.columns(alike, blocks))
+        _fill(counts, chosen, totals(layers, dtype=dtype))
     return counts
+
+
+def frames_that_stand_for(space: Space, dtype: str) -> list[int]:
+    """For each of a space's frames, the place of the first one with the same stem and blocks and heads of equal cost.
+
+    Only what networks cost at an inference dtype is equal: what they compute may differ.
+    """
+    alike = equal_blocks(space, dtype)
+    first = dict[tuple[int, tuple[int, int]], int]()
+    return [
+        first.setdefault((kind, frame.stem), index)
+        for index, (kind, frame) in enumerate(zip(alike, space.frames, strict=True))
+    ]
+
+
+@lru_cache(maxsize=64)
+def equal_blocks(space: Space, dtype: str) -> tuple[int, ...]:
+    """For each of a space's frames, the place of the first one whose blocks and heads cost the same, whatever its stem.
+
+    Compared are the costs of every block that any of the space's channels may enter, on three shapes: all conventions
+    charge a layer a constant, so much per position that enters, and so much per position that leaves, and these three
+    numbers are equal where the sums are on 1 x 1, 2 x 2 and 3 x 3 positions.
+    """
+    entering = sorted({*space.widths, *(frame.stem[1] for frame in space.frames)})
+    following = [(channels, option.block) for channels in entering for option in space.following(channels)]
+    columns = BlockColumns.of([block for _, block in following] * len(_SIDES))
+    side = np.repeat(_SIDES, len(following))
+    shape = np.tile([channels for channels, _ in following], len(_SIDES)), side, side
+    first = dict[bytes, int]()
+    return tuple(
+        first.setdefault(_costs(frame, columns, shape, dtype), index) for index, frame in enumerate(space.frames)
+    )
+
+
+_SIDES = (1, 2, 3)
+
+
+def _costs(frame: Architecture, columns: BlockColumns, shape: Shape, dtype: str) -> bytes:
+    """What blocks of a frame and heads behind the same shapes cost, to be compared."""
+    blocks = totals(block_layers(frame, "block", columns, shape), dtype=dtype)
+    heads = totals(head_layers(frame, shape), dtype=dtype)
+    return np.stack(np.broadcast_arrays(blocks.bytes, blocks.macs, heads.bytes, heads.macs)).tobytes()
 
 
 def _empty(networks: int) -> Costs:

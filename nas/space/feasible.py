@@ -1,82 +1,23 @@
-"""Which networks of a space fit, exactly and without listing them: dynamic programming over the remaining budget.
+"""Which networks of a space fit, exactly and without listing them: whether any does, random ones, the nearest one.
 
-A network is a path. It starts at the shape that leaves the stem. Each block leads from one state (channels, frequency,
-time) to another, at a cost in bytes and MACs that depends on the state and the block alone; the head ends the path.
-Costs add up, so the budget that remains decides how a path can be completed. Dilations cost nothing and are left out.
-
-Costs are multiples of a large unit (32 bytes and 16 MACs in the default space in float16), so a table over all bytes
-that may remain is short. A `SuffixTable` holds, for a state and a number of further blocks, what completions cost.
+All of it reads the tables of `nas.space.tables`, and follows a path from its start to its end.
 """
 
 from bisect import bisect_right
-from collections import Counter, defaultdict
-from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from collections.abc import Generator, Mapping
+from dataclasses import replace
+from functools import partial
 from itertools import accumulate, count
-from math import gcd
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from budget.dtypes import DEFAULT_DTYPE
 from budget.errors import UserError
-from budget.layers import Layer
-from budget.ledger import totals
 from budget.limits import Limits
 from dynacp.student.architecture import PLAIN, Architecture, Block
-from dynacp.student.layers import block_layers, head_layers, shape_after, stem_layers
-from nas.space.space import FORMS, BlockColumns, IntArray, Option, Space
-
-NEVER = 1 << 60
-"""More MACs than any network has."""
-
-MOST_UNITS = 16_384
-"""The most entries of a table, one per unit of bytes (`Feasible._unit`). Larger byte limits are refused: tables for
-this many take 1.3 GB in the default space.
-"""
-
-
-class State(NamedTuple):
-    """The shape that enters a block or the head: all that their cost depends on."""
-
-    channels: int
-    frequency: int
-    time: int
-
-
-class Price(NamedTuple):
-    """A cost of a block or the head, or the budget that is left for them, in units."""
-
-    bytes: int
-    macs: int
-
-    def after(self, move: "Move") -> "Price":
-        """The budget that a move leaves of this one."""
-        return Price(self.bytes - move.bytes, self.macs - move.macs)
-
-
-class Move(NamedTuple):
-    """Blocks that lead from one state to `to` for one price, in units; dilations apart."""
-
-    to: State
-    bytes: int
-    macs: int
-    options: tuple[Option, ...]
-
-
-@dataclass(frozen=True)
-class SuffixTable:
-    """The completions from a state with a given number of blocks, by the bytes that remain: arrays [units + 1].
-
-    Entry b is about the completions that take at most b units of bytes. `least` and `most` are the fewest and the most
-    MACs among them, in units (about `NEVER` and -`NEVER` where there is none). `ways` is their number, modulo 2^64.
-    """
-
-    least: IntArray
-    most: IntArray
-    ways: npt.NDArray[np.uint64]
+from nas.space.space import FORMS, Space
+from nas.space.tables import Price, Start, State, Tables
 
 
 class Feasible:
@@ -84,83 +25,20 @@ class Feasible:
 
     def __init__(self, space: Space, limits: Limits, dtype: str = DEFAULT_DTYPE) -> None:
         self.space, self.limits, self.dtype = space, limits, dtype
-        stem = list(stem_layers(space.frame))
-        self.start = State(*(int(number) for number in stem[-1].output))
-        self._stem = self._total(stem)
-        self._blocks: dict[int, tuple[list[Option], BlockColumns]] = {}
-        self._moves: dict[State, list[Move]] = {}
-        self._suffix_tables: dict[tuple[State, int], SuffixTable] = {}
-        self._arriving = [Counter({self.start: 1})]
-        """By number of blocks: in how many ways so many lead to a state."""
+        self.tables = Tables(space, limits, dtype)
 
-    def moves(self, state: State) -> list[Move]:
-        """All blocks that can follow, those of one price together."""
-        if state not in self._moves:
-            alike = defaultdict[tuple[State, Price], list[Option]](list)
-            for option, to, price in self._options[state]:
-                alike[to, price].append(option)
-            self._moves[state] = [
-                Move(to, price.bytes // self._unit.bytes, price.macs // self._unit.macs, tuple(options))
-                for (to, price), options in alike.items()
-            ]
-        return self._moves[state]
+    def allows(self, blocks: int) -> bool:
+        """Whether a network of so many blocks fits."""
+        tables = self.tables
+        pairs = zip(tables.starts, tables.budgets, strict=True)
+        return any(tables.allows(start.state, blocks, left) for start, left in pairs)
 
-    def end(self, state: State) -> Price:
-        """What the head costs behind a state, in units, beyond the part that it always costs."""
-        bytes, macs = self._ends[state]
-        return Price((bytes - self._end.bytes) // self._unit.bytes, (macs - self._end.macs) // self._unit.macs)
-
-    @cached_property
-    def budget(self) -> Price:
-        """The budget that the limits leave for blocks, and for heads that cost more than the least, in units; perhaps
-        negative.
-
-        Raises `UserError` where tables of that many bytes would take too much memory.
+    def walks(self, blocks: int) -> int:
+        """How many networks of so many blocks there are, whether they fit or not; those that differ in dilations alone
+        are one.
         """
-        always = self._stem.bytes + self._end.bytes
-        left, most = self.limits.max_bytes - always, MOST_UNITS * self._unit.bytes
-        if left > most:
-            raise UserError(
-                f"exact tables in {self.dtype} go up to {always + most:,} bytes, but `max_bytes` is "
-                f"{self.limits.max_bytes:,}; take a lower one."
-            )
-        return Price(left // self._unit.bytes, self.macs_within(self.limits.max_macs))
-
-    def macs_within(self, max_macs: int) -> int:
-        """The MACs of `budget`, in units, for another limit of MACs."""
-        return (max_macs - self._stem.macs - self._end.macs) // self._unit.macs
-
-    def suffix_table(self, state: State, blocks: int) -> SuffixTable:
-        """The table of what `blocks` more blocks and the head can cost from a state."""
-        key = (state, blocks)
-        if key not in self._suffix_tables:
-            self._suffix_tables[key] = self._at_the_end(state) if blocks == 0 else self._one_block_on(state, blocks)
-        return self._suffix_tables[key]
-
-    def _at_the_end(self, state: State) -> SuffixTable:
-        ahead, (bytes, macs) = self._nothing(), self.end(state)
-        ahead.least[bytes:], ahead.most[bytes:], ahead.ways[bytes:] = macs, macs, 1
-        return ahead
-
-    def _one_block_on(self, state: State, blocks: int) -> SuffixTable:
-        ahead = self._nothing()
-        for to, bytes, macs, options in self.moves(state):
-            if bytes <= self.budget.bytes:
-                beyond, left = self.suffix_table(to, blocks - 1), len(ahead.ways) - bytes
-                least, most, counted = ahead.least[bytes:], ahead.most[bytes:], ahead.ways[bytes:]
-                np.minimum(least, beyond.least[:left] + macs, out=least)
-                np.maximum(most, beyond.most[:left] + macs, out=most)
-                counted += beyond.ways[:left] * np.uint64(len(options))
-        return ahead
-
-    def _nothing(self) -> SuffixTable:
-        size = max(self.budget.bytes + 1, 0)
-        least = np.full(size, NEVER, dtype=np.int64)
-        return SuffixTable(least, -least, np.zeros(size, dtype=np.uint64))
-
-    def allows(self, state: State, blocks: int, left: Price) -> bool:
-        """Whether from here, with so much left in units, so many blocks and the head still fit."""
-        return min(left) >= 0 and bool(self.suffix_table(state, blocks).least[left.bytes] <= left.macs)
+        starts = self.tables.starts
+        return sum(len(start.frames) * self.tables.paths(start.state, blocks) for start in starts)
 
     def sample(
         self, blocks: int, size: int, rng: np.random.Generator, *, tries: int | None = None
@@ -168,11 +46,11 @@ class Feasible:
         """`size` networks of so many blocks (fewer after so many tries), any that fits as likely as any other.
 
         Walks are drawn exactly uniformly from those whose bytes fit, and those with too many MACs thrown away: one
-        in ten of eight blocks under the default limits, nearly all under a low limit of MACs. Raises `UserError`
-        where none fits, and for a space of more walks than 2^64.
+        in ten of eight blocks is kept under the default limits, hardly any under a low limit of MACs. Raises
+        `UserError` where none fits, and for a space of more walks than 2^64 behind one stem.
         """
-        self.check_digits(blocks)
-        if not self.allows(self.start, blocks, self.budget):
+        self.tables.check_digits(blocks)
+        if not self.allows(blocks):
             raise UserError(
                 f"no network of {blocks} blocks fits {self.limits.max_bytes:,} bytes and {self.limits.max_macs:,} MACs."
             )
@@ -180,22 +58,37 @@ class Feasible:
         for _ in count() if tries is None else range(tries):
             if len(networks) == size:
                 break
-            if (walk := self._sampled(blocks, rng)) is not None:
-                networks.append(replace(self.space.frame, blocks=walk))
+            start, left = self._drawn_start(blocks, rng)
+            if (walk := self._drawn_walk(start.state, left, blocks, rng)) is not None:
+                frame = start.frames[rng.integers(len(start.frames))]
+                networks.append(replace(frame, blocks=walk))
         return networks
 
-    def _sampled(self, blocks: int, rng: np.random.Generator) -> tuple[Block, ...] | None:
-        state, left, chosen = self.start, self.budget, []
+    def _drawn_start(self, blocks: int, rng: np.random.Generator) -> tuple[Start, Price]:
+        """A random start and its budget, as likely as its frames have walks whose bytes fit."""
+        starts = list(zip(self.tables.starts, self.tables.budgets, strict=True))
+        if len(starts) == 1:
+            return starts[0]
+        ways = [len(start.frames) * sum(self._ways(start.state, left, blocks)) for start, left in starts]
+        return starts[_drawn(ways, rng)]
+
+    def _ways(self, state: State, left: Price, blocks: int) -> list[int]:
+        """For each move from a state: how many walks of so many blocks begin with it whose bytes fit."""
+        return [
+            len(move.options) * int(self.tables.suffix_table(move.to, blocks - 1).ways[left.bytes - move.bytes])
+            if move.bytes <= left.bytes
+            else 0
+            for move in self.tables.moves(state)
+        ]
+
+    def _drawn_walk(self, state: State, left: Price, blocks: int, rng: np.random.Generator) -> tuple[Block, ...] | None:
+        chosen = []
         for to_come in reversed(range(blocks)):
-            moves = [move for move in self.moves(state) if move.bytes <= left.bytes]
-            ways = [
-                len(move.options) * int(self.suffix_table(move.to, to_come).ways[left.bytes - move.bytes])
-                for move in moves
-            ]
+            ways = self._ways(state, left, to_come + 1)
             drawn = int(rng.integers(sum(ways), dtype=np.uint64))
-            move = moves[bisect_right(list(accumulate(ways)), drawn)]
+            move = self.tables.moves(state)[bisect_right(list(accumulate(ways)), drawn)]
             state, left = move.to, left.after(move)
-            if not self.allows(state, to_come, left):
+            if not self.tables.allows(state, to_come, left):
                 return None
             option = move.options[rng.integers(len(move.options))]
             chosen.append(replace(option.block, dilation=int(rng.choice(self.space.dilations))))
@@ -204,9 +97,9 @@ class Feasible:
     def next_choice(self, chosen: Mapping[str, Any]) -> tuple[str, list[Any]] | None:
         """After these choices of an encoding: the next one to make, and those of its values that lead to what fits.
 
-        Choices are made in this order: the number of blocks, then for each block its form, its expansion, its width
-        (of a plain form) and its dilation. None when all are made. Raises `UserError` after choices that lead to
-        nothing that fits.
+        Choices are made in this order: the network-wide ones, the number of blocks, then for each block its form, its
+        expansion, its width (of a plain form) and its dilation. None when all are made. Raises `UserError` after
+        choices that lead to nothing that fits.
         """
         questions = self._questions()
         name, values = next(questions)
@@ -228,7 +121,7 @@ class Feasible:
         if not values:
             raise UserError(f"nothing fits {self.limits.max_bytes:,} bytes and {self.limits.max_macs:,} MACs.")
         while True:
-            near[name] = min(values, key=partial(_distance, choices[name]))
+            near[name] = min(values, key=partial(_distance, name, choices[name]))
             try:
                 name, values = questions.send(near[name])
             except StopIteration:
@@ -236,13 +129,14 @@ class Feasible:
 
     def _questions(self) -> Generator[tuple[str, list[Any]], Any, None]:
         """Each choice of an encoding in turn, with the values that lead to what fits; takes the value chosen."""
-        state, left = self.start, self.budget
-        blocks = yield "blocks", [size for size in self.space.sizes if self.allows(state, size, left)]
+        tables = self.tables
+        state, left = yield from self._frame_questions()
+        blocks = yield "blocks", [size for size in self.space.sizes if tables.allows(state, size, left)]
         for number in range(1, blocks + 1):
             moves = [
                 (option, move)
-                for move in self.moves(state)
-                if self.allows(move.to, blocks - number, left.after(move))
+                for move in tables.moves(state)
+                if tables.allows(move.to, blocks - number, left.after(move))
                 for option in move.options
             ]
             for choice in ("form", "expansion", "width"):
@@ -257,77 +151,51 @@ class Feasible:
             ((_, move),) = moves
             state, left = move.to, left.after(move)
 
-    def check_digits(self, blocks: int) -> None:
-        """Raise `UserError` where walks of so many blocks are too many to be counted exactly in 64 bits."""
-        if (walks := self.walks(blocks)) > 1 << 64:
-            raise UserError(f"{walks:.3g} walks of {blocks} blocks are more than this count has digits for.")
-
-    def walks(self, blocks: int) -> int:
-        """How many walks of so many blocks there are, whether they fit or not."""
-        while len(self._arriving) <= blocks:
-            arriving = Counter[State]()
-            for state, number in self._arriving[-1].items():
-                for move in self.moves(state):
-                    arriving[move.to] += number * len(move.options)
-            self._arriving.append(arriving)
-        return self._arriving[blocks].total()
-
-    @cached_property
-    def _options(self) -> dict[State, list[tuple[Option, State, Price]]]:
-        """For each state that can enter a block: every block that can follow, where it leads, and its price in full."""
-        options: dict[State, list[tuple[Option, State, Price]]] = {}
-        entering = {self.start}
-        for _ in range(self.space.max_blocks):
-            options |= {state: self._following(state) for state in entering - options.keys()}
-            entering = {to for state in entering for _, to, _ in options[state]}
-        return options
-
-    def _following(self, state: State) -> list[tuple[Option, State, Price]]:
-        options, columns = self._behind(state.channels)
-        cost = totals(block_layers(self.space.frame, "block", columns, state), dtype=self.dtype)
-        to = np.stack(np.broadcast_arrays(*shape_after(columns, state)), axis=1).tolist()
-        prices = np.stack(np.broadcast_arrays(cost.bytes, cost.macs), axis=1).tolist()
-        return [(option, State(*t), Price(*p)) for option, t, p in zip(options, to, prices, strict=True)]
-
-    def _behind(self, channels: int) -> tuple[list[Option], BlockColumns]:
-        """Each block that can follow so many channels; made once for all states that share them."""
-        if channels not in self._blocks:
-            options = self.space.following(channels)
-            self._blocks[channels] = options, BlockColumns.of([option.block for option in options])
-        return self._blocks[channels]
-
-    @cached_property
-    def _ends(self) -> dict[State, Price]:
-        """For each state that can enter the head: the head's cost."""
-        states = {self.start} | {to for options in self._options.values() for _, to, _ in options}
-        return {state: self._total(head_layers(self.space.frame, state)) for state in states}
-
-    @cached_property
-    def _end(self) -> Price:
-        """The least cost of a head."""
-        bytes, macs = zip(*self._ends.values(), strict=True)
-        return Price(min(bytes), min(macs))
-
-    @cached_property
-    def _unit(self) -> Price:
-        """The largest units that divide every price of a block, and every difference between heads."""
-        prices = {price for options in self._options.values() for _, _, price in options}
-        prices |= {Price(bytes - self._end.bytes, macs - self._end.macs) for bytes, macs in self._ends.values()}
-        bytes, macs = zip(*prices, strict=True)
-        return Price(gcd(*bytes), gcd(*macs))
-
-    def _total(self, layers: Iterable[Layer]) -> Price:
-        cost = totals(layers, dtype=self.dtype)
-        return Price(int(cost.bytes), int(cost.macs))
+    def _frame_questions(self) -> Generator[tuple[str, list[Any]], Any, tuple[State, Price]]:
+        """The network-wide choices in turn, as `_questions` gives them; returns where they lead, and the budget."""
+        tables = self.tables
+        frames = [
+            (frame, start.state, left)
+            for start, left in zip(tables.starts, tables.budgets, strict=True)
+            for frame in start.frames
+        ]
+        for name in self.space.network_wide.searched:
+            known = self.space.network_wide.values[name]
+            those_that_lead_on = {
+                getattr(frame, name)
+                for frame, state, left in frames
+                if any(tables.allows(state, size, left) for size in self.space.sizes)
+            }
+            value = yield name, [text for text, its in known.items() if its in those_that_lead_on]
+            frames = [each for each in frames if getattr(each[0], name) == known.get(value)]
+            if not frames:
+                raise UserError(f"`{name}` must be one of {', '.join(known)}, but got {value}.")
+        ((_, state, left),) = frames
+        return state, left
 
 
-def _distance(value: Any, other: Any) -> float:
+def _drawn(ways: list[int], rng: np.random.Generator) -> int:
+    """A random place in a list, exactly as likely as the number there says; numbers of any size."""
+    ends = list(accumulate(ways))
+    bits = ends[-1].bit_length()
+    while (drawn := int.from_bytes(rng.bytes(-(-bits // 8))) >> -bits % 8) >= ends[-1]:
+        pass
+    return bisect_right(ends, drawn)
+
+
+def _distance(choice: str, value: Any, other: Any) -> float:
     """How unlike two values of a choice are.
 
-    Of forms, the axes that only one of them halves, plus 1/2 if only one has a shortcut; of numbers, their difference.
+    Of numbers, their difference; of stems, the sum of those of their widths. Of forms, the axes that only one of them
+    halves, plus 1/2 if only one has a shortcut. Of all others, whether they differ.
     """
-    if isinstance(value, str):
-        (residual, stride), (other_residual, other_stride) = FORMS[value], FORMS[other]
-        halved = sum(one != another for one, another in zip(stride, other_stride, strict=True))
-        return halved + ((residual == PLAIN) != (other_residual == PLAIN)) / 2
-    return abs(value - other)
+    if not isinstance(value, str):
+        return abs(value - other)
+    if choice == "stem":
+        pairs = zip(value.split("-"), other.split("-"), strict=True)
+        return sum(abs(int(one) - int(its)) for one, its in pairs)
+    if value not in FORMS:
+        return value != other
+    (residual, stride), (other_residual, other_stride) = FORMS[value], FORMS[other]
+    halved = sum(one != another for one, another in zip(stride, other_stride, strict=True))
+    return halved + ((residual == PLAIN) != (other_residual == PLAIN)) / 2

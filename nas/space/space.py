@@ -1,13 +1,15 @@
-"""The search space: choices per block, their encodings, and random networks.
+"""The search space: its choices, their encodings, and random networks.
 
-A network has 4 to 8 blocks behind a stem that is not searched (8 and 32 channels, as in Table 1). Each block chooses
-a dilation, a form (residual type with its stride), an expansion and a width. A form with a shortcut keeps the channels
-that enter and leaves the width unread; so do blocks beyond the chosen number with all four. Encodings are therefore
-many to one, and candidates are compared as `Architecture`, which is one to one.
+A network has 4 to 8 blocks. Each block chooses a dilation, a form (residual type with its stride), an expansion and
+a width. The network chooses once what `nas.space.network_wide` lists, where that is searched: in `Space()` nothing. A
+form with a shortcut keeps the channels that enter and leaves the width unread; so do blocks beyond the chosen number
+with all four. Encodings are therefore many to one, and candidates are compared as `Architecture`, which is one to one.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from itertools import pairwise
 from math import ceil, inf
 from typing import Any, NamedTuple
@@ -28,6 +30,7 @@ from dynacp.student.architecture import (
     ArchitectureError,
     Block,
 )
+from nas.space.network_wide import UNVARIED, NetworkWide
 
 IntArray = npt.NDArray[np.int64]
 
@@ -92,7 +95,7 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Space:
-    """Choices per block. `frame` gives what is not searched: input, classes, stem, block family.
+    """Choices per block, and network-wide ones. `frame` gives what is not searched, such as input and classes.
 
     Any strictly ascending values are represented as they are. Raises `UserError` for others, and where a network of
     the space would be none: a block without channels, or one beyond what `Architecture` takes.
@@ -104,6 +107,7 @@ class Space:
     dilations: tuple[int, ...] = (1, 2, 3)
     expansions: tuple[float, ...] = (1.5, 2.1, 2.7, 3.3)
     widths: tuple[int, ...] = tuple(range(16, 129, 8))
+    network_wide: NetworkWide = UNVARIED
 
     def __post_init__(self) -> None:
         fewest, most = self.min_blocks, self.max_blocks
@@ -116,7 +120,7 @@ class Space:
 
     def _check_ends(self) -> None:
         """Raise `UserError` unless the narrowest block and the largest network are some."""
-        entering = {*self.widths, self.frame.stem[1]}
+        entering = {*self.widths, *(frame.stem[1] for frame in self.frames)}
         least, most = min(entering), max(entering)
         if least * self.expansions[0] < 4:
             raise UserError(
@@ -126,9 +130,15 @@ class Space:
         try:
             block = Block(8, most, self.dilations[-1])
             expanded = min(most * self.expansions[-1] + 4, MOST_WEIGHTS + 1)
-            replace(self.frame, blocks=(replace(block, expanded=int(expanded)),) * self.max_blocks)
+            for frame in self.frames:
+                replace(frame, blocks=(replace(block, expanded=int(expanded)),) * self.max_blocks)
         except ArchitectureError as error:
             raise UserError(f"the largest network of the space is too large: {error}") from None
+
+    @cached_property
+    def frames(self) -> tuple[Architecture, ...]:
+        """What networks are apart from their blocks: each combination of network-wide values, in place of `frame`."""
+        return tuple(self.network_wide.frames(replace(self.frame, blocks=(Block(8, 8),))))
 
     @property
     def sizes(self) -> range:
@@ -145,6 +155,7 @@ class Space:
         }
         numbers = range(1, self.max_blocks + 1)
         return {
+            **self.network_wide.searched,
             "blocks": tuple(self.sizes),
             **{f"{name}_{number}": values for number in numbers for name, values in of_block.items()},
         }
@@ -155,14 +166,15 @@ class Space:
 
     def decode(self, choices: Mapping[str, Any]) -> Architecture:
         """The network that an encoding describes: a value for each name in `values`."""
-        blocks, channels = [], self.frame.stem[1]
+        network_wide = self.network_wide.fields(choices)
+        blocks, channels = [], network_wide.get("stem", self.frame.stem)[1]
         for number in range(1, choices["blocks"] + 1):
             residual, stride = FORMS[choices[f"form_{number}"]]
             out = choices[f"width_{number}"] if residual == PLAIN else channels
             expanded = int(expanded_channels(channels, choices[f"expansion_{number}"]))
             blocks.append(Block(expanded, out, choices[f"dilation_{number}"], residual, stride))
             channels = out
-        return replace(self.frame, blocks=tuple(blocks))
+        return replace(self.frame, blocks=tuple(blocks), **network_wide)
 
     @staticmethod
     def read(choices: Mapping[str, Any]) -> set[str]:
@@ -170,29 +182,38 @@ class Space:
         blocks = range(1, choices["blocks"] + 1)
         plain = {number for number in blocks if FORMS[choices[f"form_{number}"]][0] == PLAIN}
         names = {f"{choice}_{number}" for choice in ("dilation", "form", "expansion") for number in blocks}
-        return {"blocks"} | names | {f"width_{number}" for number in plain}
+        searched = choices.keys() & {field.name for field in fields(NetworkWide)}
+        return searched | {"blocks"} | names | {f"width_{number}" for number in plain}
 
     def encode(self, architecture: Architecture) -> dict[str, Any]:
         """Choices that `decode` turns into this network; those left unread repeat the last block's.
 
         Raises `UserError` for a network outside the space.
         """
-        others = [field.name for field in fields(Architecture) if field.name != "blocks"]
-        if other := [name for name in others if getattr(architecture, name) != getattr(self.frame, name)]:
-            told = ", ".join(
-                f"`{name}` {getattr(architecture, name)}, not {getattr(self.frame, name)}" for name in other
-            )
-            raise UserError(f"the network differs from the space's frame in more than its blocks: {told}.")
+        choices = self._encode_frame(architecture)
         if not self.min_blocks <= len(architecture.blocks) <= self.max_blocks:
             raise UserError(f"the space holds {self.min_blocks} to {self.max_blocks} blocks, not {architecture}.")
-        choices: dict[str, Any] = {"blocks": len(architecture.blocks)}
-        channels = self.frame.stem[1]
+        choices["blocks"] = len(architecture.blocks)
+        channels = architecture.stem[1]
         padded = architecture.blocks + architecture.blocks[-1:] * (self.max_blocks - len(architecture.blocks))
         for number, block in enumerate(padded, start=1):
             if number <= len(architecture.blocks):
                 choice = self._encode_block(number, block, channels)
                 channels = block.out
             choices.update({f"{name}_{number}": value for name, value in choice.items()})
+        return choices
+
+    def _encode_frame(self, architecture: Architecture) -> dict[str, Any]:
+        choices, other = dict[str, Any](), list[str]()
+        for name in (field.name for field in fields(Architecture) if field.name != "blocks"):
+            value = getattr(architecture, name)
+            known = self.network_wide.values.get(name, {"": getattr(self.frame, name)})
+            if value not in known.values():
+                other.append(f"`{name}` {value}, not {' or '.join(map(str, known.values()))}")
+            elif name in self.network_wide.searched:
+                choices[name] = next(text for text, its in known.items() if its == value)
+        if other:
+            raise UserError(f"the network differs from the space's frame in more than its blocks: {', '.join(other)}.")
         return choices
 
     def _encode_block(self, number: int, block: Block, channels: int) -> dict[str, Any]:
@@ -242,7 +263,10 @@ class Space:
 
     def sample(self, size: int, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
         """`size` uniform encodings, a column [size] per choice, as `RandomSampler` would draw them one by one."""
-        columns: dict[str, npt.NDArray[Any]] = {"blocks": rng.integers(self.min_blocks, self.max_blocks + 1, size)}
+        columns: dict[str, npt.NDArray[Any]] = {
+            name: rng.choice(values, size) for name, values in self.network_wide.searched.items()
+        }
+        columns["blocks"] = rng.integers(self.min_blocks, self.max_blocks + 1, size)
         for number in range(1, self.max_blocks + 1):
             columns[f"dilation_{number}"] = rng.choice(self.dilations, size)
             columns[f"form_{number}"] = rng.choice(list(FORMS), size)
@@ -257,7 +281,7 @@ class Space:
     def columns(self, choices: Mapping[str, npt.NDArray[Any]], blocks: int) -> Iterator[BlockColumns]:
         """The first `blocks` blocks of many encodings at once: `decode`, for arrays."""
         form_index = {form: index for index, form in enumerate(FORMS)}
-        channels: Count = np.full(len(choices["blocks"]), self.frame.stem[1])
+        channels: Count = np.array([frame.stem[1] for frame in self.frames])[self.frame_indices(choices)]
         for number in range(1, blocks + 1):
             form = np.array([form_index[form] for form in choices[f"form_{number}"].tolist()], dtype=np.int64)
             residual, stride = _RESIDUAL[form], _STRIDE[form]
@@ -266,6 +290,15 @@ class Space:
             yield BlockColumns(expanded, out, choices[f"dilation_{number}"], residual, (stride[:, 0], stride[:, 1]))  # type: ignore[arg-type]
             channels = out
 
+    def frame_indices(self, choices: Mapping[str, npt.NDArray[Any]]) -> IntArray:
+        """For each of many encodings, the place of its frame in `frames`: an array [encodings]."""
+        indices: IntArray = np.zeros(len(choices["blocks"]), dtype=np.int64)
+        for name, values in self.network_wide.searched.items():
+            place = {value: index for index, value in enumerate(values)}
+            indices *= len(values)
+            indices += np.array([place[value] for value in choices[name].tolist()], dtype=np.int64)
+        return indices
+
     def size(self) -> int:
         """The number of distinct networks in the space.
 
@@ -273,7 +306,7 @@ class Space:
         differ; only a plain one lets another width leave.
         """
         plain = sum(residual == PLAIN for residual, _ in FORMS.values())
-        size, ways = 0, {self.frame.stem[1]: 1}
+        size, ways = 0, dict(Counter(frame.stem[1] for frame in self.frames))
         for blocks in range(1, self.max_blocks + 1):
             going = {channels: number * len(self._expansions(channels)) for channels, number in ways.items()}
             everywhere = plain * sum(going.values())

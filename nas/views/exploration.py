@@ -62,7 +62,7 @@ def margins_table(changes: pd.DataFrame, name: str) -> Table:
     for column in ("choice", "now", "cheapest", "dearest", "values that fit", "values that do not"):
         view.add_column(column)
     choices = list(changes.groupby("choice", sort=False))
-    blocks = [str(choice).rpartition("_")[2] for choice, _ in choices]
+    blocks = [str(choice).partition("_")[2] for choice, _ in choices]
     for (choice, values), block, following in zip(choices, blocks, [*blocks[1:], ""], strict=True):
         ends = values.sort_values(["macs", "bytes"]).iloc[[0, -1]]
         free = (ends[["more_macs", "more_bytes"]] == 0).all(axis=None)
@@ -88,7 +88,7 @@ def space_figure(feasible: Feasible, architecture: Architecture, name: str) -> F
     sampled = pd.concat(
         _costs(feasible.sample(blocks, SAMPLED, rng, tries=TRIES), feasible.dtype).assign(blocks=blocks)
         for blocks in space.sizes
-        if feasible.allows(feasible.start, blocks, feasible.budget)
+        if feasible.allows(blocks)
     )
     here = _costs([architecture], feasible.dtype).iloc[0]
     figure, panels = _figure(2)
@@ -123,7 +123,8 @@ def margins_figure(changes: pd.DataFrame, feasible: Feasible, architecture: Arch
     height = SHOWN * max(limits.max_bytes / 1e3, here["kB"])
     kinds = changes["choice"].str.partition("_")[0]
     drawn = pd.DataFrame({"MMACs": changes["macs"] / 1e6, "kB": changes["bytes"] / 1e3, "choice of": kinds})
-    drawn = drawn[kinds != "dilation"]
+    free = (changes[["more_macs", "more_bytes"]] == 0).all(axis="columns").groupby(kinds).transform("all")
+    drawn = drawn[~free]
     sns.scatterplot(drawn, x="MMACs", y="kB", hue="choice of", s=45, alpha=0.8, ax=axes, palette="deep")
     axes.plot(here["MMACs"], here["kB"], "*", ms=17, color=BASELINE_COLOUR, mec="white")
     axes.axvline(limits.max_macs / 1e6, color=LIMIT_COLOUR, ls="--", lw=1)
@@ -131,7 +132,7 @@ def margins_figure(changes: pd.DataFrame, feasible: Feasible, architecture: Arch
     beyond = int(((drawn["MMACs"] > width) | (drawn["kB"] > height)).sum())
     axes.set(xlim=(0, width), ylim=(0, height), ylabel=f"kB in {feasible.dtype}")
     axes.set_title(f"One choice of {name} changed", loc="left", weight="bold")
-    note = f"dilations cost nothing; {beyond} changes lie beyond the axes"
+    note = f"{', '.join(kinds[free].unique())}: free; {beyond} changes lie beyond the axes"
     axes.annotate(note, (0.99, 0.02), xycoords="axes fraction", ha="right", fontsize=8.5, color=LIMIT_COLOUR)
     axes.legend(title="choice of", frameon=False, loc="lower left")
     return figure

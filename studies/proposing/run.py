@@ -105,7 +105,7 @@ def main() -> None:
     landscape.fit([describe(layout) for layout in pool.layouts], pool.scores[SAMPLES])
     rules, file = Rules(Space(), Limits(), "float16"), HERE / "searches.csv"
     feasible = Feasible(rules.space, rules.limits)
-    feasible.allows(feasible.start, rules.space.max_blocks, feasible.budget)  # the tables, once for a search
+    feasible.allows(rules.space.max_blocks)  # the tables, once for a search
     rows: list[Any] = pd.read_csv(file).to_dict("records") if file.exists() else []
     done = {(row["proposals by"], row["seed"]) for row in rows}
     tpe = SAMPLERS["tpe"]

@@ -47,6 +47,13 @@ def test_different_networks_have_different_keys() -> None:
     assert len({architecture.key for architecture in architectures}) == len(architectures)
 
 
+def test_in_a_line_a_network_is_its_blocks_after_what_else_is_unlike_table_1() -> None:
+    blocks = " | ".join(map(str, TABLE1.blocks))
+    assert str(TABLE1) == str(replace(TABLE1, classes=3)) == blocks
+    other = replace(TABLE1, stem=(16, 32), pool="maximum", norm="depthwise")
+    assert str(other) == f"stem 16-32, pool maximum, norm depthwise | {blocks}"
+
+
 def test_a_description_is_frozen_and_can_be_a_set_s_member() -> None:
     with pytest.raises(AttributeError):
         TABLE1.classes = 3  # type: ignore[misc]

@@ -1,6 +1,7 @@
 """Counting many networks at once."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -12,10 +13,11 @@ from budget.ledger import ledger, totals
 from budget.limits import Limits
 from dynacp.student.architecture import BASELINE, TABLE1
 from dynacp.student.layers import layers_of
-from nas.space.counting import count, count_choices, sample_fitting, share_that_fits
+from nas.space.counting import count, count_choices, equal_blocks, sample_fitting, share_that_fits
+from nas.space.network_wide import EVERY
 from nas.space.space import Space, encodings
 
-SPACE = Space()
+SPACE, WIDE = Space(), Space(network_wide=EVERY)
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS.values(), ids=CONVENTIONS)
@@ -39,11 +41,22 @@ def test_many_count_by_the_convention_of_their_dtype_unless_another_is_named(dty
     ]
 
 
+@pytest.mark.parametrize("space", [SPACE, WIDE])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_encodings_count_as_the_networks_they_decode_to(dtype: str) -> None:
-    columns = SPACE.sample(500, np.random.default_rng(8))
-    networks = [SPACE.decode(choices) for choices in encodings(columns)]
-    assert np.array_equal(count_choices(SPACE, columns, dtype=dtype), count(networks, dtype=dtype))
+def test_encodings_count_as_the_networks_they_decode_to(dtype: str, space: Space) -> None:
+    columns = space.sample(500, np.random.default_rng(8))
+    networks = [space.decode(choices) for choices in encodings(columns)]
+    assert np.array_equal(count_choices(space, columns, dtype=dtype), count(networks, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_frames_stand_for_each_other_where_their_networks_cost_the_same(dtype: str) -> None:
+    networks, first = random_architectures(30, seed=2), equal_blocks(WIDE, dtype)
+    pairs = [pair for pair in zip(WIDE.frames, first, strict=True) if pair[0].stem == TABLE1.stem]
+    for (frame, kind), (other, its) in combinations(pairs, 2):
+        ours, theirs = ([replace(each, blocks=n.blocks) for n in networks] for each in (frame, other))
+        assert np.array_equal(count(ours, dtype=dtype), count(theirs, dtype=dtype)) == (kind == its)
+    assert len({*first}) == (2 if dtype == "int8" else 1), "a norm on the depthwise branch can be folded"
 
 
 @pytest.mark.parametrize(("dtype", "max_bytes"), [("float16", 100_000), ("int8", 55_000)])

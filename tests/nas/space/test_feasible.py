@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any
 
@@ -22,6 +22,7 @@ from nas.space import census
 from nas.space.census import Census
 from nas.space.counting import count, count_choices
 from nas.space.feasible import Feasible
+from nas.space.network_wide import EVERY, NetworkWide
 from nas.space.space import FORMS, Space, encodings, expanded_channels
 
 
@@ -34,14 +35,19 @@ def every_network(space: Space, blocks: int) -> Iterator[Architecture]:
             for out in space.widths if residual == PLAIN else (channels,):
                 yield Block(expanded, out, dilation, residual, stride)
 
-    def longer(chosen: tuple[Block, ...]) -> Iterator[tuple[Block, ...]]:
+    def longer(chosen: tuple[Block, ...], channels: int) -> Iterator[tuple[Block, ...]]:
         if len(chosen) == blocks:
             yield chosen
         else:
-            for block in following(chosen[-1].out if chosen else space.frame.stem[1]):
-                yield from longer((*chosen, block))
+            for block in following(channels):
+                yield from longer((*chosen, block), block.out)
 
-    return (replace(space.frame, blocks=chosen) for chosen in longer(()))
+    names = [field.name for field in fields(NetworkWide)]
+    values = [getattr(space.network_wide, name) or (getattr(space.frame, name),) for name in names]
+    for row in product(*values):
+        frame = dict(zip(names, row, strict=True))
+        for chosen in longer((), frame["stem"][1]):
+            yield replace(space.frame, blocks=chosen, **frame)
 
 
 @dataclass(frozen=True)
@@ -65,34 +71,62 @@ def listed(space: Space, blocks: int, dtype: str) -> Listed:
 
 FRAME = Architecture((Block(16, 16),), input=(64, 23), classes=3, stem=(4, 16))
 SMALL = Space(FRAME, 1, 3, dilations=(1, 2), expansions=(1.5, 2.1), widths=(8, 16, 24))
-SIZES, DTYPES = (1, 2), ("float16", "float32", "int8")
-LISTED = {(blocks, dtype): listed(SMALL, blocks, dtype) for blocks in SIZES for dtype in DTYPES}
+WIDE = replace(
+    SMALL,
+    dilations=(1, 2),
+    expansions=(1.5,),
+    widths=(8, 24),
+    network_wide=replace(EVERY, activation=("relu",), stem=((4, 8), (4, 16), (8, 16))),
+)
+"""Some stems lead to the same state; some frames differ in cost in int8 alone, some nowhere."""
+
+SIZES, DTYPES, SPACES = (1, 2), ("float16", "float32", "int8"), {"blocks": SMALL, "network-wide": WIDE}
+LISTED = {
+    (name, blocks, dtype): listed(space, blocks, dtype)
+    for name, space in SPACES.items()
+    for blocks in SIZES
+    for dtype in DTYPES
+}
+of_both_spaces = pytest.mark.parametrize("name", SPACES)
 
 
-def fitting_in(dtype: str, limits: Limits) -> set[Architecture]:
+def fitting_in(name: str, dtype: str, limits: Limits) -> set[Architecture]:
     """All of one and two blocks."""
-    return LISTED[1, dtype].fitting(limits) | LISTED[2, dtype].fitting(limits)
+    return LISTED[name, 1, dtype].fitting(limits) | LISTED[name, 2, dtype].fitting(limits)
 
 
 @st.composite
-def limits(draw: st.DrawFn, dtype: str = DEFAULT_DTYPE) -> Limits:
+def limits(draw: st.DrawFn, name: str, dtype: str = DEFAULT_DTYPE) -> Limits:
     """From less than the smallest of two blocks to more than the largest."""
-    known = LISTED[2, dtype]
+    known = LISTED[name, 2, dtype]
     return Limits(
         draw(st.integers(int(known.bytes.min()) - 99, int(known.bytes.max()) + 99)),
         draw(st.integers(int(known.macs.min()) - 999, int(known.macs.max()) + 999)),
     )
 
 
+@of_both_spaces
 @pytest.mark.parametrize("dtype", DTYPES)
 @settings(max_examples=40, deadline=None)
 @given(st.data(), st.sampled_from(SIZES), st.sampled_from([0, 4, 10**12]))
-def test_as_many_fit_as_listing_every_network_finds(dtype: str, data: st.DataObject, blocks: int, listing: int) -> None:
-    within = data.draw(limits(dtype))
+def test_as_many_fit_as_listing_every_network_finds(
+    dtype: str, name: str, data: st.DataObject, blocks: int, listing: int
+) -> None:
+    within = data.draw(limits(name, dtype))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(census, "LISTING", listing)  # from always listing ways to always walking on
-        counted = Census(Feasible(SMALL, within, dtype)).count(blocks, within.max_macs)
-    assert counted == len(LISTED[blocks, dtype].fitting(within))
+        counted = Census(Feasible(SPACES[name], within, dtype)).count(blocks, within.max_macs)
+    assert counted == len(LISTED[name, blocks, dtype].fitting(within))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_walks_too_many_for_64_bits_together_are_counted_apart(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = LISTED["network-wide", 2, dtype]
+    within = Limits(int(np.quantile(known.bytes, 0.5)), int(np.quantile(known.macs, 0.5)))
+    for most in (1, 300, 1 << 64):
+        monkeypatch.setattr(census, "TOGETHER", most)
+        counted = Census(Feasible(WIDE, within, dtype)).count(2, within.max_macs)
+        assert counted == len(known.fitting(within)) > 0
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
@@ -110,14 +144,15 @@ def test_networks_of_the_default_choices_count_as_in_bulk(
         assert 0 < counting.count(3, max_macs) == fitting < len(macs)
 
 
+@of_both_spaces
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_choices_are_offered_where_a_layout_that_fits_has_them_and_nowhere_else(
-    dtype: str, data: st.DataObject
+    dtype: str, name: str, data: st.DataObject
 ) -> None:
-    space, within = replace(SMALL, max_blocks=2), data.draw(limits(dtype))
-    feasible, fitting = Feasible(space, within, dtype), fitting_in(dtype, within)
+    space, within = replace(SPACES[name], max_blocks=2), data.draw(limits(name, dtype))
+    feasible, fitting = Feasible(space, within, dtype), fitting_in(name, dtype, within)
     reached = set()
 
     def follow(chosen: dict[str, object]) -> None:
@@ -125,10 +160,10 @@ def test_choices_are_offered_where_a_layout_that_fits_has_them_and_nowhere_else(
         if following is None:
             reached.add(space.decode(chosen))
             return
-        name, values = following
+        choice, values = following
         assert values or not chosen  # a choice that was offered leads on
         for value in values:
-            follow({**chosen, name: value})
+            follow({**chosen, choice: value})
 
     follow({})
     assert reached == fitting
@@ -141,12 +176,18 @@ def test_choices_that_lead_to_nothing_are_refused_with_the_block() -> None:
         feasible.next_choice(chosen)
 
 
+def test_a_network_wide_value_that_the_space_lacks_is_refused() -> None:
+    with pytest.raises(ValueError, match="`pool` must be one of average, maximum, but got median"):
+        Feasible(WIDE, Limits()).next_choice({"stem": "4-8", "pool": "median"})
+
+
+@of_both_spaces
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
-def test_sampled_layouts_fit_and_each_is_as_likely_as_any_other(dtype: str) -> None:
-    known = LISTED[2, dtype]
+def test_sampled_layouts_fit_and_each_is_as_likely_as_any_other(dtype: str, name: str) -> None:
+    known = LISTED[name, 2, dtype]
     limits = Limits(int(np.quantile(known.bytes, 0.3)), int(np.quantile(known.macs, 0.05)))
     fitting = known.fitting(limits)
-    sampled = Counter(Feasible(SMALL, limits, dtype).sample(2, 40 * len(fitting), np.random.default_rng(3)))
+    sampled = Counter(Feasible(SPACES[name], limits, dtype).sample(2, 40 * len(fitting), np.random.default_rng(3)))
     assert 50 < len(fitting) < 1_000
     assert set(sampled) == fitting
     assert chisquare(list(sampled.values())).pvalue > 1e-3  # one seed, so one outcome: no test by chance
@@ -163,21 +204,26 @@ def test_a_space_too_large_to_be_counted_exactly_is_not_sampled_from() -> None:
         Feasible(Space(max_blocks=9), Limits()).sample(9, 1, np.random.default_rng(0))
 
 
+@of_both_spaces
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
 @settings(max_examples=50, deadline=None)
 @given(st.data(), st.integers(0, 2**32 - 1))
 def test_the_nearest_choices_fit_and_are_the_same_where_the_network_fits(
-    dtype: str, data: st.DataObject, seed: int
+    dtype: str, name: str, data: st.DataObject, seed: int
 ) -> None:
-    within = data.draw(limits(dtype))
-    feasible, rng, fitting = Feasible(SMALL, within, dtype), np.random.default_rng(seed), fitting_in(dtype, within)
-    for choices in encodings(replace(SMALL, max_blocks=2).sample(10, rng)):
-        choices = {**dict.fromkeys(SMALL.distributions(), 8), **choices}
+    space, within = SPACES[name], data.draw(limits(name, dtype))
+    feasible, rng, fitting = (
+        Feasible(space, within, dtype),
+        np.random.default_rng(seed),
+        fitting_in(name, dtype, within),
+    )
+    for choices in encodings(replace(space, max_blocks=2).sample(10, rng)):
+        choices = {**dict.fromkeys(space.distributions(), 8), **choices}
         if not fitting:
             continue
         near = feasible.nearest(choices)
-        assert (SMALL.decode(near) == SMALL.decode(choices)) == (SMALL.decode(choices) in fitting)
-        cost = totals(layers_of(SMALL.decode(near)), dtype=dtype)
+        assert (space.decode(near) == space.decode(choices)) == (space.decode(choices) in fitting)
+        cost = totals(layers_of(space.decode(near)), dtype=dtype)
         assert within.allow(bytes=cost.bytes, macs=cost.macs)
         assert feasible.nearest(near) == near
 
@@ -190,9 +236,18 @@ def test_later_choices_give_way_to_earlier_ones_that_leave_less() -> None:
     assert changed and all(int(name[-1]) > 2 for name in changed)
 
 
-def test_nothing_is_near_where_nothing_fits() -> None:
+def test_a_stem_that_fits_nothing_gives_way_to_the_one_of_the_nearest_widths() -> None:
+    stems = NetworkWide(stem=((8, 16), (8, 32), (16, 32)))
+    space = Space(max_blocks=6, dilations=(1, 2), expansions=(2.1,), widths=(16, 32, 56, 104), network_wide=stems)
+    wanted = space.encode(replace(TABLE1, stem=(16, 32)))
+    near = Feasible(space, Limits(max_macs=10_000_000)).nearest(wanted)  # from 11.6 MMACs on some fit behind 16-32
+    assert near["stem"] == "8-32"
+
+
+@of_both_spaces
+def test_nothing_is_near_where_nothing_fits(name: str) -> None:
     with pytest.raises(ValueError, match="nothing fits 1,000 bytes"):
-        Feasible(SMALL, Limits(max_bytes=1_000)).nearest({"blocks": 2})
+        Feasible(SPACES[name], Limits(max_bytes=1_000)).nearest({"blocks": 2})
 
 
 @st.composite
@@ -201,6 +256,9 @@ def spaces(draw: st.DrawFn) -> Space:
 
     def ascending(values: st.SearchStrategy[Any]) -> tuple[Any, ...]:
         return tuple(sorted(draw(st.lists(values, min_size=1, max_size=2, unique=True))))
+
+    def some(values: tuple[Any, ...], *, most: int = 2) -> tuple[Any, ...]:
+        return tuple(draw(st.lists(st.sampled_from(values), max_size=most, unique=True)))
 
     most = draw(st.integers(1, 2))
     try:
@@ -211,7 +269,11 @@ def spaces(draw: st.DrawFn) -> Space:
             dilations=ascending(st.integers(1, 5)),
             expansions=ascending(st.floats(0.1, 6) | st.sampled_from((0.5, 1, 1.25, 2.1))),
             widths=ascending(st.integers(1, 40)),
-        )
+            network_wide=NetworkWide(
+                stem=some(((1, 5), (3, 16), (4, 16), (4, 40))), activation=some(("relu6", "relu"), most=1),
+                pool=some(("average", "maximum")), norm=some(("sum", "depthwise")),
+            ),
+        )  # fmt: skip
     except ValueError:
         assume(False)
         raise
@@ -243,7 +305,7 @@ def test_all_that_speaks_of_a_space_speaks_of_the_same_networks(
     _, macs, bytes = count([network for of_size in networks.values() for network in of_size], dtype=dtype)
     within = Limits(int(np.quantile(bytes, share_of_bytes)), int(np.quantile(macs, share_of_macs)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nas.space.feasible.MOST_UNITS", 1 << 20)  # odd widths have small units, and so long tables
+        patch.setattr("nas.space.tables.MOST_UNITS", 1 << 20)  # odd widths have small units, and so long tables
         feasible = Feasible(space, within, dtype)
         for blocks, of_size in networks.items():
             assert feasible.walks(blocks) * len(space.dilations) ** blocks == len(of_size)

@@ -19,14 +19,17 @@ from optuna.distributions import (
 from optuna.samplers import RandomSampler
 
 from dynacp.student.architecture import BASELINE, TABLE1, Block
+from nas.space.network_wide import EVERY, NetworkWide
 from nas.space.space import FORMS, Space, encodings, expanded_channels
 
 SPACE = Space()
+WIDE = Space(network_wide=EVERY)
 SMALL = Space(min_blocks=1, max_blocks=2, dilations=(1, 2), expansions=(1.5, 2.1), widths=(16, 24))
 
 
-def test_table_1_is_in_the_space_exactly() -> None:
-    assert SPACE.decode(SPACE.encode(TABLE1)) == TABLE1
+@pytest.mark.parametrize("space", [SPACE, WIDE])
+def test_table_1_is_in_the_space_exactly(space: Space) -> None:
+    assert space.decode(space.encode(TABLE1)) == TABLE1
 
 
 def test_the_space_is_as_large_as_promised() -> None:
@@ -51,12 +54,60 @@ def test_the_size_is_the_number_of_distinct_networks_that_a_small_space_decodes_
     assert len(networks) == SMALL.size()
 
 
-@given(st.integers(0, 100_000))
-def test_what_decodes_encodes_to_choices_that_decode_to_the_same(seed: int) -> None:
-    (architecture,) = random_architectures(1, seed=seed)
-    choices = SPACE.encode(architecture)
-    assert SPACE.decode(choices) == architecture
-    for name, distribution in SPACE.distributions().items():
+def test_network_wide_choices_multiply_the_networks_by_their_values_and_by_what_may_follow_each_stem() -> None:
+    """Two values each of activation, pool and norm; a block that keeps the channels that enter has one way for it."""
+    assert WIDE.size() == 8 * sum(replace(SPACE, frame=frame).size() for frame in WIDE.frames[::8])
+    assert [frame.stem for frame in WIDE.frames[::8]] == [(8, 16), (8, 24), (8, 32), (16, 32)]
+
+
+def test_network_wide_choices_come_first_and_those_of_blocks_stay_as_they_were() -> None:
+    searched = {
+        "stem": CategoricalDistribution(("8-16", "8-24", "8-32", "16-32")),
+        "activation": CategoricalDistribution(("relu6", "relu")),
+        "pool": CategoricalDistribution(("average", "maximum")),
+        "norm": CategoricalDistribution(("sum", "depthwise")),
+    }
+    assert WIDE.distributions() == searched | SPACE.distributions()
+    assert list(WIDE.distributions()) == [*searched, *SPACE.distributions()] == list(WIDE.values())
+    assert list(WIDE.sample(1, np.random.default_rng(0))) == list(WIDE.values())
+
+
+def test_a_single_network_wide_value_is_taken_and_not_searched() -> None:
+    space = Space(network_wide=NetworkWide(pool=("maximum",), stem=((16, 32),)))
+    wanted = replace(TABLE1, pool="maximum", stem=(16, 32))
+    assert space.values() == SPACE.values()
+    assert space.decode(SPACE.encode(TABLE1)) == wanted
+    assert space.decode(space.encode(wanted)) == wanted
+    with pytest.raises(ValueError, match=r"`stem` \(8, 32\), not \(16, 32\), `pool` average, not maximum"):
+        space.encode(TABLE1)
+
+
+def test_every_other_value_of_a_network_wide_choice_is_a_single_change() -> None:
+    changes = {(change.name, change.value): change.architecture for change in WIDE.single_changes(TABLE1)}
+    assert changes["pool", "maximum"] == replace(TABLE1, pool="maximum")
+    assert changes["norm", "depthwise"] == replace(TABLE1, norm="depthwise")
+    narrow = changes["stem", "8-24"]
+    assert narrow.stem == (8, 24)
+    assert [block.out for block in narrow.blocks] == [24, 24, 24, 56, 56, 104], "blocks that keep channels follow"
+    assert len([name for name, _ in changes if name == "stem"]) == 3
+
+
+def test_network_wide_values_that_make_no_network_are_refused() -> None:
+    with pytest.raises(ValueError, match="`pool` must hold each value once"):
+        NetworkWide(pool=("average", "average"))
+    with pytest.raises(ValueError, match="`pool` must be one of average, maximum, but got 'median'"):
+        Space(network_wide=NetworkWide(pool=("average", "median")))
+    with pytest.raises(ValueError, match="`norm` must be 'depthwise' in the family 'cp'"):
+        Space(BASELINE, network_wide=NetworkWide(norm=("sum", "depthwise")))
+
+
+@pytest.mark.parametrize("space", [SPACE, WIDE])
+@given(seed=st.integers(0, 100_000))
+def test_what_decodes_encodes_to_choices_that_decode_to_the_same(space: Space, seed: int) -> None:
+    (architecture,) = random_architectures(1, seed=seed, space=space)
+    choices = space.encode(architecture)
+    assert space.decode(choices) == architecture
+    for name, distribution in space.distributions().items():
         assert distribution._contains(distribution.to_internal_repr(choices[name])), name
 
 
@@ -70,6 +121,7 @@ def test_what_decodes_encodes_to_choices_that_decode_to_the_same(seed: int) -> N
         (replace(TABLE1, stem=(8, 16), blocks=(Block(24, 32),) * 4), r"blocks: `stem` \(8, 16\), not \(8, 32\)"),
         (replace(TABLE1, stem=(8, 16), blocks=(Block(24, 16, residual=2),) * 4), r"`stem` \(8, 16\), not \(8, 32\)"),
         (replace(TABLE1, blocks=TABLE1.blocks[:3]), "4 to 8 blocks"),
+        (replace(TABLE1, pool="maximum"), "`pool` maximum, not average"),
         (replace(TABLE1, blocks=(Block(72, 32), *TABLE1.blocks[1:])), "block 1: no expansion"),
         (replace(TABLE1, blocks=(*TABLE1.blocks[:5], Block(120, 20))), "block 6: .* outside the space"),
     ],
@@ -104,15 +156,16 @@ def test_sampling_is_uniform_over_each_choice_and_follows_the_seed() -> None:
     assert all((columns[name] == again[name]).all() for name in columns)
 
 
-def test_what_is_not_read_does_not_change_the_network_and_all_else_can() -> None:
+@pytest.mark.parametrize("space", [SPACE, WIDE])
+def test_what_is_not_read_does_not_change_the_network_and_all_else_can(space: Space) -> None:
     rng = np.random.default_rng(3)
-    one, other = (list(encodings(SPACE.sample(300, rng))) for _ in range(2))
+    one, other = (list(encodings(space.sample(300, rng))) for _ in range(2))
     for choices, others in zip(one, other, strict=True):
-        read, network = SPACE.read(choices), SPACE.decode(choices)
-        assert SPACE.decode({name: (choices if name in read else others)[name] for name in choices}) == network
+        read, network = space.read(choices), space.decode(choices)
+        assert space.decode({name: (choices if name in read else others)[name] for name in choices}) == network
         for name in read - {"blocks"}:
             if others[name] != choices[name]:
-                assert SPACE.decode(choices | {name: others[name]}) != network, name
+                assert space.decode(choices | {name: others[name]}) != network, name
 
 
 def test_the_default_choices_are_stored_as_they_always_were() -> None:

@@ -1,0 +1,258 @@
+"""Which blocks can follow each other, at which price, and what the ways to go on cost: dynamic programming.
+
+A network is a path. It starts at the shape that leaves the stem. Each block leads from one state (channels, frequency,
+time) to another, at a cost in bytes and MACs that depends on the state and the block alone; the head ends the path.
+Costs add up, so the budget that remains decides how a path can be completed. Dilations cost nothing and are left out.
+
+Frames (`Space.frames`) begin paths of their own. Where two have the same stem, and blocks and heads of equal cost, they
+have one path for both; with different stems, paths join where they come to the same state. So tables grow with the
+number of different costs of blocks alone.
+
+Costs are multiples of a large unit (32 bytes and 16 MACs in the default space in float16), so a table over all bytes
+that may remain is short. A `SuffixTable` holds, for a state and a number of further blocks, what completions cost.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from math import gcd
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from budget.errors import UserError
+from budget.layers import Layer, Shape
+from budget.ledger import totals
+from budget.limits import Limits
+from dynacp.student.architecture import Architecture
+from dynacp.student.layers import block_layers, head_layers, shape_after, stem_layers
+from nas.space.counting import equal_blocks, frames_that_stand_for
+from nas.space.space import BlockColumns, IntArray, Option, Space
+
+NEVER = 1 << 60
+"""More MACs than any network has."""
+
+MOST_UNITS = 16_384
+"""The most entries of a table, one per unit of bytes (`Tables._unit`). Larger byte limits are refused: tables for
+this many take 1.3 GB in the default space, for each cost that a block may have.
+"""
+
+
+class State(NamedTuple):
+    """All that the cost of a block or the head depends on: the shape that enters, and whose blocks they are.
+
+    `frame` is the place in `Space.frames` of the first frame with blocks and heads of this cost.
+    """
+
+    channels: int
+    frequency: int
+    time: int
+    frame: int = 0
+
+    @property
+    def shape(self) -> Shape:
+        """The shape (channels, frequency, time)."""
+        return self.channels, self.frequency, self.time
+
+
+class Price(NamedTuple):
+    """A cost of a block or the head, or the budget that is left for them, in units."""
+
+    bytes: int
+    macs: int
+
+    def after(self, move: "Move") -> "Price":
+        """The budget that a move leaves of this one."""
+        return Price(self.bytes - move.bytes, self.macs - move.macs)
+
+
+class Move(NamedTuple):
+    """Blocks that lead from one state to `to` for one price, in units; dilations apart."""
+
+    to: State
+    bytes: int
+    macs: int
+    options: tuple[Option, ...]
+
+
+class Start(NamedTuple):
+    """Frames whose networks cost the same, and where these begin."""
+
+    frames: tuple[Architecture, ...]
+    state: State
+    stem: Price
+    """The cost of the stem, in full: in bytes and MACs."""
+
+
+@dataclass(frozen=True)
+class SuffixTable:
+    """The completions from a state with a given number of blocks, by the bytes that remain: arrays [units + 1].
+
+    Entry b is about the completions that take at most b units of bytes. `least` and `most` are the fewest and the most
+    MACs among them, in units (about `NEVER` and -`NEVER` where there is none). `ways` is their number, modulo 2^64.
+    """
+
+    least: IntArray
+    most: IntArray
+    ways: npt.NDArray[np.uint64]
+
+
+class Tables:
+    """The paths of a space, and tables of what they cost at an inference dtype, as far as limits need them."""
+
+    def __init__(self, space: Space, limits: Limits, dtype: str) -> None:
+        self.space, self.limits, self.dtype = space, limits, dtype
+        alike = defaultdict[int, list[int]](list)
+        for index, first in enumerate(frames_that_stand_for(space, dtype)):
+            alike[first].append(index)
+        self.starts = [self._start(indices) for indices in alike.values()]
+        self._blocks: dict[int, tuple[list[Option], BlockColumns]] = {}
+        self._moves: dict[State, list[Move]] = {}
+        self._suffix_tables: dict[tuple[State, int], SuffixTable] = {}
+        self._paths: dict[tuple[State, int], int] = {}
+
+    def _start(self, indices: list[int]) -> Start:
+        frames = tuple(self.space.frames[index] for index in indices)
+        stem = list(stem_layers(frames[0]))
+        channels, frequency, time = (int(number) for number in stem[-1].output)
+        blocks = equal_blocks(self.space, self.dtype)[indices[0]]
+        return Start(frames, State(channels, frequency, time, blocks), self._total(stem))
+
+    def moves(self, state: State) -> list[Move]:
+        """All blocks that can follow, those of one price together."""
+        if state not in self._moves:
+            alike = defaultdict[tuple[State, Price], list[Option]](list)
+            for option, to, price in self._options[state]:
+                alike[to, price].append(option)
+            self._moves[state] = [
+                Move(to, price.bytes // self._unit.bytes, price.macs // self._unit.macs, tuple(options))
+                for (to, price), options in alike.items()
+            ]
+        return self._moves[state]
+
+    def end(self, state: State) -> Price:
+        """What the head costs behind a state, in units, beyond the part that it always costs."""
+        bytes, macs = self._ends[state]
+        return Price((bytes - self._end.bytes) // self._unit.bytes, (macs - self._end.macs) // self._unit.macs)
+
+    def budget(self, start: Start, max_macs: int | None = None) -> Price:
+        """The budget that the limits leave for blocks behind a start, and for heads that cost more than the least, in
+        units; perhaps negative. `max_macs` is another limit of MACs.
+
+        Raises `UserError` where tables of that many bytes would take too much memory.
+        """
+        always, most = start.stem.bytes + self._end.bytes, MOST_UNITS * self._unit.bytes
+        left = self.limits.max_bytes - always
+        if left > most:
+            raise UserError(
+                f"exact tables in {self.dtype} go up to {always + most:,} bytes, but `max_bytes` is "
+                f"{self.limits.max_bytes:,}; take a lower one."
+            )
+        macs = (self.limits.max_macs if max_macs is None else max_macs) - start.stem.macs - self._end.macs
+        return Price(left // self._unit.bytes, macs // self._unit.macs)
+
+    @cached_property
+    def budgets(self) -> list[Price]:
+        """The budget of each start, in the order of `starts`. Raises `UserError` as `budget` does."""
+        return [self.budget(start) for start in self.starts]
+
+    def suffix_table(self, state: State, blocks: int) -> SuffixTable:
+        """The table of what `blocks` more blocks and the head can cost from a state."""
+        key = (state, blocks)
+        if key not in self._suffix_tables:
+            self._suffix_tables[key] = self._at_the_end(state) if blocks == 0 else self._one_block_on(state, blocks)
+        return self._suffix_tables[key]
+
+    def _at_the_end(self, state: State) -> SuffixTable:
+        ahead, (bytes, macs) = self._nothing(), self.end(state)
+        ahead.least[bytes:], ahead.most[bytes:], ahead.ways[bytes:] = macs, macs, 1
+        return ahead
+
+    def _one_block_on(self, state: State, blocks: int) -> SuffixTable:
+        ahead = self._nothing()
+        for to, bytes, macs, options in self.moves(state):
+            if bytes < len(ahead.ways):
+                beyond, left = self.suffix_table(to, blocks - 1), len(ahead.ways) - bytes
+                least, most, counted = ahead.least[bytes:], ahead.most[bytes:], ahead.ways[bytes:]
+                np.minimum(least, beyond.least[:left] + macs, out=least)
+                np.maximum(most, beyond.most[:left] + macs, out=most)
+                counted += beyond.ways[:left] * np.uint64(len(options))
+        return ahead
+
+    def _nothing(self) -> SuffixTable:
+        size = max(*(budget.bytes + 1 for budget in self.budgets), 0)
+        least = np.full(size, NEVER, dtype=np.int64)
+        return SuffixTable(least, -least, np.zeros(size, dtype=np.uint64))
+
+    def allows(self, state: State, blocks: int, left: Price) -> bool:
+        """Whether from here, with so much left in units, so many blocks and the head still fit."""
+        return min(left) >= 0 and bool(self.suffix_table(state, blocks).least[left.bytes] <= left.macs)
+
+    def paths(self, state: State, blocks: int) -> int:
+        """How many ways there are to go on with so many blocks, whether they fit or not; dilations apart."""
+        if blocks == 0:
+            return 1
+        key = (state, blocks)
+        if key not in self._paths:
+            self._paths[key] = sum(len(move.options) * self.paths(move.to, blocks - 1) for move in self.moves(state))
+        return self._paths[key]
+
+    def check_digits(self, blocks: int) -> None:
+        """Raise `UserError` where the paths of so many blocks from a start are too many for 64 bits."""
+        walks = max(self.paths(start.state, blocks) for start in self.starts)
+        if walks > 1 << 64:
+            raise UserError(f"{walks:.3g} walks of {blocks} blocks are more than this count has digits for.")
+
+    @cached_property
+    def _options(self) -> dict[State, list[tuple[Option, State, Price]]]:
+        """For each state that can enter a block: every block that can follow, where it leads, and its price in full."""
+        options: dict[State, list[tuple[Option, State, Price]]] = {}
+        entering = {start.state for start in self.starts}
+        for _ in range(self.space.max_blocks):
+            options |= {state: self._following(state) for state in entering - options.keys()}
+            entering = {to for state in entering for _, to, _ in options[state]}
+        return options
+
+    def _following(self, state: State) -> list[tuple[Option, State, Price]]:
+        options, columns = self._behind(state.channels)
+        layers = block_layers(self.space.frames[state.frame], "block", columns, state.shape)
+        cost = totals(layers, dtype=self.dtype)
+        to = np.stack(np.broadcast_arrays(*shape_after(columns, state.shape)), axis=1).tolist()
+        prices = np.stack(np.broadcast_arrays(cost.bytes, cost.macs), axis=1).tolist()
+        return [
+            (option, State(channels, frequency, time, state.frame), Price(*price))
+            for option, (channels, frequency, time), price in zip(options, to, prices, strict=True)
+        ]
+
+    def _behind(self, channels: int) -> tuple[list[Option], BlockColumns]:
+        """Each block that can follow so many channels; made once for all states that share them."""
+        if channels not in self._blocks:
+            options = self.space.following(channels)
+            self._blocks[channels] = options, BlockColumns.of([option.block for option in options])
+        return self._blocks[channels]
+
+    @cached_property
+    def _ends(self) -> dict[State, Price]:
+        """For each state that can enter the head: the head's cost."""
+        states = {start.state for start in self.starts} | {to for each in self._options.values() for _, to, _ in each}
+        return {state: self._total(head_layers(self.space.frames[state.frame], state.shape)) for state in states}
+
+    @cached_property
+    def _end(self) -> Price:
+        """The least cost of a head."""
+        bytes, macs = zip(*self._ends.values(), strict=True)
+        return Price(min(bytes), min(macs))
+
+    @cached_property
+    def _unit(self) -> Price:
+        """The largest units that divide every price of a block, and every difference between heads."""
+        prices = {price for options in self._options.values() for _, _, price in options}
+        prices |= {Price(bytes - self._end.bytes, macs - self._end.macs) for bytes, macs in self._ends.values()}
+        bytes, macs = zip(*prices, strict=True)
+        return Price(gcd(*bytes), gcd(*macs))
+
+    def _total(self, layers: Iterable[Layer]) -> Price:
+        cost = totals(layers, dtype=self.dtype)
+        return Price(int(cost.bytes), int(cost.macs))
