@@ -22,6 +22,7 @@ from dynacp.files import write_text
 from dynacp.pictures import save_figure
 from dynacp.student.architecture import TABLE1, resolve, with_classes
 from nas.space.feasible import Feasible
+from nas.space.network_wide import add_vary_option, varied
 from nas.space.overview import margins, numbers_that_fit
 from nas.space.space import Space
 from nas.views.exploration import margins_figure, margins_table, numbers_table, space_figure
@@ -32,6 +33,7 @@ def parser() -> CommandParser:
     parser = CommandParser(prog="python -m nas.explore", description=__doc__)
     add = parser.add_argument
     add("architecture", metavar="ARCH", nargs="?", default="table1", help="table1 (the default) or a JSON file")
+    add_vary_option(add)
     add_limit_options(add)
     add("--dtype", choices=sorted(DTYPES), default=DEFAULT_DTYPE, help="default: %(default)s")
     add("--out", type=Path, default=Path("explore"), metavar="DIR", help="for pictures and CSV (default: %(default)s)")
@@ -44,7 +46,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command with these arguments, by default the process's; returns the exit status."""
     options, out = parser().parse_args(arguments), console()
     architecture, limits = resolve(options.architecture), Limits(options.max_bytes, options.max_macs)
-    feasible = Feasible(Space(with_classes(TABLE1, architecture.classes)), limits, options.dtype)
+    space = Space(with_classes(TABLE1, architecture.classes), network_wide=varied(options))
+    feasible = Feasible(space, limits, options.dtype)
     changes = margins(architecture, feasible)
     options.out.mkdir(parents=True, exist_ok=True)
     with cache_errors(options.cache):

@@ -39,6 +39,7 @@ from dynacp.student.architecture import TABLE1, with_classes
 from dynacp.teachers.ensemble import Ensemble, chance_warning
 from nas.scoring.clips import SearchData, load_search_data
 from nas.scoring.score import SAMPLES, SHORT, TEACHERS, Scorer, SearchSettings
+from nas.space.network_wide import add_vary_option, varied
 from nas.space.space import Space
 from nas.strategy.propose import Rules
 from nas.strategy.race import Round, rounds
@@ -82,6 +83,7 @@ def _add_study_options(add: Add) -> None:
         default="tpe",
         help="what proposes; gp takes seconds a candidate (default: %(default)s)",
     )
+    add_vary_option(add)
     add_whole_number(add, "--seed", 0, "of everything random", lowest=0, highest=2**32 - 1)
     add_whole_number(add, "--race", 24, "full trainings that the race at the end may cost; 0: none", lowest=0)
     add("--margin", type=float, default=100 * DEFAULT_MARGIN, metavar="POINTS", help=MARGIN_HELP)
@@ -166,7 +168,8 @@ class Search:
         options, folder = self.options, study_folder(self.options.study)
         data = self.data(training_device(options.device))
         self.settings.teachers.check(len(data.classes))
-        rules = Rules(Space(with_classes(TABLE1, len(data.classes))), self.limits, options.dtype)
+        space = Space(with_classes(TABLE1, len(data.classes)), network_wide=varied(options))
+        rules = Rules(space, self.limits, options.dtype)
         folder.mkdir(parents=True, exist_ok=True)
         storage = connect(options.study, options.storage or default_storage(options.study))
         store = Store.create_or_resume(options.study, storage, self._settings(data, rules, arguments))

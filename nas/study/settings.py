@@ -11,6 +11,9 @@ from dynacp.strict_json import check_shape
 from nas.scoring.score import ScoreSettings
 from nas.strategy.propose import Rules
 
+NETWORK_WIDE = "network_wide"
+"""The entry of a stored space that holds the network-wide choices."""
+
 _SHAPE: dict[str, Any] = {
     "identity": {
         "data": str,
@@ -83,7 +86,11 @@ class StudySettings:
         - `command`: the command line that started the search; `versions`: library -> version, for the record.
         - `margin`: the accuracy, in [0, 1], that may be lost against the baseline without counting as worse.
         """
-        described = {**asdict(rules.space), "classes": len(classes), "stem": rules.space.frame.stem}
+        space, network_wide = rules.space, rules.space.network_wide.values
+        described = {**asdict(space), "classes": len(classes), "stem": space.frame.stem}
+        described = {name: value for name, value in described.items() if name not in ("frame", NETWORK_WIDE)}
+        if network_wide:  # studies that vary none, those of before there were any among them, have no such entry
+            described[NETWORK_WIDE] = {name: list(values) for name, values in network_wide.items()}
         identity = {
             "data": data,
             "device": device,
@@ -94,7 +101,7 @@ class StudySettings:
             "rungs": rungs,
             "teachers": teachers,
             "score": asdict(score),
-            "space": {name: value for name, value in described.items() if name != "frame"},
+            "space": described,
             "front_end": asdict(front_end),
         }
         return cls(
@@ -114,6 +121,8 @@ class StudySettings:
         """The settings that a database holds. Raises `UserError` that names what is missing or wrong."""
         check_shape(content, _SHAPE, "settings")
         settings = cls(content)
+        check_shape(settings.network_wide, {}, f"settings.identity.space.{NETWORK_WIDE}")
+        check_shape(settings.network_wide, {name: [str] for name in settings.network_wide}, NETWORK_WIDE)
         settings.limits  # noqa: B018  (raises for limits that are none)
         return settings
 
@@ -144,6 +153,11 @@ class StudySettings:
         return self.identity["space"]["max_blocks"]
 
     @property
+    def network_wide(self) -> Mapping[str, Sequence[str]]:
+        """The network-wide choices and what encodings call their values; empty where the study varies none."""
+        return self.identity["space"].get(NETWORK_WIDE, {})
+
+    @property
     def chance(self) -> float:
         """The macro accuracy of guessing."""
         return 1 / self.identity["space"]["classes"]
@@ -155,5 +169,6 @@ class StudySettings:
 
     @property
     def command(self) -> str:
-        """The command line of the first worker."""
-        return self.content["command"]
+        """The command line of the first worker; of a study of before there was `--vary`, with it."""
+        command = self.content["command"]
+        return command if self.network_wide or "--vary" in command else f"{command} --vary none"

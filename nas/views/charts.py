@@ -8,7 +8,14 @@ from markupsafe import Markup
 from nas.study.candidate import Candidate
 from nas.study.finalists import Finalist, hypervolume_history
 from nas.study.store import Store
-from nas.views.figures import BASELINE_COLOUR, FRONT_COLOUR, LIMIT_COLOUR, importance_grid, well_read
+from nas.views.figures import (
+    BASELINE_COLOUR,
+    FRONT_COLOUR,
+    LIMIT_COLOUR,
+    importance_grid,
+    importance_of_the_rest,
+    well_read,
+)
 
 _LAYOUT = {
     "template": "plotly_white",
@@ -113,7 +120,8 @@ def growth(store: Store) -> Markup:
 
 def importance(store: Store) -> Markup:
     """A chart of how important each choice is for the accuracy."""
-    grid = importance_grid(store, well_read(store)) * 100
+    shares = well_read(store)
+    grid = importance_grid(store, shares) * 100
     figure = go.Figure(
         go.Heatmap(
             z=grid.to_numpy(),
@@ -125,6 +133,7 @@ def importance(store: Store) -> Markup:
             colorbar={"title": {"text": "%"}, "thickness": 10},
         )
     )
+    figure.update_xaxes(title=importance_of_the_rest(store, shares))
     figure.update_yaxes(autorange="reversed", automargin=True)
     return _html(figure, height=280)
 

@@ -179,6 +179,12 @@ def importance_grid(store: Store, shares: dict[str, float]) -> pd.DataFrame:
     )
 
 
+def importance_of_the_rest(store: Store, shares: dict[str, float]) -> str:
+    """A line with the importance of what a network chooses once, among the shares that `well_read` gives."""
+    once = {"number of blocks": "blocks", **{name: name for name in store.settings.network_wide}}
+    return ", ".join(f"{label}: {shares.get(name, 0):.0%}" for label, name in once.items())
+
+
 _CHOICES = {
     "form": "residual type\nand stride",
     "width": "width",
@@ -194,7 +200,7 @@ def well_read(store: Store) -> dict[str, float]:
 
 
 def importance_figure(store: Store) -> Figure:
-    """The importance of each choice of each block, in %.
+    """The importance of each choice of each block, in %, and in the title that of what a network chooses once.
 
     What few architectures read is left blank: whatever share it has is noise, and says how much noise there is."""
     figure = new_figure(7.2, 3.6)
@@ -207,8 +213,8 @@ def importance_figure(store: Store) -> Figure:
     )  # fmt: skip
     axes.tick_params(axis="both", rotation=0, labelsize=9)
     axes.set_title(
-        f"number of blocks: {shares.get('blocks', 0):.0%}; choices that few architectures read, so noise: "
-        f"{1 - sum(shares.values()):.0%}",
+        f"{importance_of_the_rest(store, shares)};\n"
+        f"choices that few architectures read, so noise: {1 - sum(shares.values()):.0%}",
         loc="left",
         weight="bold",
     )

@@ -155,7 +155,8 @@ def _settings(store: Store) -> dict[str, str]:
         "data": f"{identity['data']}: {clips['training']:,} training and {clips['validation']:,} validation clips, "
         f"{len(settings['classes'])} classes",
         "space": f"{space['min_blocks']} to {space['max_blocks']} blocks; dilations {_listed(space['dilations'])}; "
-        f"expansions {_listed(space['expansions'])}; widths {_listed(space['widths'])}",
+        f"expansions {_listed(space['expansions'])}; widths {_listed(space['widths'])}"
+        + "".join(f"; {name} {_listed(values)}" for name, values in store.settings.network_wide.items()),
         "sampler, seed": f"{identity['sampler']}, {identity['seed']}",
         "a trial": f"{_listed(identity['rungs'])} training samples in batches of {recipe['batch']}, "
         f"peak rate {recipe['peak_rate']}",

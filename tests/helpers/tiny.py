@@ -57,7 +57,8 @@ def write_tiny(root: Path, *, seed: int = 0) -> Path:
 def search_options(data: Path, study: str, trials: object, /, **more: object) -> list[str]:
     """Arguments of a short `python -m nas.search` on such a set, with its teachers beside it for the next."""
     settings = {"data": data, "cache": data.parent / "cache", "study": study, "trials": trials}
-    settings |= {"samples": 32, "teacher_epochs": 1, "race": 15, "set": "full_epochs=1", "device": "cpu", **more}
+    settings |= {"samples": 32, "teacher_epochs": 1, "race": 15, "set": "full_epochs=1", "device": "cpu"}
+    settings |= {"vary": "none", **more}
     return [text for name, value in settings.items() for text in (f"--{name.replace('_', '-')}", str(value))]
 
 

@@ -105,7 +105,7 @@ def _every_encoding(space: Space) -> list[dict[str, object]]:
 def test_the_command_prints_numbers_and_changes_and_draws_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(explore, "Space", lambda _: AROUND_TABLE1)
+    monkeypatch.setattr(explore, "Space", lambda _, network_wide: replace(AROUND_TABLE1, network_wide=network_wide))
     monkeypatch.setattr(exploration, "SAMPLED", 20)
     arguments = ["--out", str(tmp_path / "out"), "--cache", str(tmp_path)]
     assert explore.main(arguments) == 0
@@ -118,10 +118,13 @@ def test_the_command_prints_numbers_and_changes_and_draws_both(
         assert (tmp_path / "out" / picture).is_file()
 
 
-def test_a_layout_with_its_own_stem_is_refused_for_its_stem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_layout_with_its_own_stem_is_refused_for_its_stem_where_stems_do_not_vary(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     architecture = tmp_path / "stem.json"
     architecture.write_text(replace(TABLE1, stem=(8, 16), blocks=(Block(24, 16, residual=2),) * 4).to_json())
-    assert explore.main([str(architecture), "--out", str(tmp_path), "--cache", str(tmp_path)]) == 2
+    folders = ["--out", str(tmp_path), "--cache", str(tmp_path)]
+    assert explore.main([str(architecture), "--vary", "pool", "norm", *folders]) == 2
     said = capsys.readouterr().err
     assert "`stem` (8, 16), not (8, 32)" in said
     assert "block 1" not in said
@@ -134,7 +137,8 @@ def test_a_layout_with_its_own_stem_is_refused_for_its_stem(tmp_path: Path, caps
         (["nosuch.json"], "'nosuch.json' is neither a file"),
         (["--max-macs", "3e6"], "nothing in the space fits"),
         (["--max-bytes", "1_000"], "nothing in the space fits"),
-        (["--max-bytes", "1_000_000_000"], "exact tables in float16 go up to 529,560 bytes"),
+        (["--max-bytes", "1_000_000_000", "--vary", "none"], "exact tables in float16 go up to 529,560 bytes"),
+        (["--vary", "none", "pool"], "`--vary none` leaves no choice, but got none pool"),
     ],
 )
 def test_bad_input_ends_in_a_line_that_names_it(

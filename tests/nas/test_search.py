@@ -67,7 +67,8 @@ SCORES = [
 def test_a_search_trains_what_fits_table_1_first_and_ends_in_a_race(
     data: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(options(data, "whole")) == 0
+    arguments = [*options(data, "whole"), "--vary", "stem", "pool", "norm"]
+    assert main(arguments) == 0
     table, out = results("whole"), capsys.readouterr().out
     assert len(table) == TRIALS
     assert table.loc[0, "layout"] == str(TABLE1)
@@ -92,7 +93,9 @@ def test_a_search_trains_what_fits_table_1_first_and_ends_in_a_race(
     assert not set(race["seed"]) & set(table["seed"]), "the race takes new seeds"
     for name in ("pareto.png", "pareto.svg", "settings.json"):
         assert (here / "studies/whole" / name).is_file()
-    assert main(options(data, "whole")) == 0, "the same command again has nothing left to do"
+    searched = {"stem", "pool", "norm"}
+    assert all(searched <= set(each.trial.params) for each in Store.open("whole").candidates)
+    assert main(arguments) == 0, "the same command again has nothing left to do"
     pd.testing.assert_frame_equal(results("whole"), table)
 
 

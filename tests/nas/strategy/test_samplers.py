@@ -10,6 +10,7 @@ from made_up import history, search
 from budget.limits import Limits
 from dynacp.student.architecture import TABLE1
 from nas.space.counting import count
+from nas.space.network_wide import EVERY
 from nas.space.space import Space
 from nas.strategy.pareto import hypervolume
 from nas.strategy.propose import Rules, SpaceExhaustedError, combined_seed, propose
@@ -18,7 +19,7 @@ from nas.study.candidate import Candidate
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-RULES = Rules(Space(), Limits(), "float16")
+RULES = Rules(Space(network_wide=EVERY), Limits(), "float16")
 NARROW = replace(RULES, limits=Limits(max_macs=8_000_000))
 SMALL = Rules(
     Space(min_blocks=1, max_blocks=1, dilations=(1, 2), expansions=(1.5, 2.1), widths=(16, 24)),
@@ -34,7 +35,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 def rules(name: str) -> Rules:
     """gp takes twenty seconds for a proposal of up to eight blocks, and one for up to six."""
-    return replace(RULES, space=Space(max_blocks=6)) if name == "gp" else RULES
+    return replace(RULES, space=replace(RULES.space, max_blocks=6)) if name == "gp" else RULES
 
 
 @cache
@@ -132,10 +133,12 @@ def test_tpe_proposes_more_that_fit_than_chance_does() -> None:
 
 @pytest.mark.parametrize("sampler", ["tpe", "local", "model"])
 def test_a_sampler_that_learns_finds_a_better_front_than_chance(sampler: str) -> None:
-    """NSGA-II has bred two generations by then, which are not yet better in every search."""
+    """NSGA-II has bred two generations by then, which are not yet better in every search. The choices of blocks alone,
+    since the made-up score reads no others; with these too, four searches of six were better."""
+    rules = replace(RULES, space=Space())
 
     def found(name: str) -> float:
-        done = search(SAMPLERS[name], RULES, 60, seed=2)
+        done = search(SAMPLERS[name], rules, 60, seed=2)
         return hypervolume([candidate.point for candidate in done], reference=(0.4, 30e6))
 
     assert found(sampler) > 1.05 * found("random")

@@ -1,7 +1,9 @@
 """Stored studies: of another space than the default one, damaged, or no studies at all."""
 
+import json
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -15,14 +17,15 @@ from made_up import add_retraining, history, made_up_score, scored
 from budget.limits import Limits
 from dynacp.student.architecture import TABLE1
 from nas import export, plot, report
+from nas.space.network_wide import EVERY
 from nas.space.space import Space
 from nas.strategy.propose import Rules, propose
 from nas.strategy.race import Run
 from nas.strategy.samplers import SAMPLERS
 from nas.study.candidate import Candidate
-from nas.study.settings import StudyError
+from nas.study.settings import StudyError, StudySettings
 from nas.study.store import Store, connect, default_storage
-from nas.views.figures import IMPORTANCE_TRIALS, importance_grid, well_read
+from nas.views.figures import IMPORTANCE_TRIALS, importance_grid, importance_of_the_rest, well_read
 from nas.views.page import write_page
 
 SPACE = Space(TABLE1, 2, 3, dilations=(1, 4), expansions=(2.0,), widths=(16, 24, 64))
@@ -30,15 +33,15 @@ OLD = sorted((Path(__file__).parents[3] / "studies").glob("*/study.db"))
 COMMANDS = {"plot": plot.main, "report": report.main, "export": export.main}
 
 
-def resumed(name: str = "small") -> Store:
+def resumed(name: str = "small", space: Space = SPACE) -> Store:
     """As a search begins or goes on: in studies/NAME/study.db in the working folder, in a space of its own."""
-    return Store.create_or_resume(name, connect(name, default_storage(name)), made_up.settings(SPACE))
+    return Store.create_or_resume(name, connect(name, default_storage(name)), made_up.settings(space))
 
 
-def written(folder: Path, name: str = "small", trials: int = 4) -> Path:
+def written(folder: Path, name: str = "small", trials: int = 4, space: Space = SPACE) -> Path:
     """studies/NAME/study.db in the working folder, of a search without training."""
     (folder / "studies" / name).mkdir(parents=True)
-    rules, store = Rules(SPACE, Limits(), "float16"), resumed(name)
+    rules, store = Rules(space, Limits(), "float16"), resumed(name, space)
     done = list[Candidate]()
     for number in range(trials):
         proposal = propose(SAMPLERS["random"], rules, history(done), seed=0)
@@ -96,6 +99,40 @@ def test_studies_of_older_versions_open_and_go_on_in_the_same_choices(kept: Path
     store = Store.open(kept.parent.name, default_storage("small"))
     assert len(store.results()) == len(store.candidates) >= 40
     assert all(each.trial.distributions == Space().distributions() for each in store.candidates)
+    space = json.loads(json.dumps(made_up.settings(Space()).identity["space"]))
+    assert space == store.settings.identity["space"], "so that a search that varies nothing more resumes it"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("kept", OLD, ids=lambda file: file.parent.name)
+def test_studies_of_older_versions_are_shown(command: str, kept: Path, here: Path) -> None:
+    database = here / "studies" / kept.parent.name / "study.db"
+    database.parent.mkdir(parents=True)
+    database.write_bytes(kept.read_bytes())
+    assert COMMANDS[command](["--study", kept.parent.name]) == 0
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_study_with_network_wide_choices_is_shown_with_them(command: str, here: Path) -> None:
+    space = replace(SPACE, network_wide=EVERY)
+    store = Store.open(written(here, trials=IMPORTANCE_TRIALS + 2, space=space).parent.name)
+    assert store.settings.network_wide["stem"] == ["8-16", "8-24", "8-32", "16-32"]
+    assert {each.trial.params["stem"] for each in store.candidates} == {*store.settings.network_wide["stem"]}
+    shares = well_read(store)
+    assert shares.keys() >= {"stem", "pool", "norm"}
+    assert "pool: " in importance_of_the_rest(store, shares)
+    assert COMMANDS[command](["--study", "small"]) == 0
+    if command == "report":
+        page = (here / "studies/small/report.html").read_text()
+        assert "; stem 8-16, 8-24, 8-32, 16-32; activation relu6, relu; pool average, maximum;" in page
+
+
+@pytest.mark.parametrize("stored", [[], "pool", {"pool": "average"}, {"pool": [1]}])
+def test_network_wide_choices_that_are_damaged_are_named(stored: object) -> None:
+    content = json.loads(json.dumps(made_up.settings(SPACE).content))
+    content["identity"]["space"]["network_wide"] = stored
+    with pytest.raises(ValueError, match="network_wide"):
+        StudySettings.read(content)
 
 
 def a_folder(file: Path) -> None:
