@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from budget.errors import UserError
-from budget.layers import BatchNorm2d, Conv2d, Count, GlobalAveragePool, Layer, Pool2d, Shape
+from budget.layers import BatchNorm2d, Conv2d, Count, GlobalAveragePool, GlobalResponseNorm, Layer, Pool2d, Shape
 
 
 class UnknownLayerError(UserError):
@@ -23,7 +23,7 @@ class Cost(NamedTuple):
     weights: Count
     """Number of weights in convolution kernels."""
     others: Count
-    """Number of biases, and of parameters of batch norms."""
+    """Number of biases, and of parameters of norms."""
     macs: Count
 
     @property
@@ -89,7 +89,7 @@ def _conv_after_folding(layer: Conv2d, output: Shape) -> Cost:
     return _conv(layer.weights, (layer.bias or layer.foldable_norm) * output[0], output)
 
 
-def _norm_per_channel(layer: BatchNorm2d, _output: Shape) -> Cost:
+def _norm_per_channel(layer: BatchNorm2d | GlobalResponseNorm, _output: Shape) -> Cost:
     return Cost(0, 2 * layer.input[0], 2 * layer.input[0])
 
 
@@ -101,7 +101,7 @@ def _norm_as_convolution(layer: BatchNorm2d, output: Shape) -> Cost:
     return FREE if layer.foldable else Cost(0, 2 * layer.input[0], 2 * _elements(output))
 
 
-def _norm_without_macs(layer: BatchNorm2d, _output: Shape) -> Cost:
+def _norm_without_macs(layer: BatchNorm2d | GlobalResponseNorm, _output: Shape) -> Cost:
     return Cost(0, 2 * layer.input[0], 0)
 
 
@@ -123,23 +123,47 @@ def _global_pool_sum_and_division(layer: GlobalAveragePool, _output: Shape) -> C
 
 DCASE = Convention(
     "dcase",
-    "the challenge's rule (torchinfo, NeSsi): bias counted, batch norm 2 MACs a channel, pools free",
-    {Conv2d: _conv_with_bias, BatchNorm2d: _norm_per_channel, Pool2d: _free, GlobalAveragePool: _free},
+    "the challenge's rule (torchinfo, NeSsi): bias counted, norms 2 MACs a channel, pools free",
+    {
+        Conv2d: _conv_with_bias,
+        BatchNorm2d: _norm_per_channel,
+        Pool2d: _free,
+        GlobalAveragePool: _free,
+        GlobalResponseNorm: _norm_per_channel,
+    },
 )
 FOLDED = Convention(
     "folded",
     "the challenge's rule after each batch norm that follows a convolution is merged into it",
-    {Conv2d: _conv_after_folding, BatchNorm2d: _norm_after_folding, Pool2d: _free, GlobalAveragePool: _free},
+    {
+        Conv2d: _conv_after_folding,
+        BatchNorm2d: _norm_after_folding,
+        Pool2d: _free,
+        GlobalAveragePool: _free,
+        GlobalResponseNorm: _norm_per_channel,
+    },
 )
 XNNPACK = Convention(
     "xnnpack",
     "the challenge's rule for what XNNPACK computes: folded, and each norm that is left a 1x1 depthwise convolution",
-    {Conv2d: _conv_after_folding, BatchNorm2d: _norm_as_convolution, Pool2d: _free, GlobalAveragePool: _free},
+    {
+        Conv2d: _conv_after_folding,
+        BatchNorm2d: _norm_as_convolution,
+        Pool2d: _free,
+        GlobalAveragePool: _free,
+        GlobalResponseNorm: _norm_per_channel,
+    },
 )
 CONVOLUTIONS = Convention(
     "convolutions",
     "weights of convolutions alone, without bias (half of torch's FlopCounterMode)",
-    {Conv2d: _conv_weights_alone, BatchNorm2d: _norm_without_macs, Pool2d: _free, GlobalAveragePool: _free},
+    {
+        Conv2d: _conv_weights_alone,
+        BatchNorm2d: _norm_without_macs,
+        Pool2d: _free,
+        GlobalAveragePool: _free,
+        GlobalResponseNorm: _norm_without_macs,
+    },
 )
 FVCORE = Convention(
     "fvcore",
@@ -149,6 +173,7 @@ FVCORE = Convention(
         BatchNorm2d: _norm_per_element(2),
         Pool2d: _free,
         GlobalAveragePool: _global_pool_input,
+        GlobalResponseNorm: _norm_without_macs,
     },
 )
 THOP = Convention(
@@ -159,6 +184,7 @@ THOP = Convention(
         BatchNorm2d: _norm_per_element(4),
         Pool2d: _average_pool_output,
         GlobalAveragePool: _global_pool_sum_and_division,
+        GlobalResponseNorm: _norm_without_macs,
     },
 )
 CONVENTIONS = {convention.name: convention for convention in (DCASE, FOLDED, XNNPACK, CONVOLUTIONS, FVCORE, THOP)}

@@ -86,4 +86,20 @@ class GlobalAveragePool(NamedTuple):
         return (self.input[0], 1, 1)
 
 
-Layer: TypeAlias = Conv2d | BatchNorm2d | Pool2d | GlobalAveragePool
+class GlobalResponseNorm(NamedTuple):
+    """ConvNeXt V2's global response normalisation (arXiv 2301.00808), which competes between channels.
+
+    Of two parameters a channel, a scale and a shift. Its square roots, sums and products at each element are counted by
+    no convention: the challenge's charge one MAC for each parameter, as for a batch norm, all others nothing.
+    """
+
+    name: str
+    input: Shape
+
+    @property
+    def output(self) -> Shape:
+        """The shape of the output: that of the input."""
+        return self.input
+
+
+Layer: TypeAlias = Conv2d | BatchNorm2d | Pool2d | GlobalAveragePool | GlobalResponseNorm

@@ -18,10 +18,10 @@ from budget.ledger import Ledger, Row
 
 QUANTISERS = {"DequantizeLinear", "QuantizeLinear"}
 FREE_OPERATORS = {
-    "Add", "AveragePool", "Cast", "Clip", "Flatten", "GlobalAveragePool", "MaxPool", "ReduceMean", "Relu", "Reshape",
-    *QUANTISERS,
+    "Add", "AveragePool", "Cast", "Clip", "Div", "Flatten", "GlobalAveragePool", "MaxPool", "Mul", "Pow", "ReduceMean",
+    "Relu", "Reshape", "Sqrt", *QUANTISERS,
 }  # fmt: skip
-"""Operators that the challenge charges nothing for."""
+"""Operators that the challenge charges nothing for, unless an addition or product is with parameters."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,24 @@ def count_graph(model: ModelProto) -> GraphCount:
         for node in network
         if node.op_type in QUANTISERS and node.input[0] in weights
     }
-    rows, statistics, quantisers = list[Row](), 0, set[str]()
+    rows, statistics, quantisers, scale = list[Row](), 0, set[str](), list[TensorProto]()
     for node in network:
         if node.op_type in QUANTISERS:
             quantisers.update(node.input[1:])
-        if node.op_type in FREE_OPERATORS:
-            continue
         own = [parameters[name] for name in node.input if name in parameters]
+        of_channels = [each for each in own if each.dims]
+        if node.op_type == "Mul":
+            scale += of_channels
+        if node.op_type == "Add" and of_channels:  # the shift, with which a global response norm ends
+            own, scale = scale + of_channels, []
+        elif node.op_type in FREE_OPERATORS:
+            continue
         if node.op_type == "BatchNormalization":
             own, running = own[:2], own[2:]
             statistics += sum(map(_bytes, running))
         rows.append(_row(node, own, shapes[node.output[0]]))
+    if scale:
+        raise UnknownLayerError("the graph multiplies by parameters without a shift, which this count has no rule for.")
     dtypes = {TensorProto.DataType.Name(parameters[node.input[1]].data_type).lower() for node in network if _conv(node)}
     used_before = {name for node in front_end for name in node.input if name in weights}
     return GraphCount(
@@ -73,7 +80,7 @@ def count_graph(model: ModelProto) -> GraphCount:
 
 def _row(node: NodeProto, own: list[TensorProto], output: tuple[int, int, int]) -> Row:
     elements = sum(map(_elements, own))
-    uses = {"Conv": math.prod(output[1:]), "BatchNormalization": 1}
+    uses = {"Conv": math.prod(output[1:]), "BatchNormalization": 1, "Add": 1}
     if node.op_type not in uses:
         raise UnknownLayerError(
             f"the graph's node {node.name!r} is a {node.op_type}, which this count has no rule for; it knows "

@@ -140,15 +140,25 @@ class Trained:
         return ClipInputs(lambda part: log_mels[numbers[part]].numpy(), clips.labels)
 
     def judge(self, architecture: Architecture, format: ExportFormat) -> Verdict:
-        """The verdict on an architecture in a format. Raises `ExportError` over the limits; says which formats fit."""
+        """The verdict on an architecture in a format. Raises `ExportError` for an architecture that the target cannot
+        compute, and over the limits; says which formats fit.
+        """
 
         def verdict(format: ExportFormat) -> Verdict:
             convention = format.target.convention
             return self.limits.verdict(ledger(layers_of(architecture), convention=convention, dtype=format.dtype))
 
+        formats = [other for other in self._formats() if other.target.computes(architecture)]
+        if not format.target.computes(architecture):
+            others = sorted({other.options for other in formats})
+            raise ExportError(
+                f"`--to {format.target.name}` does not go with `response` {architecture.response}: "
+                f"{format.target.no_response}. Take {', '.join(f'`{each}`' for each in others)}, or train a network "
+                "without it."
+            )
         own, convention = verdict(format), format.target.convention
         if not own.fits:
-            fitting = [f"`{other.options}`" for other in self._formats() if verdict(other).fits]
+            fitting = [f"`{other.options}`" for other in formats if verdict(other).fits]
             remedy = f"it fits as {', '.join(fitting)}" if fitting else "no format of it fits"
             raise ExportError(
                 f"as {format}, counted as {convention.name} ({convention.summary}), a student is {own}. "

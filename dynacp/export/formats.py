@@ -19,6 +19,7 @@ from budget.onnx_count import GraphCount
 from dynacp.audio.features import LogMel, grouped_bank
 from dynacp.pipeline.plan import COMPUTED_IN
 from dynacp.pipeline.prediction import Student
+from dynacp.student.architecture import Architecture
 
 
 class ExportError(UserError):
@@ -106,8 +107,14 @@ class Target:
     """The dtype without `--dtype`; None for the run's own."""
     no_waveform: str | None = None
     """Why the front end cannot be part of an export; None where it can."""
+    no_response: str | None = None
+    """Why a network with global response norms cannot be exported; None where it can."""
     writer: str | None = None
     """Module and class of its files; None for the challenge's package, which `dynacp.export.package` writes."""
+
+    def computes(self, architecture: Architecture) -> bool:
+        """Whether the target can compute such a network, whatever its size."""
+        return self.no_response is None or architecture.response == "none"
 
     def file(self) -> type[RuntimeFile]:
         """The class of its files. The first import of a runtime takes seconds."""
@@ -127,6 +134,7 @@ TARGETS: Mapping[str, Target] = {
             ("float32", "int8"),  # XNNPACK's files hold float16 kernels in float32
             default_dtype="int8",
             no_waveform="XNNPACK has no Fourier transform",
+            no_response="XNNPACK alone cannot compute a global response norm",
             writer="dynacp.export.executorch_program:Program",
         ),
         Target("dcase", DCASE, ("float32", "float16")),  # packages compute in PyTorch, which has no int8 of this kind

@@ -111,7 +111,8 @@ class Architecture:
 
     `input` is (mel bands, frames). `family` is `dpcp` (depthwise convolution with bias, plus a parallel pool) or `cp`
     (CP-Mobile's block: neither). `norm` says where the batch norm behind the depthwise convolution stands: after the
-    `sum` with the pool, or on the `depthwise` branch alone. Raises `ArchitectureError` for anything else.
+    `sum` with the pool, or on the `depthwise` branch alone. `response` is `global` where each block ends in a global
+    response normalisation (ConvNeXt V2, arXiv 2301.00808). Raises `ArchitectureError` for anything else.
     """
 
     blocks: tuple[Block, ...]
@@ -122,6 +123,7 @@ class Architecture:
     activation: str = "relu6"
     pool: str = "average"
     norm: str = "sum"
+    response: str = "none"
 
     def __post_init__(self) -> None:
         _pair("input", self.input)
@@ -131,6 +133,7 @@ class Architecture:
         _one_of("activation", self.activation, ("relu6", "relu"))
         _one_of("pool", self.pool, ("average", "maximum"))
         _one_of("norm", self.norm, ("sum", "depthwise"))
+        _one_of("response", self.response, ("none", "global"))
         _require(
             self.family == "dpcp" or self.norm == "depthwise",
             "`norm` must be 'depthwise' in the family 'cp', which has no pool to sum with.",
@@ -172,8 +175,15 @@ class Architecture:
         return blake2b(self.to_json().encode(), digest_size=6).hexdigest()
 
     def to_json(self) -> str:
-        """The JSON text of this network, which `from_json` reads."""
-        return json.dumps(asdict(self), indent=2)
+        """The JSON text of this network, which `from_json` reads.
+
+        `response` stands in it only where it is not `none`: the texts and keys of networks of before it had that field
+        are kept in studies and runs, and stay as they are.
+        """
+        content = asdict(self)
+        if self.response == "none":
+            del content["response"]
+        return json.dumps(content, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> "Architecture":

@@ -2,7 +2,8 @@
 
 Kernels are symmetric with a scale for each output channel; activations have a scale and a zero point for each tensor,
 fixed by what calibration sees. Biases are int32 where a runtime computes, in the scale of input times kernel. A batch
-norm that no convolution precedes directly (behind the sum of two branches) stays in float32, between two conversions.
+norm that no convolution precedes directly (behind the sum of two branches) stays in float32, between two conversions;
+so does a global response norm.
 The rules are XNNPACK's, which onnxruntime can follow as well.
 
 Not every processor adds 8-bit products alike. x86 without VNNI (AVX2, and AVX-512 before 2019) multiplies unsigned
@@ -18,9 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from dynacp import executorch_tools  # noqa: F401
-from dynacp.student.model import DynaCP
+from dynacp.student.model import DynaCP, GlobalResponseNorm
 
 from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (  # isort: skip
+    QuantizationConfig,
     XNNPACKQuantizer,
     get_symmetric_quantization_config,
 )
@@ -76,7 +78,7 @@ def quantised(network: nn.Module, log_mels: Tensor, *, adds_in_16_bits: bool) ->
     if adds_in_16_bits:
         kernels = replace(kernels, observer_or_fake_quant_ctr=PairwiseObserver.with_args(eps=LEAST_SCALE))
     config = replace(config, input_activation=activations, output_activation=activations, weight=kernels)
-    prepared = prepare_pt2e(_graph(network.train(False), log_mels), XNNPACKQuantizer().set_global(config))
+    prepared = prepare_pt2e(_graph(network.train(False), log_mels), _quantizer(config))
     with torch.no_grad():
         for part in log_mels.split(CALIBRATED_AT_ONCE):
             prepared(part)
@@ -94,7 +96,11 @@ def aware(network: DynaCP) -> nn.Module:
     """
     config = get_symmetric_quantization_config(is_per_channel=True, is_qat=True)
     example = torch.zeros(2, 1, *network.architecture.input)
-    return _switchable(prepare_qat_pt2e(_graph(network.train(), example), XNNPACKQuantizer().set_global(config)))
+    return _switchable(prepare_qat_pt2e(_graph(network.train(), example), _quantizer(config)))
+
+
+def _quantizer(config: QuantizationConfig) -> XNNPACKQuantizer:
+    return XNNPACKQuantizer().set_global(config).set_module_type(GlobalResponseNorm, None)
 
 
 def _graph(network: nn.Module, log_mels: Tensor) -> torch.fx.GraphModule:

@@ -6,7 +6,7 @@ What is counted here is computed by the modules of `dynacp.student.model`, in th
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from budget.layers import BatchNorm2d, Conv2d, Count, GlobalAveragePool, Layer, Pool2d, Shape
+from budget.layers import BatchNorm2d, Conv2d, Count, GlobalAveragePool, GlobalResponseNorm, Layer, Pool2d, Shape
 from budget.memory import Step
 from dynacp.student.architecture import PLAIN, POOLED, STEM_STRIDE, Architecture
 
@@ -94,14 +94,17 @@ def block_layers(frame: Architecture, name: str, block: BlockLike, shape: Shape)
     pooled = block.residual == POOLED
     if pooled is not False:  # True for one network, an array of 0 and 1 for many
         yield Pool2d(f"{name}.shortcut", shape, stride, average, pooled)
+    if frame.response == "global":
+        yield GlobalResponseNorm(f"{name}.response", (block.out, *merged[1:]))
 
 
 def steps_of(architecture: Architecture) -> Iterator[Step]:
     """The steps that compute one clip, and the tensors that each reads, in the order of `DynaCP.forward`.
 
     Steps are named as layers and modules are. Two have no layer: `blocks.N.sum` adds the depthwise convolution and the
-    parallel pool, `blocks.N.residual` the projection and the shortcut. Norms and activations happen in place and are
-    left out.
+    parallel pool, `blocks.N.residual` the projection and the shortcut. Batch norms and activations happen in place and
+    are left out. A global response norm takes three steps: `blocks.N.squares` of its input, their `blocks.N.means` for
+    each channel, and `blocks.N.response`, which scales and shifts the input in place.
     """
     outputs = {layer.name: layer.output for layer in layers_of(architecture)}
 
@@ -133,6 +136,12 @@ def steps_of(architecture: Architecture) -> Iterator[Step]:
         if block.residual != PLAIN:
             entering = f"{name}.residual"
             yield addition(entering, projected, shortcut)
+        if architecture.response == "global":
+            squares, means, response = (f"{name}.{part}" for part in ("squares", "means", "response"))
+            yield Step(squares, (entering,), outputs[response])
+            yield Step(means, (squares,), (block.out, 1, 1))
+            yield Step(response, (entering, means), outputs[response], adds=True)
+            entering = response
     yield layer("head.conv", entering)
     yield layer("head.pool", "head.conv")
 
@@ -144,8 +153,9 @@ def table_of(architecture: Architecture) -> list[tuple[str, str, str, str]]:
     act = {"relu6": "ReLU6", "relu": "ReLU"}[architecture.activation]
     rows = [(shapes[f"stem.conv{i}"], f"Conv2D@3x3, BN, {act}", "{} x {}".format(*STEM_STRIDE), "-") for i in (1, 2)]
     prefix = {"dpcp": "DPCPBlock", "cp": "CPBlock"}[architecture.family]
+    response = {"none": "", "global": ", GRN"}[architecture.response]
     for number, block in enumerate(architecture.blocks, start=1):
-        operator = f"{prefix}({block.dilation})_{block.residual}, {block.expanded} expanded"
+        operator = f"{prefix}({block.dilation})_{block.residual}, {block.expanded} expanded" + response
         rows.append((shapes[f"blocks.{number}.expand"], operator, "{} x {}".format(*block.stride), str(block.dilation)))
     rows.append((shapes["head.conv"], "Conv2D@1x1, BN", "1 x 1", "-"))
     rows.append((shapes["head.pool"], "Avg. Pool", "-", "-"))

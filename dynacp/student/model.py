@@ -5,6 +5,7 @@ Shapes: log-mel [batch, 1, mels, frames] in, logits [batch, classes] out.
 
 from collections import OrderedDict
 
+import torch
 from torch import Tensor, nn
 
 from dynacp.student.architecture import IDENTITY, POOLED, STEM_STRIDE, Architecture, Block
@@ -22,10 +23,33 @@ def _pointwise(channels_in: int, channels_out: int) -> nn.Conv2d:
     return nn.Conv2d(channels_in, channels_out, 1, bias=False)
 
 
+class GlobalResponseNorm(nn.Module):
+    """Global response normalisation (ConvNeXt V2, arXiv 2301.00808, section 3): channels compete by their energy.
+
+    y = x + weight * x * n + bias, where n is a channel's L2 norm over frequency and time as a multiple of the mean of
+    all channels' norms. `weight` and `bias`, one a channel, start at 0, so that nothing is changed at first.
+    """
+
+    EPSILON = 1e-6
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, channels, frequency, time] -> the same shape."""
+        # The root of the mean square stands for the norm, since their ratios are equal: it does not overflow float16.
+        # Below the root, epsilon keeps the gradient of a channel of zeros finite.
+        norms = (x.square().mean((2, 3), keepdim=True) + self.EPSILON).sqrt()
+        n = norms / (norms.mean(1, keepdim=True) + self.EPSILON)
+        return x * (1 + self.weight * n) + self.bias
+
+
 class DPCPBlock(nn.Module):
     """Expand, depthwise convolution beside a pool, project, shortcut (DynaCP paper, section 3.2 and figure 3).
 
-    In the family `cp` the pool is left out, which makes it CP-Mobile's block.
+    In the family `cp` the pool is left out, which makes it CP-Mobile's block. A global response norm may end it.
     """
 
     def __init__(self, frame: Architecture, block: Block, channels_in: int) -> None:
@@ -46,6 +70,7 @@ class DPCPBlock(nn.Module):
             POOLED: lambda: _pool(frame.pool, block.stride),
         }.get(block.residual, lambda: None)()
         self.activation = _activation(frame.activation)
+        self.response = GlobalResponseNorm(block.out) if frame.response == "global" else None
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, channels_in, frequency, time] -> [batch, out, frequency / stride, time / stride]."""
@@ -60,7 +85,8 @@ class DPCPBlock(nn.Module):
         projected = self.project_norm(self.project(self.activation(merged)))
         if self.shortcut is not None:
             projected = projected + self.shortcut(x)
-        return self.activation(projected)
+        left: Tensor = self.activation(projected)
+        return left if self.response is None else self.response(left)
 
 
 class DynaCP(nn.Module):

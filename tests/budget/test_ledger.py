@@ -26,6 +26,8 @@ def test_table_1_costs_what_the_report_says() -> None:
     assert ledger(layers_of(TABLE1), dtype="float16").bytes == 2 * 61_644 == 123_288
 
 
+RESPONSIVE = replace(TABLE1, response="global")
+
 TABLE1_PARTS = {  # part -> parameters, MACs
     "stem": (2_456, 3_806_288),
     "blocks.1": (5_056, 6_971_712),
@@ -53,6 +55,15 @@ def test_one_block_by_hand() -> None:
         expand + depthwise + project + norms,
         positions * (expand + depthwise + project) + norms,
     )
+
+
+def test_a_global_response_norm_takes_two_parameters_a_channel_and_as_many_macs_by_the_challenge_s_rule() -> None:
+    """After the blocks of Table 1: 3 x 32 + 2 x 56 + 104 = 312 channels."""
+    for convention in CONVENTIONS.values():
+        (before, without), (after, macs) = (count(TABLE1, convention), count(RESPONSIVE, convention))
+        assert after - before == 2 * 312
+        assert macs - without == (2 * 312 if convention in (DCASE, FOLDED, XNNPACK) else 0)
+    assert ledger(layers_of(RESPONSIVE), dtype="int8").bytes == 67_824 + 4 * 2 * 312
 
 
 def test_the_challenge_baseline_is_expressible_and_fits_only_on_its_own_65_frames() -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from architectures import random_architectures
 from graph_memory import peak_activations
+from torch import nn
 
 from budget.memory import Step, peak
 from dynacp.audio.features import FrontEnd, LogMel
@@ -46,6 +47,14 @@ def test_a_narrow_network_holds_most_in_its_stem() -> None:
     assert most.elements == 46_080 + 47_104
 
 
+def test_a_global_response_norm_holds_its_input_the_squares_and_their_means() -> None:
+    """64 channels at 64 x 23 positions twice, and 64 means; before it 32 + 3 x 8 channels, then 64 + 8, are fewer."""
+    most = peak(steps_of(Architecture((Block(8, 64),), response="global")))
+    assert most.at == "blocks.1.means"
+    assert names(most.alive) == ["blocks.1.project", "blocks.1.squares", "blocks.1.means"]
+    assert most.elements == 2 * 64 * 64 * 23 + 64 == 188_480
+
+
 def chain(*more: Step) -> list[Step]:
     return [Step("a", (), (1, 5, 2)), Step("b", ("a",), (2, 5, 2)), Step("c", ("b",), (2, 5, 2)), *more]
 
@@ -71,7 +80,10 @@ def test_a_step_that_reads_what_is_not_there_is_refused() -> None:
 
 def exported_peak(architecture: Architecture, dtype: str = "float32", *, waveform: bool = False) -> int:
     classes = tuple(map(str, range(architecture.classes)))
-    student = Student(DynaCP(architecture).eval(), LogMel(FrontEnd()), classes, torch.float32)
+    network = DynaCP(architecture).eval()
+    for parameter in network.parameters():
+        nn.init.uniform_(parameter)  # an exporter leaves out what adds nothing
+    student = Student(network, LogMel(FrontEnd()), classes, torch.float32)
     return peak_activations(onnx_graph(Exported(student, dtype, waveform=waveform)))
 
 
@@ -80,6 +92,8 @@ VARIANTS = [
     AS_IT_IS,
     replace(ON_DEPTHWISE, norm="depthwise", pool="maximum", input=(128, 65)),
     replace(WITHOUT_POOL, norm="depthwise", family="cp"),
+    replace(AS_IT_IS, response="global"),
+    Architecture((Block(8, 64), Block(8, 64, residual=2), Block(8, 80)), response="global"),
 ]
 
 

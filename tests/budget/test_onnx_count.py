@@ -38,8 +38,9 @@ def student(architecture: Architecture) -> Student:
         (TABLE1, 60_786, 29_496_672),  # the norms after D + P stay: 496 more biases than Table 1 has running weights
         (dataclasses.replace(TABLE1, norm="depthwise"), 59_794, 29_495_680),
         (BASELINE, 59_794, 30_216_768),  # over the limit, which it keeps before folding
+        (dataclasses.replace(TABLE1, response="global"), 60_786 + 2 * 312, 29_496_672 + 2 * 312),
     ],
-    ids=["table1", "norm on the depthwise branch", "baseline"],
+    ids=["table1", "norm on the depthwise branch", "baseline", "global response norms"],
 )
 def test_an_exported_graph_costs_what_the_ledger_says_row_by_row(
     architecture: Architecture, parameters: int, macs: int
@@ -70,6 +71,8 @@ def test_an_operator_that_cannot_be_counted_is_refused(tmp_path: Path) -> None:
     convolution = helper.make_node("Conv", ["x", "w"], ["c"])
     with pytest.raises(UnknownLayerError, match="'gate' is a Sigmoid"):
         count_graph(graph(convolution, helper.make_node("Sigmoid", ["c"], ["y"], name="gate")))
+    with pytest.raises(UnknownLayerError, match="multiplies by parameters without a shift"):
+        count_graph(graph(convolution, helper.make_node("Mul", ["c", "w"], ["y"])))
     with pytest.raises(UnknownLayerError, match="no convolution"):
         count_graph(graph(helper.make_node("Relu", ["x"], ["y"])))
     assert count_graph(graph(convolution, helper.make_node("Relu", ["c"], ["y"]))).ledger.macs == 16

@@ -14,13 +14,21 @@ from budget.witness import InputShape, by_fvcore, by_thop, by_torch, by_torchinf
 from dynacp.student.architecture import BASELINE, TABLE1, Architecture
 from dynacp.student.layers import layers_of
 from dynacp.student.model import DynaCP
+from nas.space.network_wide import EVERY
+from nas.space.space import Space
 
 WITNESSED = 1_000
+WIDE = Space(network_wide=EVERY)
 
 VARIANTS = [
     replace(TABLE1, pool=pool, norm=norm, activation=activation)
     for pool, norm, activation in product(("average", "maximum"), ("sum", "depthwise"), ("relu6", "relu"))
-] + [BASELINE, replace(TABLE1, classes=7, input=(128, 65))]
+] + [
+    BASELINE,
+    replace(TABLE1, response="global"),
+    replace(BASELINE, response="global"),
+    replace(TABLE1, classes=7, input=(128, 65)),
+]
 
 
 def built(architecture: Architecture) -> tuple[DynaCP, InputShape]:
@@ -32,7 +40,9 @@ def macs(architecture: Architecture, convention: str) -> int:
 
 
 def test_a_thousand_random_architectures_count_as_torchinfo_and_torch_count_them() -> None:
-    architectures = random_architectures(WITNESSED, seed=1)
+    """Half of them differ in their blocks alone, half in the network-wide choices as well."""
+    architectures = random_architectures(WITNESSED // 2, seed=1)
+    architectures += random_architectures(WITNESSED // 2, seed=1, space=WIDE)
     fitting = 0
     for architecture in architectures:
         module, shape = built(architecture)
@@ -43,7 +53,9 @@ def test_a_thousand_random_architectures_count_as_torchinfo_and_torch_count_them
     assert 50 < fitting < WITNESSED - 50, "the sample must hold architectures that fit and architectures that do not"
 
 
-@pytest.mark.parametrize("architecture", [*VARIANTS, *random_architectures(24, seed=2)], ids=lambda a: a.key)
+@pytest.mark.parametrize(
+    "architecture", [*VARIANTS, *random_architectures(24, seed=2, space=WIDE)], ids=lambda a: a.key
+)
 def test_every_tool_counts_by_the_convention_that_bears_its_name(architecture: Architecture) -> None:
     module, shape = built(architecture)
     assert by_torchinfo(module, shape) == totals(layers_of(architecture))[:2]
@@ -69,7 +81,7 @@ def test_thop_and_fvcore_differ_by_norms_average_pools_and_classes(architecture:
 
 def test_the_rows_of_the_ledger_are_the_modules_of_the_network() -> None:
     """Row by row, not only in total: each row names a module with as many parameters."""
-    for architecture in (TABLE1, BASELINE, *random_architectures(20, seed=4)):
+    for architecture in (TABLE1, BASELINE, *random_architectures(20, seed=4, space=WIDE)):
         modules = dict(DynaCP(architecture).named_modules())
         rows = ledger(layers_of(architecture)).rows
         for row in rows:

@@ -7,7 +7,7 @@ from onnx import ModelProto
 
 from budget.onnx_count import divided, for_one_clip, shape_of
 
-IN_PLACE = {"Add", "BatchNormalization", "Cast", "Clip", "Flatten", "Relu", "Reshape"}
+IN_PLACE = {"Add", "BatchNormalization", "Cast", "Clip", "Div", "Flatten", "Mul", "Relu", "Reshape", "Sqrt"}
 """What writes into an operand of its output's size that is read no more; everything else takes a new buffer."""
 
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from dynacp.audio.features import FrontEnd, LogMel
 from dynacp.pipeline.prediction import Student
 from dynacp.student.architecture import Architecture
-from dynacp.student.model import DynaCP
+from dynacp.student.model import DynaCP, GlobalResponseNorm
 
 
 def clips(number: int, *, seed: int) -> Tensor:
@@ -24,6 +24,9 @@ def student(architecture: Architecture) -> Student:
             nn.init.uniform_(module.weight, 0.5, 1.5)
             module.momentum = None  # the mean over all that it sees
         if isinstance(module, nn.BatchNorm2d | nn.Conv2d) and module.bias is not None:
+            nn.init.uniform_(module.bias, -0.2, 0.3)
+        if isinstance(module, GlobalResponseNorm):
+            nn.init.uniform_(module.weight, -0.5, 0.5)
             nn.init.uniform_(module.bias, -0.2, 0.3)
     with torch.no_grad():
         network.train()(clips(64, seed=1))

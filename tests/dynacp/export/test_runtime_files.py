@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,10 @@ from budget.limits import Limits
 from budget.memory import peak
 from dynacp.__main__ import main
 from dynacp.export.finished_run import Trained
+from dynacp.export.formats import TARGETS, ExportError, ExportFormat
 from dynacp.pipeline.prediction import Student
 from dynacp.stages import StageError, read_artifact
-from dynacp.student.architecture import Architecture, with_classes
+from dynacp.student.architecture import TABLE1, Architecture, with_classes
 from dynacp.student.layers import layers_of, steps_of
 
 ARCHITECTURE = with_classes(tiny.LEAN, len(tiny.CLASSES))
@@ -275,6 +277,13 @@ def test_a_run_meant_for_int8_is_exported_in_int8_unless_it_is_told_otherwise(
     assert "no format of it fits" in complaint
     wav = str(next((data / "audio").glob("*.wav")))
     assert main(["predict", str(run), wav]) == 0
+
+
+def test_what_a_target_cannot_compute_is_refused_with_what_can(lean_run: Path, data: Path) -> None:
+    run, architecture = trained(lean_run, data), replace(TABLE1, response="global")
+    with pytest.raises(ExportError, match=r"`--to executorch` .*`response` global: XNNPACK .*`--to onnx --dtype int8`"):
+        run.judge(architecture, ExportFormat(TARGETS["executorch"], "int8"))
+    assert run.judge(architecture, ExportFormat(TARGETS["onnx"], "int8")).fits
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,18 @@ def test_json_round_trip_gives_the_same_network_and_the_same_text(seed: int) -> 
     assert again.key == architecture.key
 
 
+def test_json_and_key_of_a_network_without_response_norms_are_as_before_there_were_any() -> None:
+    """Studies and runs keep both."""
+    assert TABLE1.key == "15c80c94db75"
+    assert list(json.loads(TABLE1.to_json())) == [
+        "blocks", "input", "classes", "stem", "family", "activation", "pool", "norm",
+    ]  # fmt: skip
+    responsive = replace(TABLE1, response="global")
+    assert json.loads(responsive.to_json())["response"] == "global"
+    assert Architecture.from_json(responsive.to_json()) == responsive
+    assert responsive.key != TABLE1.key
+
+
 def test_different_networks_have_different_keys() -> None:
     architectures = set(random_architectures(2_000, seed=0)) | set(NAMED.values())
     assert len({architecture.key for architecture in architectures}) == len(architectures)
@@ -61,6 +73,7 @@ def test_a_description_is_frozen_and_can_be_a_set_s_member() -> None:
 
 
 def test_the_table_reads_like_the_report_s() -> None:
+    assert table_of(replace(TABLE1, response="global"))[2][1] == "DPCPBlock(2)_2, 64 expanded, GRN"
     rows = table_of(TABLE1)
     assert rows[0] == ("256 x 89 x 1", "Conv2D@3x3, BN, ReLU6", "2 x 2", "-")
     assert rows[1] == ("128 x 45 x 8", "Conv2D@3x3, BN, ReLU6", "2 x 2", "-")
@@ -188,7 +201,8 @@ def test_whatever_stands_in_a_field_is_read_to_the_same_text_or_refused(data: st
         architecture = Architecture.from_json(json.dumps(fields))
     except ArchitectureError:
         return
-    assert json.loads(architecture.to_json()) == json.loads(json.dumps(fields))
+    found = json.loads(architecture.to_json()) | {"response": architecture.response}  # none is left out
+    assert found == json.loads(json.dumps(fields))
     assert [costs.tolist() for costs in count([architecture])] == [
         [cost] for cost in totals(layers_of(architecture))
     ], "64 bits hold it"

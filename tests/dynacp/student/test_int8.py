@@ -4,6 +4,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis.extra.numpy
@@ -61,6 +62,21 @@ def test_table_1_in_int8_costs_what_the_ledger_says_row_by_row(graph: OnnxGraph)
     assert [row[2:] for row in account.rows] == [row[2:] for row in expected if row.parameters]
     assert count.quantiser_bytes > 4 * 1_354  # a scale for each output channel, and those of activations
     assert count.front_end_bytes == 0
+
+
+def test_a_global_response_norm_stays_in_float32_between_two_conversions() -> None:
+    architecture = replace(SMALL, response="global")
+    made = ready_students.student(architecture)
+    network = quantised(made.network, ready_students.clips(40, seed=2), adds_in_16_bits=True)
+    graph = OnnxGraph(Exported(made, "int8", network=network))
+    expected = ledger(layers_of(architecture), convention=FOLDED, dtype="int8").rows
+    assert [row[2:] for row in graph.count().ledger.rows] == [row[2:] for row in expected if row.parameters]
+    makers = {output: node.op_type for node in graph.model.graph.node for output in node.output}
+    inside = [node for node in graph.model.graph.node if node.op_type in ("Pow", "Sqrt", "Div", "Mul")]
+    assert len(inside) == 5 * len(architecture.blocks)
+    converted = [node for node in inside if "DequantizeLinear" in map(makers.get, node.input)]
+    assert {node.op_type for node in converted} == {"Pow", "Mul"}, "only what enters it was in int8"
+    assert len(converted) == 2 * len(architecture.blocks)
 
 
 def test_a_graph_in_int8_holds_each_kernel_as_int8_and_no_second_copy(graph: OnnxGraph) -> None:

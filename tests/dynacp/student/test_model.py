@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from dynacp.student.architecture import BASELINE, POOLED, TABLE1, Architecture, Block
 from dynacp.student.layers import layers_of
-from dynacp.student.model import DPCPBlock, DynaCP
+from dynacp.student.model import DPCPBlock, DynaCP, GlobalResponseNorm
 
 
 def test_logits_come_out_one_for_each_class() -> None:
@@ -18,7 +18,11 @@ def test_logits_come_out_one_for_each_class() -> None:
     assert network(torch.randn(3, 1, 256, 89)).shape == (3, 7)
 
 
-@pytest.mark.parametrize("architecture", [TABLE1, BASELINE, *random_architectures(12, seed=5)], ids=lambda a: a.key)
+@pytest.mark.parametrize(
+    "architecture",
+    [TABLE1, BASELINE, replace(TABLE1, response="global"), *random_architectures(12, seed=5)],
+    ids=lambda a: a.key,
+)
 def test_the_shapes_that_flow_are_those_of_the_ledger(architecture: Architecture) -> None:
     network, seen = DynaCP(architecture).eval(), {}
     for name, module in network.named_modules():
@@ -55,6 +59,29 @@ def test_a_block_computes_what_the_report_draws(norm: str) -> None:
     torch.testing.assert_close(block(x), wanted)
 
 
+def test_a_global_response_norm_scales_each_channel_by_its_norm_among_all() -> None:
+    """Written out with PyTorch's own norm, as in ConvNeXt V2."""
+    torch.manual_seed(0)
+    layer, x = GlobalResponseNorm(5), torch.randn(2, 5, 7, 3)
+    assert torch.equal(layer(x), x), "at first nothing is changed"
+    nn.init.normal_(layer.weight)
+    nn.init.normal_(layer.bias)
+    norms = torch.linalg.vector_norm(x, dim=(2, 3), keepdim=True)
+    n = norms / norms.mean(dim=1, keepdim=True)
+    torch.testing.assert_close(layer(x), x + layer.weight * (x * n) + layer.bias, rtol=1e-4, atol=1e-5)
+
+
+def test_a_global_response_norm_bears_silence_and_the_largest_activations_of_float16() -> None:
+    layer = GlobalResponseNorm(4)
+    nn.init.ones_(layer.weight)
+    silent = torch.zeros(1, 4, 8, 8, requires_grad=True)
+    layer(silent).sum().backward()
+    assert silent.grad is not None
+    assert silent.grad.isfinite().all()
+    loud = torch.full((1, 4, 128, 45), 6.0, dtype=torch.float16)
+    assert torch.equal(layer.half()(loud), 2 * loud), "the sum of 5,760 squares is beyond float16"
+
+
 def test_the_same_seed_builds_the_same_network() -> None:
     def weights(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
@@ -65,7 +92,7 @@ def test_the_same_seed_builds_the_same_network() -> None:
 
 
 def test_every_parameter_gets_a_gradient() -> None:
-    for architecture in (TABLE1, BASELINE, *random_architectures(6, seed=6)):
+    for architecture in (TABLE1, BASELINE, replace(TABLE1, response="global"), *random_architectures(6, seed=6)):
         network = DynaCP(architecture)
         network(torch.randn(2, 1, *architecture.input)).square().sum().backward()
         for name, parameter in network.named_parameters():
