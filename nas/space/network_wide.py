@@ -27,6 +27,7 @@ class NetworkWide:
     activation: tuple[str, ...] = ()
     pool: tuple[str, ...] = ()
     norm: tuple[str, ...] = ()
+    response: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, values in asdict(self).items():
@@ -64,6 +65,7 @@ EVERY = NetworkWide(
     activation=("relu6", "relu"),
     pool=("average", "maximum"),
     norm=("sum", "depthwise"),
+    response=("none", "global"),
 )
 """What a search varies by default; Table 1 is among it."""
 
@@ -79,7 +81,8 @@ def add_vary_option(add: Add) -> None:
         metavar="CHOICE",
         help="network-wide choices that are searched beside those of each block, or none (default: all). stem: its "
         "two convolutions' channels; activation: throughout; pool: in all blocks; norm: after the sum of a block's two "
-        f"branches, or on the depthwise one. Their values are {choices}",
+        "branches, or on the depthwise one; response: a global response norm at the end of each block or none. Their "
+        f"values are {choices}",
     )
 
 

@@ -55,9 +55,9 @@ def test_the_size_is_the_number_of_distinct_networks_that_a_small_space_decodes_
 
 
 def test_network_wide_choices_multiply_the_networks_by_their_values_and_by_what_may_follow_each_stem() -> None:
-    """Two values each of activation, pool and norm; a block that keeps the channels that enter has one way for it."""
-    assert WIDE.size() == 8 * sum(replace(SPACE, frame=frame).size() for frame in WIDE.frames[::8])
-    assert [frame.stem for frame in WIDE.frames[::8]] == [(8, 16), (8, 24), (8, 32), (16, 32)]
+    """Two values each of activation, pool, norm and response."""
+    assert WIDE.size() == 16 * sum(replace(SPACE, frame=frame).size() for frame in WIDE.frames[::16])
+    assert [frame.stem for frame in WIDE.frames[::16]] == [(8, 16), (8, 24), (8, 32), (16, 32)]
 
 
 def test_network_wide_choices_come_first_and_those_of_blocks_stay_as_they_were() -> None:
@@ -66,6 +66,7 @@ def test_network_wide_choices_come_first_and_those_of_blocks_stay_as_they_were()
         "activation": CategoricalDistribution(("relu6", "relu")),
         "pool": CategoricalDistribution(("average", "maximum")),
         "norm": CategoricalDistribution(("sum", "depthwise")),
+        "response": CategoricalDistribution(("none", "global")),
     }
     assert WIDE.distributions() == searched | SPACE.distributions()
     assert list(WIDE.distributions()) == [*searched, *SPACE.distributions()] == list(WIDE.values())
