@@ -1,6 +1,6 @@
 """A candidate of a search, as a trial in its study."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -86,15 +86,17 @@ class Candidate:
         )
         return Candidate(trial)
 
-    def check(self) -> None:
-        """Raise `ValueError` unless the trial holds what a search keeps of a candidate."""
+    def check(self, network_wide: Iterable[str] = ()) -> None:
+        """Raise `ValueError` unless the trial holds what a search keeps of a candidate; `network_wide` are the names of
+        the network-wide choices that it must have made.
+        """
         notes, named = self.trial.user_attrs, f"trial {self.trial.number}"
         for name, kind in _NOTES.items():
             if not isinstance(notes.get(name), kind):
                 raise ValueError(f"{named} has no {name!r} as a search notes it")
         try:
             known = self.architecture, self.fits, self.trainings
-            if unknown := Space.read(self.trial.params) - self.trial.params.keys():
+            if unknown := {*Space.read(self.trial.params), *network_wide} - self.trial.params.keys():
                 raise LookupError(f"no {min(unknown)!r} among its parameters")
             whole = all(isinstance(each.get(name), _NUMBER) for each in known[2].values() for name in _TRAINING)
         except (AttributeError, LookupError, TypeError, ValueError) as error:

@@ -135,7 +135,7 @@ class Store:
             return self._ended[trial.number]
         candidate = Candidate(trial)
         try:
-            candidate.check()
+            candidate.check(name for name, values in self.settings.network_wide.items() if len(values) > 1)
         except ValueError as error:
             raise StudyError(f"study {self.study.study_name!r} is damaged: {error}.") from None
         if trial.state.is_finished():

@@ -127,6 +127,15 @@ def test_a_study_with_network_wide_choices_is_shown_with_them(command: str, here
         assert "; stem 8-16, 8-24, 8-32, 16-32; activation relu6, relu; pool average, maximum;" in page
 
 
+def test_a_candidate_that_lacks_a_network_wide_choice_is_named(here: Path) -> None:
+    database = written(here, space=replace(SPACE, network_wide=EVERY))
+    with sqlite3.connect(database) as connection:
+        connection.execute("DELETE FROM trial_params WHERE param_name = 'stem'")
+    connection.close()
+    with pytest.raises(StudyError, match=r"trial 0 is not as a search keeps it \(no 'stem' among its parameters"):
+        Store.open("small")
+
+
 @pytest.mark.parametrize("stored", [[], "pool", {"pool": "average"}, {"pool": [1]}])
 def test_network_wide_choices_that_are_damaged_are_named(stored: object) -> None:
     content = json.loads(json.dumps(made_up.settings(SPACE).content))
