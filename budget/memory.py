@@ -4,7 +4,7 @@ The runtime that is meant computes one layer at a time, and each tensor as a who
 - A tensor is held from the step that writes it to the last one that reads it. The network's input and output are
   tensors like any other.
 - Batch norms, activations and reshapes happen in place, so they are no steps of their own.
-- An addition writes into one of its operands if no later step reads that one.
+- An addition writes into one of its operands if no later step reads that one; so does what scales a tensor.
 - Nothing else takes memory: no tiles, no scratch space (im2col), no alignment, no fragments between tensors.
 
 A runtime that fuses more (the parallel pool added straight onto the depthwise output) or tiles needs less, one that
@@ -29,7 +29,7 @@ class Step(NamedTuple):
     reads: tuple[str, ...]
     output: Shape
     adds: bool = False
-    """Whether the step adds tensors of its own shape, so that it may write into one of them."""
+    """Whether the step adds to a tensor of its own shape, or scales it, so that it may write into it."""
 
     @property
     def elements(self) -> int:

@@ -205,7 +205,7 @@ def command_line(sandbox: Sandbox) -> Make:
     architecture.write_text(TABLE1.to_json())
     names = [
         "table1", architecture, sandbox.given, sandbox.given / "absent", "", "-", "--", "\udcff", "/dev/null",
-        "a" * 300,
+        "a" * 300, "none", "pool",
         "../..", "int8", "nan", "1e309", "-1", "0", "1", "3", str(10**30), "x=1", "base.epochs=0", "base.epochs=x",
         "seed=${oc.env:HOME}", "recording.real=,", "1/2", "0/0", "float16", "onnx", "dcase", "sqlite:///", "mysql://x",
     ]  # fmt: skip
@@ -220,8 +220,12 @@ def command_line(sandbox: Sandbox) -> Make:
         (dynacp, ("predict",), ("--device-id", "--csv")),
         (dynacp, ("export", *absent, *kept), ("--to", "--dtype", "--student", "--name", "--max-macs")),
         (efficientat, (), ()),
-        (search, (*absent, *kept), ("--trials", "--rungs", "--samples", "--study", "--mn", "--storage", "--mn-width")),
-        (explore, (sandbox.given / "absent", *kept), ("--dtype", "--max-macs", "--max-bytes")),
+        (
+            search,
+            (*absent, *kept),
+            ("--trials", "--rungs", "--samples", "--study", "--mn", "--storage", "--mn-width", "--vary"),
+        ),
+        (explore, (sandbox.given / "absent", *kept), ("--dtype", "--max-macs", "--max-bytes", "--vary")),
         (export, (), ("--study", "--pick", "--storage")),
         (plot, (), ("--study", "--storage")),
         (report, (), ("--study", "--storage")),

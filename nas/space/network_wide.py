@@ -81,8 +81,8 @@ def add_vary_option(add: Add) -> None:
         metavar="CHOICE",
         help="network-wide choices that are searched beside those of each block, or none (default: all). stem: its "
         "two convolutions' channels; activation: throughout; pool: in all blocks; norm: after the sum of a block's two "
-        "branches, or on the depthwise one; response: a global response norm at the end of each block or none. Their "
-        f"values are {choices}",
+        "branches, or on the depthwise one; response: a global response norm at the end of each block, which "
+        f"ExecuTorch cannot compute, or none. Their values are {choices}",
     )
 
 
