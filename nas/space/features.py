@@ -41,6 +41,7 @@ def _shape(network: Architecture) -> list[float]:
         network.pool == "maximum",
         network.norm == "depthwise",
         network.activation == "relu",
+        network.response == "global",
     ]
 
 
