@@ -20,8 +20,8 @@ from budget.ledger import Ledger, ledger
 from dynacp.files import write_text
 from dynacp.student.architecture import Architecture
 from dynacp.student.layers import layers_of, table_of
+from nas.results.finalists import Finalist, finalists
 from nas.study.candidate import Candidate
-from nas.study.finalists import Finalist, finalists
 from nas.study.settings import StudyError
 from nas.study.store import Store, add_study_options, opened_study
 

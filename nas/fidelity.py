@@ -22,9 +22,9 @@ from budget.cli.command import CommandParser, add_whole_number, answering, run
 from budget.cli.terminal import show
 from dynacp.commands.options import cache_errors
 from dynacp.files import write_text
+from nas.results.fidelity import agreement, conclusion, spread, wanted
 from nas.scoring.score import Scorer
 from nas.search import Search, parser
-from nas.study.fidelity import agreement, conclusion, spread, wanted
 from nas.study.further import train_again
 from nas.study.local_workers import helpers
 from nas.study.queue import Queue

@@ -37,6 +37,7 @@ from dynacp.commands.options import (
 from dynacp.overrides import changed
 from dynacp.student.architecture import TABLE1, with_classes
 from dynacp.teachers.ensemble import Ensemble, chance_warning
+from nas.results.finalists import finalists
 from nas.scoring.clips import SearchData, load_search_data
 from nas.scoring.score import SAMPLES, SHORT, TEACHERS, Scorer, SearchSettings
 from nas.space.network_wide import add_vary_option, varied
@@ -46,7 +47,6 @@ from nas.strategy.race import Round, rounds
 from nas.strategy.rungs import rungs
 from nas.strategy.samplers import SAMPLERS
 from nas.study.database import without_password
-from nas.study.finalists import finalists
 from nas.study.local_workers import helpers
 from nas.study.settings import DEFAULT_MARGIN, StudyError, StudySettings
 from nas.study.store import Store, clear_errors, connect, default_storage, study_folder

@@ -35,7 +35,7 @@ BELOW = {
 ROOMS = {
     "budget": ("cli",),
     "dynacp": ("student", "audio", "efficientat", "training", "teachers", "pipeline", "export", "commands"),
-    "nas": ("space", "strategy", "scoring", "study", "views"),
+    "nas": ("space", "strategy", "scoring", "study", "results", "views"),
 }
 """By package, its rooms from the bottom to the top."""
 

@@ -9,6 +9,7 @@ from budget.limits import Limits
 from dynacp.audio.features import FrontEnd
 from dynacp.strict_json import check_shape
 from nas.scoring.score import ScoreSettings
+from nas.space.space import Space
 from nas.strategy.propose import Rules
 
 NETWORK_WIDE = "network_wide"
@@ -86,11 +87,6 @@ class StudySettings:
         - `command`: the command line that started the search; `versions`: library -> version, for the record.
         - `margin`: the accuracy, in [0, 1], that may be lost against the baseline without counting as worse.
         """
-        space, network_wide = rules.space, rules.space.network_wide.values
-        described = {**asdict(space), "classes": len(classes), "stem": space.frame.stem}
-        described = {name: value for name, value in described.items() if name not in ("frame", NETWORK_WIDE)}
-        if network_wide:  # studies that vary none, those of before there were any among them, have no such entry
-            described[NETWORK_WIDE] = {name: list(values) for name, values in network_wide.items()}
         identity = {
             "data": data,
             "device": device,
@@ -101,20 +97,11 @@ class StudySettings:
             "rungs": rungs,
             "teachers": teachers,
             "score": asdict(score),
-            "space": described,
+            "space": _described(rules.space, len(classes)),
             "front_end": asdict(front_end),
         }
-        return cls(
-            {
-                "identity": identity,
-                "command": command,
-                "classes": classes,
-                "clips": clips,
-                "threads": threads,
-                "versions": versions,
-                "margin": margin,
-            }
-        )
+        record = {"command": command, "classes": classes, "clips": clips, "threads": threads, "versions": versions}
+        return cls({"identity": identity, **record, "margin": margin})
 
     @classmethod
     def read(cls, content: Any) -> "StudySettings":
@@ -172,3 +159,11 @@ class StudySettings:
         """The command line of the first worker; of a study of before there was `--vary`, with it."""
         command = self.content["command"]
         return command if self.network_wide or "--vary" in command else f"{command} --vary none"
+
+
+def _described(space: Space, classes: int) -> dict[str, Any]:
+    """A space as plain JSON; one that varies nothing network-wide has no entry for that, like those of older studies."""
+    described = {**asdict(space), "classes": classes, "stem": space.frame.stem}
+    described = {name: value for name, value in described.items() if name not in ("frame", NETWORK_WIDE)}
+    values = {name: list(values) for name, values in space.network_wide.values.items()}
+    return {**described, NETWORK_WIDE: values} if values else described

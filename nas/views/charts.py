@@ -5,8 +5,8 @@ from typing import Any
 import plotly.graph_objects as go
 from markupsafe import Markup
 
+from nas.results.finalists import Finalist, hypervolume_history
 from nas.study.candidate import Candidate
-from nas.study.finalists import Finalist, hypervolume_history
 from nas.study.store import Store
 from nas.views.figures import (
     BASELINE_COLOUR,

@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dynacp.pictures import new_figure, save_figure
+from nas.results.fidelity import TRUSTED
+from nas.results.finalists import Finalist, finalists, hypervolume_history
 from nas.space.space import Space
 from nas.strategy.propose import DIRECTIONS
-from nas.study.fidelity import TRUSTED
-from nas.study.finalists import Finalist, finalists, hypervolume_history
 from nas.study.store import Store
 
 FRONT_COLOUR, BASELINE_COLOUR, LIMIT_COLOUR = "#c1272d", "#1f3a93", "#555555"
@@ -46,7 +46,7 @@ def draw_fidelity(store: Store, table: pd.DataFrame) -> list[Path]:
 
 
 def fidelity_figure(store: Store, table: pd.DataFrame) -> Figure:
-    """The tau of each statistic, as `nas.study.fidelity.agreement` gives it, with its interval."""
+    """The tau of each statistic, as `nas.results.fidelity.agreement` gives it, with its interval."""
     figure = new_figure(7.2, 3.4)
     axes = figure.subplots()
     reach = [table["tau"] - table["low"], table["high"] - table["tau"]]

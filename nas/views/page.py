@@ -8,8 +8,8 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from dynacp.files import write_text
-from nas.study.fidelity import conclusion, of_study
-from nas.study.finalists import NOTE_ON_THE_RACE, Finalist, finalists, hypervolume_history, what_it_would_take
+from nas.results.fidelity import conclusion, of_study
+from nas.results.finalists import NOTE_ON_THE_RACE, Finalist, finalists, hypervolume_history, what_it_would_take
 from nas.study.posterior import how_ranked
 from nas.study.settings import StudyError
 from nas.study.store import Store

@@ -16,6 +16,7 @@ from budget.cli.terminal import console, show
 from dynacp.efficientat import FAMILIES
 from dynacp.overrides import settings_table
 from dynacp.teachers.ensemble import Ensemble
+from nas.results.finalists import NOTE_ON_THE_RACE, Finalist, what_it_would_take
 from nas.scoring.clips import SearchData
 from nas.scoring.score import SearchSettings
 from nas.space.counting import share_that_fits
@@ -23,7 +24,6 @@ from nas.strategy.propose import Rules
 from nas.strategy.race import Run
 from nas.study.candidate import Candidate
 from nas.study.database import without_password
-from nas.study.finalists import NOTE_ON_THE_RACE, Finalist, what_it_would_take
 from nas.study.posterior import how_ranked
 from nas.study.racing import Racer
 from nas.study.store import Store
@@ -193,7 +193,7 @@ class Screen:
 
 
 def fidelity_table(table: pd.DataFrame) -> Table:
-    """What `nas.study.fidelity.agreement` found, for the terminal."""
+    """What `nas.results.fidelity.agreement` found, for the terminal."""
     view = Table(title="Short trainings against full ones", title_justify="left")
     for name in ("statistic", "candidates", "tau (95 %)", "reliability", "tau without noise"):
         view.add_column(name, justify="left" if name == "statistic" else "right")

@@ -18,9 +18,9 @@ from tiny import search_options
 from budget.cli.command import run
 from nas.export import main as export_main
 from nas.report import main as report_main
+from nas.results.finalists import finalists
 from nas.search import main
 from nas.study.database import without_password
-from nas.study.finalists import finalists
 from nas.study.store import Store
 from nas.views.page import command, verdict
 from nas.views.terminal import Screen

@@ -9,9 +9,9 @@ import pytest
 from made_up import made_up_training, stored
 from optuna.trial import create_trial
 
+from nas.results.fidelity import MACS, RANKING, STATISTICS, agreement, conclusion, spread, wanted
 from nas.strategy.propose import DIRECTIONS
 from nas.study.candidate import training_key
-from nas.study.fidelity import MACS, RANKING, STATISTICS, agreement, conclusion, spread, wanted
 from nas.study.further import FurtherTrainings, Wanted
 from nas.study.store import Store
 

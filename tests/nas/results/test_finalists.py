@@ -15,11 +15,11 @@ from scipy.stats import t as student_t
 
 from budget.limits import Limits
 from nas.export import _knee
+from nas.results.finalists import Finalist, dunnett_quantile, finalists, hypervolume_history, what_it_would_take
 from nas.space.space import Space, encodings
 from nas.strategy.propose import Proposal, Rules
 from nas.strategy.race import Run
 from nas.strategy.surrogate import LEAST
-from nas.study.finalists import Finalist, dunnett_quantile, finalists, hypervolume_history, what_it_would_take
 from nas.views.figures import draw_importance, draw_pareto, importances
 
 
