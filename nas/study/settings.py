@@ -162,7 +162,7 @@ class StudySettings:
 
 
 def _described(space: Space, classes: int) -> dict[str, Any]:
-    """A space as plain JSON; one that varies nothing network-wide has no entry for that, like those of older studies."""
+    """A space as plain JSON; one that varies nothing network-wide has no entry for that, as older studies have none."""
     described = {**asdict(space), "classes": classes, "stem": space.frame.stem}
     described = {name: value for name, value in described.items() if name not in ("frame", NETWORK_WIDE)}
     values = {name: list(values) for name, values in space.network_wide.values.items()}
