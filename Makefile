@@ -6,7 +6,7 @@ BIN := .venv/bin
 .PHONY: search test benchmarks
 
 search: .venv/ready  ## a short search on the built-in scenes, from nothing to a Pareto picture
-	$(BIN)/python -m nas.search --study quick --trials 16 --teacher-epochs 2
+	$(BIN)/python -m nas.search --study quick --trials 16 --teacher-epochs 2 --set full_epochs=1 --race 15
 
 test: .venv/ready  ## lint, types, tests
 	$(BIN)/ruff check .

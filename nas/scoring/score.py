@@ -35,7 +35,7 @@ GENTLE = Augmentation(mixstyle_probability=0.1, mixup_alpha=0.1)
 scores that low tell architectures apart badly."""
 
 
-SHORT = Recipe(samples=SAMPLES, batch=32, peak_rate=5e-3, weight_decay=1e-4, warm_up=0.25, augmentation=GENTLE)
+SHORT = Recipe(samples=SAMPLES, batch=16, peak_rate=5e-3, weight_decay=1e-4, warm_up=0.25, augmentation=GENTLE)
 """The recipe of one candidate's training."""
 
 
@@ -56,7 +56,7 @@ class SearchSettings:
     """All numbers that a search's teachers and trainings depend on, each with its source."""
 
     teachers: TeacherSettings = sourced(TEACHERS, "chosen here: minutes on two cores")
-    recipe: Recipe = sourced(SHORT, "chosen here for short trainings: studies/replay, studies/fidelity")
+    recipe: Recipe = sourced(SHORT, "chosen here for short trainings: studies/score, studies/fidelity")
     distillation: Distillation = Distillation()
     full_epochs: int = sourced(6, "of a full training in the race, chosen here: minutes on two cores")
 

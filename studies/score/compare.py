@@ -7,6 +7,7 @@ Writes statistics.csv, statistics.md and statistics.png beside this file.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ import seaborn as sns
 from dynacp.pictures import new_figure, save_figure
 from nas.scoring.agreement import Scores, reliability, tau_interval, without_noise
 from nas.space.counting import count
+from studies.fidelity.run import FULL as DISTILLED
 from studies.pool.run import read_pool
 from studies.score.run import EIGHTHS, FULL, SHORT, VARIANTS
 
@@ -25,8 +27,8 @@ LEAST = 12
 
 
 def main() -> None:
-    short, full = SHORT.read(), FULL.read()
-    rows = [row for name in short["set"].unique() for row in compared(short, full, name)]
+    short = SHORT.read()
+    rows = [row for truth in truths() for row in compared(short, truth)]
     table = pd.DataFrame(rows)
     table.to_csv(HERE / "statistics.csv", index=False, float_format="%.4f")
     written = table.assign(
@@ -39,23 +41,45 @@ def main() -> None:
     draw(table)
 
 
-def compared(short: pd.DataFrame, full: pd.DataFrame, name: str) -> Iterator[dict[str, object]]:
+class Truth(NamedTuple):
+    """Accuracies of full trainings on the test split, a row per architecture and a column per seed."""
+
+    set: str
+    name: str
+    accuracies: pd.DataFrame
+
+
+def truths() -> Iterator[Truth]:
+    """This study's full trainings on labels, and those of studies/fidelity, distilled; as far as they have come."""
+    full, distilled = FULL.read(), DISTILLED.read().assign(seed=0)
+    of_set = {(name, "labels"): rows for name, rows in full.groupby("set")} | {("pocket", "distilled"): distilled}
+    for (name, how), rows in of_set.items():
+        accuracies = wide(rows, "accuracy")
+        if len(accuracies) >= LEAST:
+            yield Truth(str(name), how, accuracies)
+
+
+def compared(short: pd.DataFrame, truth: Truth) -> Iterator[dict[str, object]]:
     """A row for each statistic of each variant, and one for MACs alone."""
-    truth = wide(full[full["set"] == name], "accuracy")
+    known = truth.accuracies
+    told = {
+        "set": truth.set,
+        "truth": truth.name,
+        "its reliability": reliability(known.dropna().to_numpy(), shared=True),
+    }
     macs = pd.Series(count(read_pool()).macs)
-    told = {"set": name, "truth": reliability(truth.dropna().to_numpy(), shared=True)}
     yield {**told, "variant": "none", "statistic": "MACs", "samples": 0} | agreement(
-        macs[truth.index].to_numpy(float)[:, None], truth.to_numpy()
+        macs[known.index].to_numpy(float)[:, None], known.to_numpy()
     )
     for variant in VARIANTS:
-        trained = statistics(short[(short["set"] == name) & (short["variant"] == variant.name)])
+        trained = statistics(short[(short["set"] == truth.set) & (short["variant"] == variant.name)])
         for statistic in [str(column) for column in trained if column not in SHORT.key]:
             scores = wide(trained, statistic).dropna()
-            known = scores.index.intersection(truth.index)
-            if len(known) >= LEAST:
+            both = scores.index.intersection(known.index)
+            if len(both) >= LEAST:
                 yield {
                     **told, "variant": variant.name, "statistic": statistic, "samples": variant.recipe.samples
-                } | agreement(scores.loc[known].to_numpy(), truth.loc[known].to_numpy())  # fmt: skip
+                } | agreement(scores.loc[both].to_numpy(), known.loc[both].to_numpy())  # fmt: skip
 
 
 def statistics(trained: pd.DataFrame) -> pd.DataFrame:
@@ -85,7 +109,7 @@ def agreement(scores: Scores, truth: Scores) -> dict[str, float]:
     truth = truth[:, ~np.isnan(truth).any(axis=0)]
     shared, own = (reliability(scores, shared=shared) for shared in (True, False))
     tau = tau_interval(scores, truth)
-    noiseless = without_noise(tau.value, shared, reliability(truth, shared=True))
+    known = [each for each in (shared, reliability(truth, shared=True)) if each > 0]  # NaN with one seed
     return {
         "architectures": len(scores),
         "reliability": shared,
@@ -93,25 +117,24 @@ def agreement(scores: Scores, truth: Scores) -> dict[str, float]:
         "tau": tau.value,
         "low": tau.low,
         "high": tau.high,
-        "noiseless": noiseless,
+        "noiseless": without_noise(tau.value, *known),
     }
 
 
 def draw(table: pd.DataFrame) -> None:
     """The tau of each statistic of the reference training, and of the mean training loss of each variant."""
-    names = list(table["set"].unique())
-    figure = new_figure(12, 4 * len(names) + 1)
-    panels = figure.subplots(len(names), 2, squeeze=False, sharex=True)
-    for (left, right), name in zip(panels, names, strict=True):
-        of_set = table[table["set"] == name]
-        reference = of_set[of_set["variant"].isin(["none", "reference"])]
-        variants = of_set[of_set["statistic"] == "training loss, mean"]
-        for axes, rows, label in ((left, reference, "statistic"), (right, variants, "variant")):
-            reach = [rows["tau"] - rows["low"], rows["high"] - rows["tau"]]
-            axes.errorbar(rows["tau"], rows[label], xerr=reach, fmt="o", color="#1f3a93", capsize=3)
+    groups = list(table.groupby(["set", "truth"], sort=False))
+    figure = new_figure(12, 4 * len(groups) + 1)
+    panels = figure.subplots(len(groups), 2, squeeze=False, sharex=True)
+    for (left, right), ((name, truth), rows) in zip(panels, groups, strict=True):
+        reference = rows[rows["variant"].isin(["none", "reference"])]
+        variants = rows[rows["statistic"] == "training loss, mean"]
+        for axes, shown, label in ((left, reference, "statistic"), (right, variants, "variant")):
+            reach = [shown["tau"] - shown["low"], shown["high"] - shown["tau"]]
+            axes.errorbar(shown["tau"], shown[label], xerr=reach, fmt="o", color="#1f3a93", capsize=3)
             axes.invert_yaxis()
             axes.grid(alpha=0.25)
-        left.set_title(f"{name} set: statistics of the reference", loc="left", fontsize=10.5)
+        left.set_title(f"{name} set, truth on {truth}: statistics of the reference", loc="left", fontsize=10.5)
         right.set_title("mean training loss, by variant", loc="left", fontsize=10.5)
     for axes in panels[-1]:
         axes.set_xlabel("Kendall's tau with the full training")
