@@ -35,6 +35,7 @@ from dynacp.commands.options import (
     training_device,
 )
 from dynacp.overrides import changed
+from dynacp.settings import require
 from dynacp.student.architecture import TABLE1, with_classes
 from dynacp.teachers.ensemble import Ensemble, chance_warning
 from nas.results.finalists import finalists
@@ -56,6 +57,12 @@ from nas.views.terminal import Screen
 
 REDRAW_EVERY = 4
 """Trainings between two drawings of the front while the search runs."""
+
+SAMPLER_HELP = (
+    "what proposes candidates. tpe, nsga2 and gp (seconds a candidate) are Optuna's; model: a Gaussian process over a "
+    "few features of the networks; local: one choice of a network on the front made otherwise; random "
+    "(default: %(default)s)"
+)
 
 MARGIN_HELP = "of accuracy that a network may lose against Table 1 and count as not worse (default: %(default)g)"
 
@@ -81,29 +88,52 @@ def _add_study_options(add: Add) -> None:
         "--sampler",
         choices=sorted(SAMPLERS),
         default="tpe",
-        help="what proposes; gp takes seconds a candidate (default: %(default)s)",
+        help=SAMPLER_HELP,
     )
     add_vary_option(add)
-    add_whole_number(add, "--seed", 0, "of everything random", lowest=0, highest=2**32 - 1)
-    add_whole_number(add, "--race", 24, "full trainings that the race at the end may cost; 0: none", lowest=0)
+    add_whole_number(add, "--seed", 0, "random seed of the whole search", lowest=0, highest=2**32 - 1)
+    add_whole_number(add, "--race", 24, "what the race at the end may cost, in full trainings; 0: no race", lowest=0)
     add("--margin", type=float, default=100 * DEFAULT_MARGIN, metavar="POINTS", help=MARGIN_HELP)
     add_device_option(add)
     add_cache_option(add, "log-mels and teachers")
 
 
 def _add_trial_options(add: Add) -> None:
-    add("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings by the names that the search prints")
+    add(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="settings by the names that the search prints, such as full_epochs=8",
+    )
     add_whole_number(add, "--samples", SAMPLES, "training samples of one trial", lowest=32)
-    add_whole_number(add, "--rungs", 1, "train on half, a quarter ... first", highest=8)
+    add_whole_number(
+        add,
+        "--rungs",
+        1,
+        "stages of successive halving: with 3, all train on a quarter, half of them on half, ...",
+        highest=8,
+    )
     add_limit_options(add)
-    add("--dtype", choices=sorted(DTYPES), default=DEFAULT_DTYPE, help="at inference (default: %(default)s)")
+    add(
+        "--dtype",
+        choices=sorted(DTYPES),
+        default=DEFAULT_DTYPE,
+        help="of the parameters at inference (default: %(default)s)",
+    )
 
 
 def _add_teacher_options(add: Add) -> None:
     add_checkpoint_options(add)
     for name, width in (("--mn-width", TEACHERS.mn_width), ("--dymn-width", TEACHERS.dymn_width)):
-        add(name, type=float, default=width, metavar="W", help="without a checkpoint (default: %(default)s)")
-    add_whole_number(add, "--teacher-epochs", TEACHERS.epochs, "of fine-tuning")
+        add(
+            name,
+            type=float,
+            default=width,
+            metavar="W",
+            help="of teachers that start without a checkpoint (default: %(default)s)",
+        )
+    add_whole_number(add, "--teacher-epochs", TEACHERS.epochs, "of the teachers' fine-tuning")
 
 
 @answering("Stopped. Finished trials are kept; the same command resumes.")
@@ -126,6 +156,7 @@ class Search:
     def __init__(self, options: argparse.Namespace, screen: Screen) -> None:
         self.options, self.screen = options, screen
         self.limits = Limits(options.max_bytes, options.max_macs)
+        require(0 <= options.margin <= 100, "--margin", options.margin, "from 0 to 100 points")
         teachers = replace(
             TEACHERS,
             mn=options.mn,

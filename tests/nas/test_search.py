@@ -203,6 +203,8 @@ def test_a_search_never_touches_the_test_split(data: Path, here: Path, tmp_path:
         (["--mn", "missing.pt"], "missing.pt"),
         (["--mn-width", "-1"], "width"),
         (["--rungs", "3"], "3 rungs up to 32 samples begin with 8"),
+        (["--margin", "nan"], "`--margin` must be from 0 to 100 points, but got nan"),
+        (["--race", "14"], "it takes 540, which is `--race 15`; `--race 0` does without"),
         (["--study", "what?"], "`--study` must be a folder name of letters"),
         (["--storage", "nosuchdb://x"], "the storage nosuchdb://x cannot be used"),
         (["--storage", "postgresql+psycopg://nas:secret@127.0.0.1:1/nas"], "nas:***@127.0.0.1:1/nas cannot be used"),
