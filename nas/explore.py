@@ -44,7 +44,7 @@ def parser() -> CommandParser:
 
 @answering("Stopped; nothing was kept.")
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command with these arguments, by default the process's; returns the exit status."""
+    """Run the command with these arguments, by default the process's; `answering` makes it return an exit status."""
     options, out = parser().parse_args(arguments), console()
     architecture, limits = resolve(options.architecture), Limits(options.max_bytes, options.max_macs)
     space = Space(with_classes(TABLE1, architecture.classes), network_wide=varied(options))

@@ -27,7 +27,11 @@ from nas.study.store import Store, add_study_options, opened_study
 
 
 def pick(store: Store, choice: str, max_macs: float) -> Candidate:
-    """The candidate that `choice` (`best`, `knee` or a number) names; raises `StudyError` if there is none."""
+    """The candidate that `choice` names (`best`, `knee` or its number), among those of at most `max_macs` MACs.
+
+    `best` and `knee` choose among the finalists and Table 1, or the expected front where there are none yet. Raises
+    `StudyError` if there is no such candidate.
+    """
     if choice not in ("best", "knee"):
         return _numbered(store, choice, max_macs)
     entries, best = finalists(store), store.front()
@@ -64,13 +68,16 @@ def _knee(macs: list[float], scores: list[float]) -> int:
 
 
 def table_markdown(architecture: Architecture) -> str:
-    """The network as a Markdown table in the form of the paper's Table 1."""
+    """The network as a Markdown table in the form of Table 1 of the DynaCP paper."""
     rows = ["| Input | Operator | Stride | Dilation |", "|---|---|---|---|"]
     return "\n".join([*rows, *("| " + " | ".join(row) + " |" for row in table_of(architecture))])
 
 
 def standing(store: Store, candidate: Candidate, entries: list[Finalist]) -> str:
-    """A sentence on how the architecture ranks, and how it stands to Table 1."""
+    """Sentences on how a candidate ranks in the search, and how it compares with Table 1 if it is a finalist.
+
+    `entries` are as `nas.results.finalists.finalists` gives them.
+    """
     rivals = [each for each in store.candidates if max(each.scores) >= max(candidate.scores)]
     rank = 1 + sum(rival.merit > candidate.merit for rival in rivals)
     on_front = candidate.number in {each.number for each in store.front()}
@@ -91,7 +98,11 @@ def standing(store: Store, candidate: Candidate, entries: list[Finalist]) -> str
 
 
 def export(store: Store, candidate: Candidate, folder: Path) -> tuple[list[Path], Ledger, str]:
-    """Write NAME.json, NAME-ledger.csv and NAME.md; returns them, the ledger and the architecture's place."""
+    """Write a candidate's architecture as JSON, its ledger as CSV and its table as Markdown into `folder`.
+
+    The files are named by study and candidate, such as NAME-17.json, NAME-17-ledger.csv and NAME-17.md. Returns their
+    paths in this order, the ledger, and what `standing` says. Raises `OSError`.
+    """
     architecture, settings = candidate.architecture, store.settings
     account = ledger(layers_of(architecture), dtype=settings.dtype)
     verdict = settings.limits.verdict(account)
@@ -116,7 +127,7 @@ def export(store: Store, candidate: Candidate, folder: Path) -> tuple[list[Path]
 
 @answering()
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command with these arguments, by default the process's; returns the exit status."""
+    """Run the command with these arguments, by default the process's; `answering` makes it return an exit status."""
     parser = CommandParser(prog="python -m nas.export", description=__doc__)
     add = parser.add_argument
     add_study_options(parser.add_argument)

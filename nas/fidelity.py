@@ -3,11 +3,11 @@
     python -m nas.fidelity --study NAME                    24 candidates of the search, from its worst to its best
     python -m nas.fidelity --study NAME --workers 2
 
-Each is trained twice more as in a trial, and in full (`full_epochs`) with `--seeds` seeds, on the search's own data and
-with its teachers and settings, which its command line names. Prints how each statistic of a short training ranks the
-candidates, beside MACs alone, and writes fidelity.csv and fidelity.png into studies/NAME; `nas.report` shows them. The
-full trainings are judged on the validation clips, as the accuracies of the short ones are, which flatters these a
-little. The same command resumes, also after ^C.
+Each is trained again: twice for the length of a trial, and `--seeds` times in full (`full_epochs`), on the search's own
+data and with its teachers and settings, taken from the command line stored with the study. Prints how each statistic of
+a short training ranks the candidates, beside MACs alone, and writes fidelity.csv and fidelity.png into studies/NAME;
+`nas.report` shows them. The full trainings are judged on the validation clips, as the accuracies of the short ones are,
+which flatters these a little. The same command resumes, also after ^C.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from nas.views.terminal import Screen, fidelity_table
 
 @answering("Stopped. Finished trainings are kept; the same command resumes.")
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command with these arguments, by default the process's; returns the exit status."""
+    """Run the command with these arguments, by default the process's; `answering` makes it return an exit status."""
     own = CommandParser(prog="python -m nas.fidelity", description=__doc__)
     add_study_options(own.add_argument)
     add_whole_number(own.add_argument, "--layouts", 24, "candidates to train, Table 1 among them", lowest=4)

@@ -14,7 +14,7 @@ from nas.views.page import write_page
 
 @answering()
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command with these arguments, by default the process's; returns the exit status."""
+    """Run the command with these arguments, by default the process's; `answering` makes it return an exit status."""
     parser = CommandParser(prog="python -m nas.report", description=__doc__)
     add_study_options(parser.add_argument)
     options = parser.parse_args(arguments)

@@ -56,7 +56,7 @@ from nas.views.figures import draw_pareto
 from nas.views.terminal import Screen
 
 REDRAW_EVERY = 4
-"""Trainings between two drawings of the front while the search runs."""
+"""Passes with something newly scored from one drawing of the front to the next, while the search runs."""
 
 SAMPLER_HELP = (
     "what proposes candidates. tpe, nsga2 and gp (seconds a candidate) are Optuna's; model: a Gaussian process over a "
@@ -65,8 +65,10 @@ SAMPLER_HELP = (
 )
 
 MARGIN_HELP = "of accuracy that a network may lose against Table 1 and count as not worse (default: %(default)g)"
+"""The help of `--margin`."""
 
 VERSIONED = ("torch", "torchaudio", "optuna", "numpy", "scikit-learn")
+"""The libraries whose versions are noted in the study."""
 
 
 def parser() -> CommandParser:
@@ -138,7 +140,7 @@ def _add_teacher_options(add: Add) -> None:
 
 @answering("Stopped. Finished trials are kept; the same command resumes.")
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command with these arguments, by default the process's; returns the exit status."""
+    """Run the command with these arguments, by default the process's; `answering` makes it return an exit status."""
     options = parser().parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -151,7 +153,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 class Search:
-    """The search that the options describe, from data to result."""
+    """The search that the options of `parser` describe, from data to result; it tells what it does on `screen`.
+
+    Raises `UserError` for options that cannot be used, such as a bad `--set`.
+    """
 
     def __init__(self, options: argparse.Namespace, screen: Screen) -> None:
         self.options, self.screen = options, screen
@@ -171,7 +176,11 @@ class Search:
         self.rungs = rungs(recipe.samples, options.rungs, least=recipe.batch)
 
     def run(self, arguments: Sequence[str]) -> None:
-        """Run the search to its end; `arguments` are the command line's, for further workers on this machine."""
+        """Run the search to its end, this worker's part and, with `--workers`, that of further ones on this machine.
+
+        `arguments` are those of the command line, which further workers are started with. Raises `UserError` for what
+        a user can mend.
+        """
         options, screen = self.options, self.screen
         store, storage, data, rules = self.opened(arguments)
         screen.introduce(options.study, rules, data, self.settings)
@@ -195,7 +204,11 @@ class Search:
         screen.conclude(store, finalists(store), draw_pareto(store), options.storage)
 
     def opened(self, arguments: Sequence[str]) -> tuple[Store, RDBStorage, SearchData, Rules]:
-        """The study, new or to be resumed, its storage, its data and its rules; raises `UserError` for bad ones."""
+        """Open the study, new or to be resumed; returns it, its database, the clips, and what a candidate must be.
+
+        `arguments` are those of the command line, kept with a new study. Raises `UserError` for data, settings or a
+        study that cannot be used.
+        """
         options, folder = self.options, study_folder(self.options.study)
         data = self.data(training_device(options.device))
         self.settings.teachers.check(len(data.classes))
@@ -225,7 +238,7 @@ class Search:
         )
 
     def scorer(self, store: Store, data: SearchData) -> Scorer:
-        """What trains and scores, with the teachers fine-tuned."""
+        """What trains and scores candidates of this study; fine-tunes the teachers first where that is not done."""
         ensemble = self.teachers_of(data)
         if others := store.note_teachers(ensemble.fingerprint):
             self.screen.note(
@@ -250,7 +263,7 @@ class Search:
                 retrained(*training)
 
     def data(self, device: torch.device) -> SearchData:
-        """The clips that the options name; raises `DataError`."""
+        """The clips that the options name, for trainings on `device`; raises `DataError` for those that are no use."""
         options = self.options
         root = data_root(options, self.screen.note)
         return load_search_data(root, seed=options.seed, cache=options.cache, device=device)
@@ -281,7 +294,10 @@ class Search:
         )
 
     def teachers_of(self, data: SearchData) -> Ensemble:
-        """The teachers, fine-tuned where they are not cached yet."""
+        """The teachers' logits and accuracies; fine-tunes those that are not cached yet.
+
+        Raises `CheckpointError` and `StageError` as `SearchData.ensemble` does.
+        """
         folder, seed = self.options.cache / "teachers", self.options.seed
         with self.screen.teaching() as on_step:
             ensemble = data.ensemble(self.settings.teachers, seed=seed, folder=folder, on_step=on_step)

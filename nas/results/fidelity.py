@@ -13,18 +13,22 @@ from nas.study.further import FurtherTrainings, Wanted
 from nas.study.store import Store
 
 TRUSTED = 0.5
-"""A score whose tau lies above this, with all of its interval, can be trusted to rank."""
+"""A score ranks well enough if the lower end of its tau's 95 % interval exceeds this."""
 
-WANTED = 0.65
-"""The tau that a score should have, for which the number of trainings is reckoned."""
+AIMED_TAU = 0.65
+"""The tau aimed at when the needed training length is estimated."""
 
 _SEEDS = 3_000_000
 """Marks the seeds of these trainings, so that neither the search nor its race used one of them."""
 
 LEAST = 4
-"""Candidates with all their trainings, below which nothing is said."""
+"""Fewer candidates than this give no result."""
 
-RANKING, MACS = "training loss, mean of all steps", "MACs alone"
+RANKING = "training loss, mean of all steps"
+"""The title of the statistic that candidates are ranked by."""
+
+MACS = "MACs alone"
+"""The title of the row that ranks candidates by their MACs, without any training."""
 
 STATISTICS = {
     RANKING: ("training_loss", -1),
@@ -33,28 +37,33 @@ STATISTICS = {
     "validation accuracy": ("accuracy", 1),
     "validation cross-entropy": ("cross_entropy", -1),
 }
-"""By what they are called: the entry of a training's note, and the sign that makes more of it better."""
+"""Statistic's title: (its name in a training's record, the sign that makes larger better)."""
 
 
 def spread(candidates: Sequence[Candidate], number: int) -> list[Candidate]:
-    """So many candidates, spread evenly from the lowest to the highest merit, Table 1 among them."""
+    """`number` of these candidates at most, Table 1 and others spread evenly from the lowest to the highest merit."""
     ranked = sorted((each for each in candidates if each.number), key=lambda each: each.merit)
     places = np.unique(np.linspace(0, len(ranked) - 1, min(number - 1, len(ranked))).round().astype(int))
     return [each for each in candidates if not each.number] + [ranked[place] for place in places.tolist()]
 
 
 def wanted(chosen: Sequence[Candidate], *, short: int, full: int, seeds: int, seed: int) -> Wanted:
-    """The trainings of a check: each of the chosen twice as in a trial, then in full with so many seeds."""
+    """The trainings of a check: each of the chosen twice for the length of a trial, then `seeds` times in full.
+
+    `short` and `full` are training samples. All candidates share the seeds, which derive from `seed`, the search's.
+    """
     lengths = [(short, index) for index in range(2)] + [(full, index) for index in range(seeds)]
     runs = [Run(samples, 0, combined_seed(seed, _SEEDS, samples, index)) for samples, index in lengths]
     return [(each, run) for run in runs for each in chosen]
 
 
 def agreement(done: FurtherTrainings, *, short: int, full: int) -> pd.DataFrame:
-    """A row for each statistic of the short trainings, and one for MACs alone: how it agrees with the full trainings.
+    """How each statistic of the short trainings, and MACs alone, ranks candidates as the full trainings do: a row each.
 
-    `tau` with its 95 % interval is of one short training with the mean accuracy of the full ones; `noiseless` what it
-    would be if neither scattered. Only candidates with all their trainings count; the table is empty with fewer than
+    `short` and `full` are training samples. Columns: statistic, candidates (how many), tau, low, high, reliability,
+    noiseless. `tau`, with its 95 % interval from `low` to `high`, is between one short training and the mean accuracy
+    of the full ones; `noiseless` what it would be if neither had training noise; `reliability` the short statistic's
+    (`nas.scoring.agreement`). Only candidates with all their trainings count; the table is empty with fewer than
     `LEAST`.
     """
     table = done.table()
@@ -71,7 +80,7 @@ def agreement(done: FurtherTrainings, *, short: int, full: int) -> pd.DataFrame:
 
 
 def of_study(store: Store) -> pd.DataFrame:
-    """The agreement of what `nas.fidelity` has trained of a stored search; empty where that is nothing."""
+    """`agreement` for a stored search; empty if `nas.fidelity` never ran."""
     done, short = store.fidelity, store.settings.rungs[-1]
     return agreement(done, short=short, full=max(done.table()["samples"], default=short)) if done else pd.DataFrame()
 
@@ -103,7 +112,10 @@ def _row(statistic: str, scores: Scores, truth: Scores) -> dict[str, object]:
 
 
 def conclusion(table: pd.DataFrame, *, short: int) -> str:
-    """A sentence or two: whether the short score can be trusted on these data, and how many samples it needs."""
+    """Sentences on whether short trainings can be trusted on these data, and how long they would have to be if not.
+
+    `table` is as `agreement` gives it; `short` is the samples of a short training.
+    """
     if table.empty:
         return f"Fewer than {LEAST} candidates have all their trainings: nothing can be said yet."
     of: dict[str, dict[str, float]] = table.set_index("statistic").to_dict("index")  # type: ignore[assignment]
@@ -115,9 +127,9 @@ def conclusion(table: pd.DataFrame, *, short: int) -> str:
     if own["low"] > TRUSTED:
         return f"{words}The score can be trusted here."
     words += "The score may not rank well enough here. " if own["low"] > 0 else "The score cannot be trusted here. "
-    if not own["noiseless"] > WANTED or not own["reliability"] > 0:
+    if not own["noiseless"] > AIMED_TAU or not own["reliability"] > 0:
         return f"{words}Noise is not what hides the ranking, so more of the same would not help: take more --samples."
     for trainings in range(1, 101):
-        if with_noise(own["noiseless"], averaged(own["reliability"], trainings)) >= WANTED:
-            return f"{words}About {trainings * short:,} samples a trial would bring the tau to {WANTED}."
-    return f"{words}More than {100 * short:,} samples a trial would be needed for a tau of {WANTED}."
+        if with_noise(own["noiseless"], averaged(own["reliability"], trainings)) >= AIMED_TAU:
+            return f"{words}About {trainings * short:,} samples a trial would bring the tau to {AIMED_TAU}."
+    return f"{words}More than {100 * short:,} samples a trial would be needed for a tau of {AIMED_TAU}."

@@ -14,19 +14,21 @@ from nas.study.candidate import Candidate
 from nas.study.store import Store
 
 CONFIDENCE = 0.95
+"""The probability that the intervals of all architectures compared hold simultaneously."""
 
 NOTE_ON_THE_RACE = (
-    "The search score comes from one short training and picks the lucky; the race's mean does not. Its interval holds "
-    "for all architectures that entered the race at once, and covers seeds and recordings: every recording of the "
-    "training split is validation once."
+    "The search score comes from one short training and favours lucky trainings; the race's mean does not. Its "
+    "interval holds simultaneously for all architectures that entered the race, and covers seeds and recordings: every "
+    "recording of the training split is validation once."
 )
-"""What must be known to read the result."""
+"""What must be known to read the result, in words for people."""
 
 
 def hypervolume_history(store: Store) -> pd.DataFrame:
-    """A row per candidate: training samples so far, and the front's hypervolume, by search scores.
+    """How the front grew: a row per candidate, named by how many there were by then.
 
-    The hypervolume is a share of the box from chance and the MAC limit to 1 and 0 MACs.
+    Columns: `samples`, training samples of all candidates so far, and `hypervolume`, that of the front in accuracy
+    after short training and MACs, as a share of the area between chance accuracy and 1, and 0 MACs and the limit.
     """
     reference = (store.settings.chance, store.settings.limits.max_macs)
     box = (1 - reference[0]) * reference[1]
@@ -50,28 +52,35 @@ class Finalist:
 
     candidate: Candidate
     accuracies: tuple[float, ...]
-    """The mean validation macro accuracy of each block: one way to divide the clips, or one seed."""
+    """Validation macro accuracy, in [0, 1]: in each fold (way to divide the clips) the mean over its trainings; in a
+    study without folds that of each seed.
+    """
     difference: float
+    """Mean accuracy minus that of Table 1, both in [0, 1]; positive is better than Table 1."""
     low: float
     high: float
     share: float
     """Its MACs as a share of Table 1's."""
     margin: float
-    """The accuracy that it may lose against Table 1 and still count as not worse."""
+    """The accuracy, in [0, 1], that it may lose against Table 1 and still count as not worse."""
 
     @property
     def mean(self) -> float:
-        """The mean accuracy over the blocks."""
+        """The mean of `accuracies`."""
         return float(np.mean(self.accuracies))
 
     @property
     def deviation(self) -> float:
-        """The standard deviation of the accuracy between blocks."""
+        """The sample standard deviation of `accuracies` (n - 1 degrees of freedom)."""
         return float(np.std(self.accuracies, ddof=1))
 
     @property
     def verdict(self) -> str:
-        """The claim that holds against Table 1: better; not worse, at fewer MACs; or none: worse, or not told apart."""
+        """What is proved against Table 1, in words.
+
+        `better`, or `not worse, at 80% of its MACs`, are claims that hold; `worse` and `not told apart` are none; Table
+        1 itself is `the baseline`.
+        """
         if np.isnan(self.low):
             return "the baseline"
         if self.low > 0:
@@ -82,17 +91,16 @@ class Finalist:
 
     @property
     def holds(self) -> bool:
-        """Whether one of the two claims holds."""
+        """Whether it is proved better, or not worse at fewer MACs."""
         return self.verdict.startswith(("better", "not worse"))
 
 
 def finalists(store: Store) -> list[Finalist]:
-    """The architectures of the last round of the race and Table 1, by MACs; empty until two blocks of it are there.
+    """The architectures of the last round of the race and Table 1, by MACs; empty until two folds of it are trained.
 
-    A block is a way to divide the clips, so that the interval covers seeds and recordings: each recording serves as
-    validation in one block. What a block does to one architecture it does to all, so they are compared block by block,
-    on the runs that all of them have. In a study of before the race, whose runs divide the clips in one way, a block is
-    a seed, and the interval covers the noise between seeds alone.
+    A fold is a way to divide the clips. Comparisons are paired by fold (or by seed in studies without folds), over the
+    runs that all of them have. Each recording serves as validation in one fold, so the interval covers seeds and
+    recordings; in studies without folds it covers the noise between seeds alone.
     """
     numbers, shared = _last_round(store)
     ways = {run.way for run in shared}
@@ -122,10 +130,12 @@ def finalists(store: Store) -> list[Finalist]:
 
 
 def what_it_would_take(store: Store, entries: Sequence[Finalist]) -> str | None:
-    """What would prove a claim, in trainings and hours, if all means stayed as they are; None where one is proved.
+    """A sentence on what would prove a claim, in trainings and hours, if all means stayed as they are.
 
-    An interval narrows as the root of the number of trainings grows.
+    It also says where no number of trainings would help. None where a claim is proved, and where no other architecture
+    than Table 1 is among the entries, which are as `finalists` gives them.
     """
+    # An interval narrows as the root of the number of trainings grows.
     rivals = [entry for entry in entries if not np.isnan(entry.low)]
     if not rivals or any(entry.holds for entry in rivals):
         return None
@@ -171,12 +181,12 @@ def _reach(paired: np.ndarray, *, comparisons: int) -> float:
 
 
 def dunnett_quantile(comparisons: int, freedom: int) -> float:
-    """The value that the largest of `comparisons` |t| against one control stays below with 95 % probability (Dunnett
-    1955).
-
-    With Z of the control and S, the estimated over the true deviation: the mean over both of
-    P(|X - Z| <= sqrt(2) c S) to the power of `comparisons`, X standard normal; Z by Gauss and Hermite, S by quantiles.
+    """The two-sided 95 % critical value of Dunnett's test (1955) of `comparisons` treatments against one control, with
+    `freedom` degrees of freedom.
     """
+    # The largest |t| stays below c with this probability: with Z of the control and S, the estimated over the true
+    # deviation, the mean over both of P(|X - Z| <= sqrt(2) c S) to the power of `comparisons`, X standard normal; Z by
+    # Gauss and Hermite, S by quantiles.
     nodes, weights = np.polynomial.hermite_e.hermegauss(61)
     weights = weights / weights.sum()
     spread = np.sqrt(chi2.ppf((np.arange(4_000) + 0.5) / 4_000, freedom) / freedom)

@@ -1,4 +1,5 @@
-"""How well a short score measures architectures: how much of it is theirs, and how it ranks them beside full trainings.
+"""How well a short training's score measures architectures: what share of its variance comes from the architecture
+rather than from noise, and how it ranks them beside full trainings.
 
 Scores are arrays [architectures, seeds]: a row of trainings for each architecture, more being better.
 """
@@ -9,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 Scores = npt.NDArray[np.float64]
+"""Scores of trainings, [architectures, seeds], more being better."""
 
 RESAMPLES = 2_000
+"""Bootstrap samples behind an interval."""
 
 
 class Estimate(NamedTuple):
-    """A value, and its 95 % interval."""
+    """A value, and the ends of its 95 % interval."""
 
     value: float
     low: float
@@ -25,12 +28,11 @@ class Estimate(NamedTuple):
 
 
 def reliability(scores: Scores, *, shared: bool) -> float:
-    """The share of a single score's variance that is the architecture's: an intraclass correlation, at best 1.
+    """The share of a single score's variance that comes from the architecture rather than from noise, at best 1.
 
-    `shared` says that column k of all rows was trained with one seed, so that what a seed does to all alike does not
-    count as noise (Shrout and Fleiss 1979: ICC(3,1), and ICC(1,1) where each training has a seed of its own). NaN
-    with fewer than two seeds or architectures,
-    and where all scores are the same.
+    It is an intraclass correlation. `shared` says that column k of all rows was trained with one seed, so that what a
+    seed does to all alike does not count as noise (Shrout and Fleiss 1979: ICC(3,1), and ICC(1,1) where each training
+    has a seed of its own). NaN with fewer than two seeds or architectures, and where all scores are the same.
     """
     architectures, seeds = scores.shape
     if min(architectures, seeds) < 2:
@@ -46,19 +48,23 @@ def reliability(scores: Scores, *, shared: bool) -> float:
 
 
 def averaged(reliability: float, trainings: float) -> float:
-    """The reliability of the mean of so many trainings (Spearman and Brown)."""
+    """The reliability of the mean of `trainings` scores, each as reliable as `reliability` (Spearman and Brown)."""
     return trainings * reliability / (1 + (trainings - 1) * reliability)
 
 
 def tau(scores: Scores, truth: Scores) -> float:
-    """Kendall's tau-b of one score with the mean of the full trainings, in the mean over the scores' seeds."""
+    """Kendall's tau-b between single scores and the mean of the full trainings, averaged over the scores' seeds.
+
+    Both are [architectures, seeds], with the same rows; their numbers of seeds (columns) may differ.
+    """
     return float(_taus(scores, truth, np.ones((1, len(scores))))[0])
 
 
 def tau_interval(scores: Scores, truth: Scores) -> Estimate:
-    """The tau with an interval: percentiles over architectures drawn again, with the same draws for every score.
+    """The `tau` of the same arguments with its 95 % interval.
 
-    NaN where all scores, or all full trainings, are the same.
+    The interval is a bootstrap over architectures, always with the same random samples, so that taus of several scores
+    can be compared. NaN where all scores, or all full trainings, are the same.
     """
     number = len(scores)
     drawn = np.random.default_rng(0).multinomial(number, np.full(number, 1 / number), RESAMPLES).astype(np.float64)
@@ -86,15 +92,15 @@ def _taus(scores: Scores, truth: Scores, drawn: Scores) -> Scores:
 
 
 def without_noise(tau: float, *reliabilities: float) -> float:
-    """The tau that two measurements would have without noise, given how reliable each is.
+    """The tau that two measurements would have without noise, `reliabilities` as `reliability` gives them; at most 1.
 
     As for a bivariate normal: tau is 2/pi of the arc sine of the correlation, and noise shrinks the correlation by
-    the root of each reliability (Spearman 1904). At most 1.
+    the root of each reliability (Spearman 1904).
     """
     correlation = np.sin(np.pi / 2 * tau) / np.sqrt(np.prod(reliabilities))
     return float(2 / np.pi * np.arcsin(np.clip(correlation, -1, 1)))
 
 
 def with_noise(tau: float, *reliabilities: float) -> float:
-    """What is left of a noiseless tau where the measurements are so reliable: the inverse of `without_noise`."""
+    """The tau expected of measurements with these reliabilities, from their noiseless tau: inverts `without_noise`."""
     return float(2 / np.pi * np.arcsin(np.sin(np.pi / 2 * tau) * np.sqrt(np.prod(reliabilities))))

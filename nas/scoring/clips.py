@@ -1,6 +1,6 @@
-"""What a search works on: training and validation clips as log-mels, and the teachers' soft labels for training.
+"""What a search works on: training and validation clips as log-mels, and the teachers' logits of all of them.
 
-Nothing here holds a path or the test split, so no search can look at it.
+`SearchData` holds neither the paths of recordings nor test clips, so no search can look at these.
 """
 
 import json
@@ -33,21 +33,23 @@ class SearchData:
     log_mels: np.ndarray
     """Log-mels in half precision, [clips, mels, frames], perhaps a memory-mapped file."""
     labels: np.ndarray
-    """int64 [clips], indices into `classes`."""
+    """The class of each clip: int64 [clips], indices into `classes`."""
     groups: np.ndarray
-    """str [clips]: the city-location of each clip, as `dynacp.audio.tau.Clips` has it."""
+    """The place where each clip was recorded: str [clips], its city and location."""
     held_out: np.ndarray
-    """bool [ways, clips]: the clips that are validation in each way to divide them."""
+    """The clips that are validation in each way to divide them: bool [ways, clips]."""
     way: int = 0
-    """The way in use."""
+    """The row of `held_out` in use."""
     classes: tuple[str, ...]
+    """The names of the classes."""
     front_end: FrontEnd
+    """How log-mels are made of audio."""
     device: torch.device
     """Where networks are trained."""
     key: str
-    """A digest of the clips and of the first way to divide them."""
+    """A digest of the clips and of the first way to divide them; the same data give the same key."""
     tables: dict[str, pd.DataFrame]
-    """Numbers of clips by class and device, of the training and the validation part of the first way."""
+    """`training` and `validation`: clips of the first way by class (rows) and device (columns), with totals."""
 
     @cached_property
     def training_rows(self) -> np.ndarray:
@@ -61,22 +63,22 @@ class SearchData:
 
     @cached_property
     def training(self) -> Features:
-        """The training clips."""
+        """The log-mels of the training clips, in batches on `device`."""
         return Features(self.log_mels, self.training_rows, self.device)
 
     @cached_property
     def validation(self) -> Features:
-        """The validation clips."""
+        """The log-mels of the validation clips, in batches on `device`."""
         return Features(self.log_mels, self.validation_rows, self.device)
 
     @property
     def training_labels(self) -> np.ndarray:
-        """The labels of the training clips."""
+        """The labels of the training clips, int64 [training clips]."""
         return self.labels[self.training_rows]
 
     @property
     def validation_labels(self) -> np.ndarray:
-        """The labels of the validation clips."""
+        """The labels of the validation clips, int64 [validation clips]."""
         return self.labels[self.validation_rows]
 
     def _teachers(self, settings: TeacherSettings, seed: int, folder: Path) -> dict[str, Stage]:
@@ -114,7 +116,7 @@ class SearchData:
     def ensemble(
         self, settings: TeacherSettings, *, seed: int, folder: Path, on_step: Callable[[str, int, int], None]
     ) -> Ensemble:
-        """The eight teachers' logits of the training clips, and their accuracies on the validation clips.
+        """The eight teachers' summed logits of the training and of the validation clips, and their accuracies on these.
 
         Teachers that are not finished in `folder` yet are fine-tuned, each with a seed that follows from `seed` and its
         name. `on_step(name, step, steps)` reports progress over all teachers, from step 1 on. Raises `CheckpointError`
@@ -131,9 +133,10 @@ class SearchData:
 
 
 def load_search_data(root: Path, *, seed: int, cache: Path, device: torch.device) -> SearchData:
-    """The training split of the data set in `root`, decoded once, with a fifth of its locations kept for validation.
+    """The training split of the data set in `root`, with five ways to hold out a fifth of the city-locations.
 
-    Raises `dynacp.audio.tau.DataError` for whatever is wrong with the data, before anything is trained.
+    Way 0 is used by the search, and `seed` picks the fifth that it holds out. Clips are decoded once, into the folder
+    `cache`. Raises `dynacp.audio.tau.DataError` for whatever is wrong with the data, before anything is trained.
     """
     clips, front_end = training_clips(root), FrontEnd()
     held_out = validation_parts(clips, seed=seed)

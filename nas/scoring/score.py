@@ -1,4 +1,4 @@
-"""An architecture's score: what one short distillation from the cached ensemble tells of it.
+"""Scores an architecture by one short distillation from the cached teacher ensemble.
 
 Candidates are ranked by the mean loss of all training steps. In a first epoch every batch is unseen when its loss is
 taken, so that mean is a score on more clips than the validation split holds, and it scatters less between seeds and
@@ -30,17 +30,18 @@ SAMPLES = 2_048
 
 
 GENTLE = Augmentation(mixstyle_probability=0.1, mixup_alpha=0.1)
-"""What a short training bears of the augmentations that work on cached log-mels. On the pocket set Table 1 reaches
+"""Augmentation for short trainings, weaker than a full training's. On the pocket set (studies/pocket) Table 1 reaches
 62 % in 3,072 samples with roll and masks alone, 45 % with Freq-MixStyle and mixup at full training's strength as well:
-scores that low tell architectures apart badly."""
+scores that low tell architectures apart badly.
+"""
 
 
 SHORT = Recipe(samples=SAMPLES, batch=16, peak_rate=5e-3, weight_decay=1e-4, warm_up=0.25, augmentation=GENTLE)
-"""The recipe of one candidate's training."""
+"""The default recipe of one candidate's training."""
 
 
 TEACHERS = TeacherSettings(epochs=4, batch=32, mn_rate=1e-3, dymn_rate=1e-3)
-"""A search's teachers, fine-tuned for a short while as its students are: minutes on two cores."""
+"""The default settings of a search's teachers, which are fine-tuned for a short while only: minutes on two cores."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,19 @@ class ScoreSettings:
     """The settings of the short distillation that scores a candidate."""
 
     recipe: Recipe = SHORT
+    """The training; its `samples` are replaced by those of each rung."""
     distillation: Distillation = field(default_factory=Distillation)
+    """The loss."""
 
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """All numbers that a search's teachers and trainings depend on, each with its source."""
+    """All numbers that a search's teachers and trainings depend on, each with its source.
+
+    `recipe` is a candidate's training, `distillation` its loss, and `teachers` how these are fine-tuned. `full_epochs`
+    is the length of a full training in the race, in passes over the training clips. Raises `SettingError` for one below
+    1.
+    """
 
     teachers: TeacherSettings = sourced(TEACHERS, "chosen here: minutes on two cores")
     recipe: Recipe = sourced(SHORT, "chosen here for short trainings: studies/score, studies/fidelity")
@@ -71,27 +79,31 @@ class SearchSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """The statistics of one short training. Losses are those that the training lowers, in nats."""
+    """The statistics of one training.
+
+    `training_loss`, `late_loss` and `loss` are the distillation loss in nats.
+    """
 
     training_loss: float
     """The mean over all training steps: what candidates are ranked by."""
     late_loss: float
     """The mean over the last half of the steps."""
     loss: float
-    """The loss of the last step."""
+    """That of the last step; not finite if the training diverged."""
     accuracy: float
     """Validation macro accuracy in [0, 1]: what people read."""
     cross_entropy: float
-    """Validation cross-entropy with the labels in nats, the mean of the classes' means."""
+    """Validation cross-entropy with the labels in nats, the mean over the classes of each one's mean."""
     seconds: float
     """Wall-clock seconds of training and validation."""
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """Trains candidates on the data, each alike but for its seed.
+    """Trains and scores architectures, all with the same recipe apart from seed, length and split.
 
-    `soft_labels` are probabilities [clips, classes], of all clips of the data.
+    Call it as `scorer(architecture, seed=, samples=, way=0)`. `soft_labels` are the teachers' probabilities
+    [clips, classes], of all clips of `data`; `settings` holds the recipe and the loss.
     """
 
     data: SearchData
@@ -100,16 +112,16 @@ class Scorer:
 
     @classmethod
     def from_ensemble(cls, data: SearchData, ensemble: Ensemble, settings: ScoreSettings) -> "Scorer":
-        """A scorer whose soft labels are those of an ensemble of teachers."""
+        """A scorer with the soft labels of an ensemble, whose logits are of the clips as `data` divides them."""
         summed = torch.empty(len(data.labels), len(data.classes))
         summed[data.training_rows], summed[data.validation_rows] = ensemble.summed_logits, ensemble.validation_logits
         return cls(data, settings.distillation.soft_labels(summed, len(MEMBERS)), settings)
 
     def __call__(self, architecture: Architecture, *, seed: int, samples: int, way: int = 0) -> Score:
-        """Distil from scratch with so many training samples, the clips divided in this way, and score.
+        """Distil from scratch with so many training samples, and score on the validation clips of a way.
 
-        A training that diverges is scored as it stands, which is by chance; each step that it did not come to counts
-        with its highest loss.
+        `way` is a row of `data.held_out`. A training that diverges is scored as it stands, which is by chance; each
+        step that it did not come to counts with its highest loss.
         """
         started = time.perf_counter()
         recipe, data = replace(self.settings.recipe, samples=samples), self._divided[way]
@@ -132,7 +144,11 @@ class Scorer:
     def distil(
         self, architecture: Architecture, recipe: Recipe, *, seed: int, way: int = 0
     ) -> tuple[DynaCP, list[float]]:
-        """The trained network, and the loss of every step."""
+        """Train a network of this architecture from scratch, with `recipe`, on the training clips of a way.
+
+        Returns it and its loss at each step (nats), fewer than `recipe.steps` if the training diverged: the last is
+        then not finite.
+        """
         torch.manual_seed(seed)
         network, data = DynaCP(architecture), self._divided[way]
         labels = one_hot(data.training_labels, len(data.classes))

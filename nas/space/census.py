@@ -1,15 +1,16 @@
 """How many networks of a space fit: the exact number, without listing them.
 
-We propagate remaining budgets, not networks. Partial networks that reach the same state with the same bytes and MACs
-left have the same completions, so they are stored once, with their number as a weight. Three rules keep them few:
+A walk is a network apart from its dilations, built block by block. We propagate remaining budgets, not networks.
+Partial networks that reach the same state with the same bytes and MACs left have the same completions, so they are
+stored once, with their number as a weight. Three rules keep them few:
 
 - a budget that no completion keeps is dropped;
 - a budget whose MACs suffice for every completion that its bytes allow is settled by the table of bytes;
 - where more budgets wait in a state than there are completions, the completions are listed instead, and the pairs of a
   budget and a completion that keeps it are counted: both in order of MACs, with a Fenwick tree over the bytes.
 
-The number of networks is that of paths (`nas.space.tables`), times a choice of dilation for each block, times the
-frames that share a path. Paths of all starts are walked together, as far as 64 bits hold their number.
+The number of networks is that of walks, times the choices of a dilation for each block, times the frames (a frame is a
+network apart from its blocks) that share the walks. All starts are counted together, as far as 64 bits hold the number.
 """
 
 import os
@@ -27,7 +28,7 @@ from nas.space.space import IntArray
 from nas.space.tables import Move, Price, State
 
 Progress = Callable[[int], None]
-"""Called with the number of blocks that have been walked."""
+"""Called with the number of blocks done so far, 1 after the first."""
 
 LISTING = 4
 """The time to list one completion of a partial network, as a multiple of the time to carry one budget a block on."""
@@ -46,16 +47,18 @@ choices.
 
 @dataclass(frozen=True)
 class Packing:
-    """A weighted budget (or what a way to go on takes) in an integer: MACs, bytes, weight, from the top down.
+    """Packs a budget and its weight into one 64-bit integer: MACs, bytes, weight, from the highest bits down.
 
-    So sorting sorts by MACs, and equal ones come to stand together.
+    So sorting sorts by MACs, and equal budgets come to stand together. The price of a completion is packed alike.
     """
 
     byte_bits: int
+    """Bits for the bytes, in units (`nas.space.tables`)."""
     weight_bits: int
+    """Bits for the weight: how many partial networks leave this budget."""
 
     def one(self, bytes: int, macs: int) -> IntArray:
-        """An array of one budget, of weight one."""
+        """A packed array [1] of one budget, in units, with weight 1."""
         return np.array([(macs << self.byte_bits | bytes) << self.weight_bits | 1])
 
     def macs(self, packed: IntArray) -> IntArray:
@@ -67,7 +70,10 @@ class Packing:
         return packed >> self.weight_bits & (1 << self.byte_bits) - 1
 
     def merge(self, packed: IntArray) -> IntArray:
-        """In order, and equal ones as one with the sum of their weights. Sorts in place."""
+        """The packed budgets in ascending order, equal ones merged into one with the sum of their weights.
+
+        Sorts `packed` in place. Raises `ValueError` where a sum comes too close to the bits that hold it.
+        """
         packed.sort()
         kind = packed >> self.weight_bits
         first = np.flatnonzero(np.diff(kind, prepend=-1))
@@ -98,7 +104,10 @@ class _Walks:
 
 
 class Census:
-    """Counts the networks that fit. Tables made for one count serve the next."""
+    """Counts the networks that fit the limits of `feasible`. Tables made for one count serve the next.
+
+    Raises `UserError` where the byte limit is too high for exact tables.
+    """
 
     def __init__(self, feasible: Feasible) -> None:
         self.feasible, self.tables = feasible, feasible.tables
@@ -121,9 +130,10 @@ class Census:
         self._lists: dict[tuple[State, int], IntArray] = {}
 
     def count(self, blocks: int, max_macs: int, progress: Progress = lambda _: None) -> int:
-        """How many networks of `blocks` blocks fit, if the limit of MACs is lowered to `max_macs`.
+        """The exact number of networks of `blocks` blocks within the byte limit and `max_macs`.
 
-        Raises `ValueError` for a space of more walks than 2^64 behind one stem.
+        `max_macs` may not exceed the limit of MACs that `feasible` has. `progress` is called with the number of blocks
+        done. Raises `UserError` where more than 2^64 networks of so many blocks, apart from dilations, have one stem.
         """
         self.tables.check_digits(blocks)
         walks = list(self._begun(blocks, max_macs))

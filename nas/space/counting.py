@@ -1,4 +1,4 @@
-"""What fits: exact counts of many networks at once, from the formulas that count one."""
+"""The exact costs of many networks at once, from the formulas that count one, and which random ones fit."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -24,10 +24,11 @@ class Costs(NamedTuple):
     """The exact costs of many networks: arrays of int64 [networks]."""
 
     parameters: IntArray
+    """Numbers of parameters."""
     macs: IntArray
     """MACs for one clip."""
     bytes: IntArray
-    """Bytes of parameters."""
+    """Bytes of the parameters at the inference dtype."""
 
 
 BATCH = 20_000
@@ -40,7 +41,10 @@ _FRAME = [field.name for field in fields(Architecture) if field.name != "blocks"
 def count(
     architectures: Sequence[Architecture], *, convention: Convention | None = None, dtype: str = DEFAULT_DTYPE
 ) -> Costs:
-    """The exact costs of many networks, in the order given, at an inference dtype and by its convention or another."""
+    """The exact costs of networks of any sizes, in the order given.
+
+    `dtype` is a name of `budget.dtypes.DTYPES`. `convention` says what counts; None takes that of the dtype.
+    """
     alike: dict[Any, list[int]] = defaultdict(list)
     for index, network in enumerate(architectures):
         frame = tuple(getattr(network, name) for name in _FRAME)
@@ -54,7 +58,7 @@ def count(
 
 
 def count_choices(space: Space, choices: Mapping[str, npt.NDArray[Any]], *, dtype: str = DEFAULT_DTYPE) -> Costs:
-    """The exact costs of many encodings, counted without decoding them.
+    """The exact costs of the networks of many encodings, counted without decoding them.
 
     `choices` holds a column [encodings] per choice, as `Space.sample` gives them. `dtype` is that at inference.
     """
@@ -69,9 +73,9 @@ def count_choices(space: Space, choices: Mapping[str, npt.NDArray[Any]], *, dtyp
 
 
 def frames_that_stand_for(space: Space, dtype: str) -> list[int]:
-    """For each of a space's frames, the place of the first one with the same stem and blocks and heads of equal cost.
+    """For each of `space.frames`, the index of the first one with the same stem and blocks and heads of equal cost.
 
-    Only what networks cost at an inference dtype is equal: what they compute may differ.
+    What their networks cost at the inference dtype is then equal; what they compute may differ.
     """
     alike = equal_blocks(space, dtype)
     first = dict[tuple[int, tuple[int, int]], int]()
@@ -83,7 +87,7 @@ def frames_that_stand_for(space: Space, dtype: str) -> list[int]:
 
 @lru_cache(maxsize=64)
 def equal_blocks(space: Space, dtype: str) -> tuple[int, ...]:
-    """For each of a space's frames, the place of the first one whose blocks and heads cost the same, whatever its stem.
+    """For each of `space.frames`, the index of the first one whose blocks and heads cost the same, whatever its stem.
 
     Compared are the costs of every block that any of the space's channels may enter, on three shapes: all conventions
     charge a layer a constant, so much per position that enters, and so much per position that leaves, and these three
@@ -122,7 +126,7 @@ def _fill(counts: Costs, networks: Any, cost: Totals) -> None:
 def sample_fitting(
     space: Space, limits: Limits, dtype: str, *, proposals: int, rng: np.random.Generator
 ) -> dict[int, dict[str, Any]]:
-    """The encodings among `proposals` uniform ones whose networks fit, each with its index among them."""
+    """Draws `proposals` uniform encodings; returns those whose networks fit the limits, by their index in the draw."""
     choices = space.sample(proposals, rng)
     (places,) = np.nonzero(_fits(space, limits, dtype, choices))
     fitting = encodings({name: column[places] for name, column in choices.items()})
@@ -137,9 +141,7 @@ def _fits(space: Space, limits: Limits, dtype: str, choices: Mapping[str, npt.ND
 def share_that_fits(
     space: Space, limits: Limits, dtype: str, *, proposals: int, rng: np.random.Generator
 ) -> dict[int, tuple[int, int]]:
-    """The share that fits, by number of blocks: how many of `proposals` uniform encodings fit, and how many were
-    drawn.
-    """
+    """Draws `proposals` uniform encodings; returns, by number of blocks, (how many fit, how many were drawn)."""
     tally = {blocks: np.zeros(2, dtype=np.int64) for blocks in space.sizes}
     for start in range(0, proposals, BATCH):
         choices = space.sample(min(BATCH, proposals - start), rng)

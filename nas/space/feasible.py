@@ -1,6 +1,7 @@
 """Which networks of a space fit, exactly and without listing them: whether any does, random ones, the nearest one.
 
-All of it reads the tables of `nas.space.tables`, and follows a path from its start to its end.
+All of it reads the tables of `nas.space.tables`, and builds networks block by block. A network apart from its dilations
+is called a walk here: dilations cost nothing, so any may be added.
 """
 
 from bisect import bisect_right
@@ -21,33 +22,34 @@ from nas.space.tables import Price, Start, State, Tables
 
 
 class Feasible:
-    """The architectures of a space that keep the limits at an inference dtype, counted as that dtype is."""
+    """The architectures of a space that keep the limits at an inference dtype, a name of `budget.dtypes.DTYPES`.
+
+    All methods but `walks` raise `UserError` where the byte limit is too high for exact tables.
+    """
 
     def __init__(self, space: Space, limits: Limits, dtype: str = DEFAULT_DTYPE) -> None:
         self.space, self.limits, self.dtype = space, limits, dtype
         self.tables = Tables(space, limits, dtype)
 
     def allows(self, blocks: int) -> bool:
-        """Whether a network of so many blocks fits."""
+        """Whether any network of so many blocks fits."""
         tables = self.tables
         pairs = zip(tables.starts, tables.budgets, strict=True)
         return any(tables.allows(start.state, blocks, left) for start, left in pairs)
 
     def walks(self, blocks: int) -> int:
-        """How many networks of so many blocks there are, whether they fit or not; those that differ in dilations alone
-        are one.
-        """
+        """The number of walks (networks apart from their dilations) of so many blocks, whether they fit or not."""
         starts = self.tables.starts
         return sum(len(start.frames) * self.tables.paths(start.state, blocks) for start in starts)
 
     def sample(
         self, blocks: int, size: int, rng: np.random.Generator, *, tries: int | None = None
     ) -> list[Architecture]:
-        """`size` networks of so many blocks (fewer after so many tries), any that fits as likely as any other.
+        """`size` random networks of `blocks` blocks that fit, drawn uniformly; fewer if `tries` draws find no more.
 
-        Walks are drawn exactly uniformly from those whose bytes fit, and those with too many MACs thrown away: one
+        Networks are drawn exactly uniformly from those whose bytes fit, and those with too many MACs thrown away: one
         in ten of eight blocks is kept under the default limits, hardly any under a low limit of MACs. Raises
-        `UserError` where none fits, and for a space of more walks than 2^64 behind one stem.
+        `UserError` where none fits, and where more than 2^64 networks, apart from dilations, have one stem.
         """
         self.tables.check_digits(blocks)
         if not self.allows(blocks):
@@ -95,11 +97,11 @@ class Feasible:
         return tuple(chosen)
 
     def next_choice(self, chosen: Mapping[str, Any]) -> tuple[str, list[Any]] | None:
-        """After these choices of an encoding: the next one to make, and those of its values that lead to what fits.
+        """The next choice after `chosen`, part of an encoding: (its name, its values that lead to a network that fits).
 
         Choices are made in this order: the network-wide ones, the number of blocks, then for each block its form, its
-        expansion, its width (of a plain form) and its dilation. None when all are made. Raises `UserError` after
-        choices that lead to nothing that fits.
+        expansion, its width (of a form without a shortcut) and its dilation. None when all are made. Raises `UserError`
+        where no network that fits begins with `chosen`.
         """
         questions = self._questions()
         name, values = next(questions)
@@ -111,10 +113,10 @@ class Feasible:
         return name, values
 
     def nearest(self, choices: Mapping[str, Any]) -> dict[str, Any]:
-        """The choices nearest to those of an encoding whose network fits: the same where it does.
+        """An encoding near `choices` whose network fits; `choices` itself where that does.
 
-        Made in the order of `next_choice`, each as near as the choices before it leave open; those that are not read
-        stay as they are. Raises `UserError` where nothing fits.
+        Each choice in the order of `next_choice` takes the nearest value that those before it leave open; entries that
+        do not change the network stay as they are. Raises `UserError` where nothing fits.
         """
         near, questions = dict(choices), self._questions()
         name, values = next(questions)

@@ -1,4 +1,4 @@
-"""What of an architecture decides how well it recognises scenes: a few numbers that a model of scores can learn from.
+"""Describes an architecture by a few numbers from which a model can predict its score.
 
 A model of the choices themselves has to learn what they mean together; these numbers say it. On 60 trained networks of
 the pocket set a Gaussian process over them explains 93 % of the variance of training losses that it has not seen, one
@@ -14,12 +14,20 @@ from dynacp.student.architecture import IDENTITY, POOLED, STEM_STRIDE, Architect
 from nas.space.counting import count
 
 FloatArray = npt.NDArray[np.float64]
+"""An array of floats in double precision."""
 
 _FREQUENCY, _TIME = 0, 1
 
 
 def features(architectures: Sequence[Architecture]) -> FloatArray:
-    """The features of networks, [networks, features]: size, depth, strides, receptive field, widths, shortcuts."""
+    """Describes networks as float64 [networks, features]; the number and order of features are fixed.
+
+    They are, sizes, strides, receptive fields and widths as natural logarithms: MACs and parameters; the number of
+    blocks and their mean dilation; along frequency and then along time the blocks' stride, the receptive field and how
+    early the strides come; the shares of blocks with an identity and with a pooled shortcut; channels out of the
+    narrowest and of the last block; the least, most, mean, first and last expanded channels; the stem's two widths; and
+    whether the pool is `maximum`, the norm `depthwise`, the activation `relu` and the response `global` (1, else 0).
+    """
     costs = count(architectures)
     sizes = np.log(np.stack([costs.macs, costs.parameters], axis=1))
     return np.concatenate([sizes, [_shape(each) for each in architectures]], axis=1)

@@ -19,8 +19,9 @@ NONE = "none"
 class NetworkWide:
     """The values of each network-wide choice, under the name of `Architecture`'s field.
 
-    An empty tuple leaves the field as a space's frame has it, and a single value sets it: neither is searched. Raises
-    `UserError` for a value that is given twice.
+    `stem` holds pairs, the channels of its (first, second) convolution; the others hold names. An empty tuple leaves
+    the field as a space's frame has it, and a single value sets it: neither is searched. Raises `UserError` for a value
+    that is given twice.
     """
 
     stem: tuple[tuple[int, int], ...] = ()
@@ -36,23 +37,23 @@ class NetworkWide:
 
     @cached_property
     def values(self) -> dict[str, dict[str, Any]]:
-        """For each field that this says anything of: its values, by what an encoding calls them (`8-32` a stem)."""
+        """For each field with values: the text that encodings use (`8-32` for a stem) -> the value."""
         return {name: {as_text(value): value for value in values} for name, values in asdict(self).items() if values}
 
     @cached_property
     def searched(self) -> dict[str, tuple[str, ...]]:
-        """The choices that have several values, and what an encoding calls these."""
+        """For each field with several values: the texts that encodings use for them, in order."""
         return {name: tuple(values) for name, values in self.values.items() if len(values) > 1}
 
     def fields(self, choices: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields of `Architecture` that an encoding sets here."""
+        """Keyword arguments for `Architecture` that an encoding selects, fixed single values included."""
         return {
             name: values[choices[name]] if name in self.searched else next(iter(values.values()))
             for name, values in self.values.items()
         }
 
     def frames(self, frame: Architecture) -> Iterator[Architecture]:
-        """The frame with every combination of the values, the last choice changing fastest."""
+        """`frame` with every combination of the values in its fields, the last field changing fastest."""
         for row in product(*(values.values() for values in self.values.values())):
             yield replace(frame, **dict(zip(self.values, row, strict=True)))
 
@@ -67,11 +68,11 @@ EVERY = NetworkWide(
     norm=("sum", "depthwise"),
     response=("none", "global"),
 )
-"""What a search varies by default; Table 1 is among it."""
+"""What a search varies by default. Table 1's values are among them."""
 
 
 def add_vary_option(add: Add) -> None:
-    """Add `--vary`, which `varied` understands."""
+    """Add the option `--vary`, which `varied` reads; `add` is `add_argument` of a parser or a group."""
     choices = "; ".join(f"{name}: {', '.join(values)}" for name, values in EVERY.searched.items())
     add(
         "--vary",
@@ -87,7 +88,10 @@ def add_vary_option(add: Add) -> None:
 
 
 def varied(options: argparse.Namespace) -> NetworkWide:
-    """The choices that `--vary` names, with all their values. Raises `UserError` where `none` is not alone."""
+    """The choices that `--vary` names, each with its values in `EVERY`; `UNVARIED` for `none`.
+
+    Raises `UserError` where `none` is named beside others.
+    """
     if NONE not in options.vary:
         return NetworkWide(**{name: getattr(EVERY, name) for name in options.vary})
     if len(options.vary) > 1:

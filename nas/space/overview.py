@@ -15,15 +15,23 @@ from dynacp.student.architecture import Architecture
 from nas.space.counting import count
 from nas.space.feasible import Feasible
 
-BIN, MOST_BINS = 5_000_000, 12
-"""MACs; wider where there would be more bins."""
+BIN = 5_000_000
+"""The width of a bin in MACs; a multiple of it where there would be more than `MOST_BINS`."""
+
+MOST_BINS = 12
+"""The most bins up to the limit of MACs."""
 
 FORMAT = 2
-"""Part of what numbers are kept under: raise it when the same limits come to hold something else."""
+"""The version of the cached numbers: raise it when the same space and limits come to hold other numbers."""
 
 
 def numbers_that_fit(feasible: Feasible, cache: Path, console: Console) -> pd.DataFrame:
-    """Exact numbers of networks that fit: a row per number of blocks, a column per upper end of a bin of MACs."""
+    """The exact number of networks that fit in each bin of MACs: a row per number of blocks, a column per bin.
+
+    The columns are named by the bins' upper ends in MACs. Numbers are read from `cache`, a folder, or counted, which
+    can take minutes to hours, and kept there; progress shows on `console`. Raises `UserError` for a space or a byte
+    limit too large to be counted exactly, and `OSError`.
+    """
     space, limits = feasible.space, feasible.limits
     width = BIN * -(-limits.max_macs // (BIN * MOST_BINS))
     ends = [*range(width, limits.max_macs, width), limits.max_macs]
@@ -65,10 +73,11 @@ def _counted(feasible: Feasible, ends: list[int], console: Console) -> list[list
 
 
 def margins(architecture: Architecture, feasible: Feasible) -> pd.DataFrame:
-    """Every single change of an architecture, a row each: choice, value now and then, cost, what that adds, whether it
-    fits.
+    """Every single change of an architecture, a row each.
 
-    Raises `ValueError` for an architecture outside the space.
+    Columns: `choice`, its value `now`, the new `value`, the changed network's `bytes` and `macs`, how many more those
+    are than the architecture's (`more_bytes`, `more_macs`), and whether it `fits`. Raises `UserError` for an
+    architecture outside the space.
     """
     changes = feasible.space.single_changes(architecture)
     networks = [architecture, *(change.architecture for change in changes)]

@@ -2,8 +2,8 @@
 
 A network has 4 to 8 blocks. Each block chooses a dilation, a form (residual type with its stride), an expansion and
 a width. The network chooses once what `nas.space.network_wide` lists, where that is searched: in `Space()` nothing. A
-form with a shortcut keeps the channels that enter and leaves the width unread; so do blocks beyond the chosen number
-with all four. Encodings are therefore many to one, and candidates are compared as `Architecture`, which is one to one.
+form with a shortcut keeps the channels that enter, so its width changes nothing, nor do the choices of blocks beyond
+the chosen number. So encodings are many to one, and candidates are compared as `Architecture`, which is one to one.
 """
 
 from collections import Counter
@@ -33,6 +33,7 @@ from dynacp.student.architecture import (
 from nas.space.network_wide import UNVARIED, NetworkWide
 
 IntArray = npt.NDArray[np.int64]
+"""An array of 64-bit integers."""
 
 FORMS = {
     f"{residual} {stride[0]}x{stride[1]}": (residual, stride)
@@ -43,14 +44,14 @@ FORMS = {
     )
     for stride in strides
 }
-"""Residual type and stride, as in `DPCPBlock(r)_type`: `3 2x1` halves frequency and pools the shortcut."""
+"""Name of a form -> (residual type, (frequency, time) stride): `3 2x1` halves frequency and pools the shortcut."""
 
 _RESIDUAL = np.array([residual for residual, _ in FORMS.values()])
 _STRIDE = np.array([stride for _, stride in FORMS.values()])
 
 
 def expanded_channels(channels: Count, expansion: Any) -> Count:
-    """`channels * expansion` to the nearest multiple of 8, as MobileNet's `make_divisible` rounds it.
+    """`channels * expansion`, elementwise, to the nearest multiple of 8, as MobileNet's `make_divisible` rounds it.
 
     (`make_divisible` also refuses to lose over a tenth; from 16 channels and expansion 1.5 up it never would.)
     The product is first rounded to a tenth so that 2.1 means twenty-one tenths, whatever its binary digits are.
@@ -59,7 +60,7 @@ def expanded_channels(channels: Count, expansion: Any) -> Count:
 
 
 class BlockColumns(NamedTuple):
-    """One block of many networks: each field an int64 array [networks]."""
+    """One block of many networks: the fields of `Block`, each an int64 array [networks]."""
 
     expanded: IntArray
     out: IntArray
@@ -69,14 +70,14 @@ class BlockColumns(NamedTuple):
 
     @classmethod
     def of(cls, blocks: Sequence[Block]) -> "BlockColumns":
-        """One block of each network."""
+        """The columns of a sequence of blocks, one of each network."""
         fields = np.array([(b.expanded, b.out, b.dilation, b.residual, *b.stride) for b in blocks], dtype=np.int64).T
         expanded, out, dilation, residual, frequency, time = fields
         return cls(expanded, out, dilation, residual, (frequency, time))
 
 
 class Option(NamedTuple):
-    """A block, and the choices that `Space.decode` makes it from."""
+    """A block, and the choices from which `Space.decode` makes it."""
 
     form: str
     expansion: float
@@ -85,7 +86,7 @@ class Option(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A choice of an encoding, its value, another value, and the network with that."""
+    """A choice of an encoding by name, its value `now`, another `value`, and the architecture with that."""
 
     name: str
     now: Any
@@ -95,10 +96,11 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Space:
-    """Choices per block, and network-wide ones. `frame` gives what is not searched, such as input and classes.
+    """The choices of each block and of the whole network; `frame` gives the rest, such as the input and the classes.
 
-    Any strictly ascending values are represented as they are. Raises `UserError` for others, and where a network of
-    the space would be none: a block without channels, or one beyond what `Architecture` takes.
+    A network has `min_blocks` to `max_blocks` blocks. `dilations`, `expansions` (expanded channels over those that
+    enter) and `widths` (channels that leave) may be any strictly ascending values. Raises `UserError` for others, and
+    where a network of the space would have a block without channels, or sizes beyond what `Architecture` takes.
     """
 
     frame: Architecture = TABLE1
@@ -137,7 +139,7 @@ class Space:
 
     @cached_property
     def frames(self) -> tuple[Architecture, ...]:
-        """What networks are apart from their blocks: each combination of network-wide values, in place of `frame`."""
+        """`frame` with each combination of the network-wide values, and one block that only holds the place."""
         return tuple(self.network_wide.frames(replace(self.frame, blocks=(Block(8, 8),))))
 
     @property
@@ -146,7 +148,7 @@ class Space:
         return range(self.min_blocks, self.max_blocks + 1)
 
     def values(self) -> dict[str, tuple[Any, ...]]:
-        """All values of every choice."""
+        """The values of every choice, by its name in encodings: `blocks`, `form_1` and so on."""
         of_block = {
             "dilation": self.dilations,
             "form": tuple(FORMS),
@@ -161,11 +163,11 @@ class Space:
         }
 
     def distributions(self) -> dict[str, BaseDistribution]:
-        """The same choices for every proposal (samplers need that); those left unread are drawn all the same."""
+        """Every choice as Optuna takes it, by name; all of them for every proposal, as samplers need."""
         return {name: _distribution(values) for name, values in self.values().items()}
 
     def decode(self, choices: Mapping[str, Any]) -> Architecture:
-        """The network that an encoding describes: a value for each name in `values`."""
+        """The network that an encoding describes; `choices` has a value for each name in `values`."""
         network_wide = self.network_wide.fields(choices)
         blocks, channels = [], network_wide.get("stem", self.frame.stem)[1]
         for number in range(1, choices["blocks"] + 1):
@@ -178,7 +180,11 @@ class Space:
 
     @staticmethod
     def read(choices: Mapping[str, Any]) -> set[str]:
-        """The names of those choices that `decode` reads: not those of blocks beyond the number, nor idle widths."""
+        """Names of the entries of an encoding that change the decoded network.
+
+        They leave out those of blocks beyond `blocks`, and the width of a block with a shortcut, whose output has as
+        many channels as its input.
+        """
         blocks = range(1, choices["blocks"] + 1)
         plain = {number for number in blocks if FORMS[choices[f"form_{number}"]][0] == PLAIN}
         names = {f"{choice}_{number}" for choice in ("dilation", "form", "expansion") for number in blocks}
@@ -186,7 +192,7 @@ class Space:
         return searched | {"blocks"} | names | {f"width_{number}" for number in plain}
 
     def encode(self, architecture: Architecture) -> dict[str, Any]:
-        """Choices that `decode` turns into this network; those left unread repeat the last block's.
+        """The encoding that `decode` turns into this network; blocks beyond its number repeat the last one's choices.
 
         Raises `UserError` for a network outside the space.
         """
@@ -230,10 +236,10 @@ class Space:
         return {"dilation": block.dilation, "form": form, "expansion": expansion, "width": width}
 
     def single_changes(self, architecture: Architecture) -> list[Change]:
-        """Every network that one choice made otherwise gives, each once.
+        """Every other network that one choice of the encoding made otherwise gives, each once.
 
-        What changes the channels takes along the blocks behind it that keep them. Raises `UserError` for
-        a network outside the space.
+        A choice that changes the channels changes the following blocks that keep them too. Raises `UserError` for a
+        network outside the space.
         """
         choices, every = self.encode(architecture), self.values()
         read, changes, seen = self.read(choices), list[Change](), {architecture}
@@ -246,7 +252,7 @@ class Space:
         return changes
 
     def following(self, channels: int) -> list[Option]:
-        """Every block that may follow so many channels, each once; dilations, which any block may have, apart."""
+        """Every block that so many channels may enter, each once, with the first dilation; all take any other too."""
         return [
             Option(form, expansion, out, Block(expanded, out, self.dilations[0], residual, stride))
             for form, (residual, stride) in FORMS.items()
@@ -262,7 +268,7 @@ class Space:
         return apart
 
     def sample(self, size: int, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
-        """`size` uniform encodings, a column [size] per choice, as `RandomSampler` would draw them one by one."""
+        """`size` uniformly random encodings: name of a choice -> array [size]."""
         columns: dict[str, npt.NDArray[Any]] = {
             name: rng.choice(values, size) for name, values in self.network_wide.searched.items()
         }
@@ -275,11 +281,11 @@ class Space:
         return columns
 
     def networks(self, size: int, rng: np.random.Generator) -> list[Architecture]:
-        """`size` random networks, from uniform encodings; whether they fit is not asked."""
+        """`size` random networks, decoded from uniform encodings, whether they fit limits or not."""
         return [self.decode(choices) for choices in encodings(self.sample(size, rng))]
 
     def columns(self, choices: Mapping[str, npt.NDArray[Any]], blocks: int) -> Iterator[BlockColumns]:
-        """The first `blocks` blocks of many encodings at once: `decode`, for arrays."""
+        """`decode` for columns as `sample` gives them: yields each of the first `blocks` blocks of all networks."""
         form_index = {form: index for index, form in enumerate(FORMS)}
         channels: Count = np.array([frame.stem[1] for frame in self.frames])[self.frame_indices(choices)]
         for number in range(1, blocks + 1):
@@ -291,7 +297,7 @@ class Space:
             channels = out
 
     def frame_indices(self, choices: Mapping[str, npt.NDArray[Any]]) -> IntArray:
-        """For each of many encodings, the place of its frame in `frames`: an array [encodings]."""
+        """For encodings in columns, as `sample` gives them: the index of each one's frame in `frames`, [encodings]."""
         indices: IntArray = np.zeros(len(choices["blocks"]), dtype=np.int64)
         for name, values in self.network_wide.searched.items():
             place = {value: index for index, value in enumerate(values)}
@@ -300,11 +306,9 @@ class Space:
         return indices
 
     def size(self) -> int:
-        """The number of distinct networks in the space.
-
-        A block that `channels` enter is one of (shortcut forms + plain forms x widths) x dilations x expansions that
-        differ; only a plain one lets another width leave.
-        """
+        """The number of distinct networks in the space, whether they fit limits or not."""
+        # A block is one of (shortcut forms + plain forms x widths) x dilations x expansions that differ, which depends
+        # on the channels that enter; only a plain one lets another width leave.
         plain = sum(residual == PLAIN for residual, _ in FORMS.values())
         size, ways = 0, dict(Counter(frame.stem[1] for frame in self.frames))
         for blocks in range(1, self.max_blocks + 1):
@@ -318,7 +322,7 @@ class Space:
 
 
 def encodings(columns: Mapping[str, npt.NDArray[Any]]) -> Iterator[dict[str, Any]]:
-    """Columns, as `Space.sample` gives them, one encoding at a time."""
+    """Yields the encodings of columns, as `Space.sample` gives them, one at a time as name -> value."""
     for row in zip(*(column.tolist() for column in columns.values()), strict=True):
         yield dict(zip(columns, row, strict=True))
 

@@ -1,11 +1,12 @@
-"""Which blocks can follow each other, at which price, and what the ways to go on cost: dynamic programming.
+"""Which blocks can follow each other, at which price, and what all completions cost, by dynamic programming.
 
-A network is a path. It starts at the shape that leaves the stem. Each block leads from one state (channels, frequency,
-time) to another, at a cost in bytes and MACs that depends on the state and the block alone; the head ends the path.
-Costs add up, so the budget that remains decides how a path can be completed. Dilations cost nothing and are left out.
+A network is a path, and a frame is a network apart from its blocks. A path starts at the shape that leaves the stem.
+Each block leads from one state (channels, frequency, time) to another, at a cost in bytes and MACs that depends on the
+state and the block alone; the head ends the path. Costs add up, so the budget that remains decides how a path can be
+completed. Dilations cost nothing and are left out.
 
-Frames (`Space.frames`) begin paths of their own. Where two have the same stem, and blocks and heads of equal cost, they
-have one path for both; with different stems, paths join where they come to the same state. So tables grow with the
+Frames (`Space.frames`) begin paths of their own. Frames that differ in nothing that costs share their paths; those with
+different stems, but blocks and heads of equal cost, join where they come to the same state. So tables grow with the
 number of different costs of blocks alone.
 
 Costs are multiples of a large unit (32 bytes and 16 MACs in the default space in float16), so a table over all bytes
@@ -32,24 +33,22 @@ from nas.space.counting import equal_blocks, frames_that_stand_for
 from nas.space.space import BlockColumns, IntArray, Option, Space
 
 NEVER = 1 << 60
-"""More MACs than any network has."""
+"""Stands for "no completion": more MACs than any network has."""
 
 MOST_UNITS = 16_384
-"""The most entries of a table, one per unit of bytes (`Tables._unit`). Larger byte limits are refused: tables for
-this many take 1.3 GB in the default space, for each cost that a block may have.
+"""The most entries of a table, one per unit of bytes. Larger byte limits are refused: tables for this many take 1.3 GB
+in the default space, for each cost that a block may have.
 """
 
 
 class State(NamedTuple):
-    """All that the cost of a block or the head depends on: the shape that enters, and whose blocks they are.
-
-    `frame` is the place in `Space.frames` of the first frame with blocks and heads of this cost.
-    """
+    """All that the cost of a block or the head depends on: the shape that enters it, and the frame."""
 
     channels: int
     frequency: int
     time: int
     frame: int = 0
+    """Index in `Space.frames` of the first frame whose blocks and heads cost the same."""
 
     @property
     def shape(self) -> Shape:
@@ -58,7 +57,7 @@ class State(NamedTuple):
 
 
 class Price(NamedTuple):
-    """A cost of a block or the head, or the budget that is left for them, in units."""
+    """Bytes and MACs that a block or the head costs, or that are left for them, in units unless said otherwise."""
 
     bytes: int
     macs: int
@@ -69,38 +68,46 @@ class Price(NamedTuple):
 
 
 class Move(NamedTuple):
-    """Blocks that lead from one state to `to` for one price, in units; dilations apart."""
+    """Alternative blocks that lead from one state to `to` and cost the same; dilations are left out."""
 
     to: State
     bytes: int
+    """The price of each in units of bytes."""
     macs: int
+    """The price of each in units of MACs."""
     options: tuple[Option, ...]
+    """The blocks."""
 
 
 class Start(NamedTuple):
-    """Frames whose networks cost the same, and where these begin."""
+    """Frames whose networks cost the same, and the `state` they start in, which is behind the stem."""
 
     frames: tuple[Architecture, ...]
     state: State
     stem: Price
-    """The cost of the stem, in full: in bytes and MACs."""
+    """The cost of the stem, in bytes and MACs rather than in units."""
 
 
 @dataclass(frozen=True)
 class SuffixTable:
     """The completions from a state with a given number of blocks, by the bytes that remain: arrays [units + 1].
 
-    Entry b is about the completions that take at most b units of bytes. `least` and `most` are the fewest and the most
-    MACs among them, in units (about `NEVER` and -`NEVER` where there is none). `ways` is their number, modulo 2^64.
+    Entry b is about the completions that take at most b units of bytes.
     """
 
     least: IntArray
+    """The fewest MACs among them, in units; about `NEVER` where there is none."""
     most: IntArray
+    """The most MACs among them, in units; about -`NEVER` where there is none."""
     ways: npt.NDArray[np.uint64]
+    """Their number, modulo 2^64."""
 
 
 class Tables:
-    """The paths of a space, and tables of what they cost at an inference dtype, as far as limits need them."""
+    """The paths of a space, and tables of what they cost at an inference dtype, computed when first asked for.
+
+    `starts` are where paths begin.
+    """
 
     def __init__(self, space: Space, limits: Limits, dtype: str) -> None:
         self.space, self.limits, self.dtype = space, limits, dtype
@@ -121,7 +128,7 @@ class Tables:
         return Start(frames, State(channels, frequency, time, blocks), self._total(stem))
 
     def moves(self, state: State) -> list[Move]:
-        """All blocks that can follow, those of one price together."""
+        """All blocks that can follow a state, grouped by where they lead and what they cost."""
         if state not in self._moves:
             alike = defaultdict[tuple[State, Price], list[Option]](list)
             for option, to, price in self._options[state]:
@@ -133,15 +140,15 @@ class Tables:
         return self._moves[state]
 
     def end(self, state: State) -> Price:
-        """What the head costs behind a state, in units, beyond the part that it always costs."""
+        """What the head costs behind a state, in units, beyond what the cheapest head costs."""
         bytes, macs = self._ends[state]
         return Price((bytes - self._end.bytes) // self._unit.bytes, (macs - self._end.macs) // self._unit.macs)
 
     def budget(self, start: Start, max_macs: int | None = None) -> Price:
-        """The budget that the limits leave for blocks behind a start, and for heads that cost more than the least, in
-        units; perhaps negative. `max_macs` is another limit of MACs.
+        """The budget that the limits leave for blocks behind a start, in units; negative where they leave none.
 
-        Raises `UserError` where tables of that many bytes would take too much memory.
+        The cheapest head is already deducted; `end` is what others cost beyond it. `max_macs` replaces the limit of
+        MACs. Raises `UserError` where tables of that many bytes would take too much memory.
         """
         always, most = start.stem.bytes + self._end.bytes, MOST_UNITS * self._unit.bytes
         left = self.limits.max_bytes - always
@@ -159,7 +166,7 @@ class Tables:
         return [self.budget(start) for start in self.starts]
 
     def suffix_table(self, state: State, blocks: int) -> SuffixTable:
-        """The table of what `blocks` more blocks and the head can cost from a state."""
+        """What `blocks` more blocks and the head can cost from a state. Raises `UserError` as `budget` does."""
         key = (state, blocks)
         if key not in self._suffix_tables:
             self._suffix_tables[key] = self._at_the_end(state) if blocks == 0 else self._one_block_on(state, blocks)
@@ -187,11 +194,11 @@ class Tables:
         return SuffixTable(least, -least, np.zeros(size, dtype=np.uint64))
 
     def allows(self, state: State, blocks: int, left: Price) -> bool:
-        """Whether from here, with so much left in units, so many blocks and the head still fit."""
+        """Whether `blocks` more blocks and a head from a state fit into the budget `left`, in units."""
         return min(left) >= 0 and bool(self.suffix_table(state, blocks).least[left.bytes] <= left.macs)
 
     def paths(self, state: State, blocks: int) -> int:
-        """How many ways there are to go on with so many blocks, whether they fit or not; dilations apart."""
+        """The number of completions with `blocks` more blocks, dilations left out, whether they fit or not."""
         if blocks == 0:
             return 1
         key = (state, blocks)
@@ -200,7 +207,7 @@ class Tables:
         return self._paths[key]
 
     def check_digits(self, blocks: int) -> None:
-        """Raise `UserError` where the paths of so many blocks from a start are too many for 64 bits."""
+        """Raise `UserError` if more than 2^64 paths of so many blocks begin at one start."""
         walks = max(self.paths(start.state, blocks) for start in self.starts)
         if walks > 1 << 64:
             raise UserError(f"{walks:.3g} walks of {blocks} blocks are more than this count has digits for.")

@@ -1,4 +1,8 @@
-"""Proposals from a model of the merits: what would gain most on the front, as one draw from the model has it."""
+"""Thompson sampling: draws one plausible function of merits from a Gaussian process, and proposes the network that adds
+most hypervolume to the front under it.
+
+The merit of a network is what candidates are ranked by, more being better (`nas.study.candidate.Candidate.merits`).
+"""
 
 from collections.abc import Sequence
 
@@ -12,16 +16,25 @@ from nas.strategy.pareto import Point, front, gains, ranking
 from nas.strategy.propose import Proposal, ProposalContext
 from nas.strategy.surrogate import LEAST, Surrogate
 
-UNIFORM, PARENTS, CHANGED = 2_000, 10, 600
-"""What a proposal is chosen from: uniform encodings, of which those that fit are candidates; and architectures whose
-single changes are, up to so many in all."""
+UNIFORM = 2_000
+"""Uniform random encodings for each proposal, which is chosen from those that fit, among others."""
+
+PARENTS = 10
+"""Best trained architectures for each proposal, which is chosen from their single changes, among others."""
+
+CHANGED = 600
+"""The most single changes of all parents together that a proposal is chosen from."""
 
 REFERENCE = 0.25
-"""Architectures that are expected to be worse than this quantile of those trained gain nothing, however cheap."""
+"""The merit of the hypervolume's reference point, as a quantile of the expected merits of trained architectures;
+networks below it gain nothing, however cheap.
+"""
 
 
 def model(context: ProposalContext) -> Proposal | None:
-    """The candidate that gains most: one of random networks that fit, and of single changes of the expected front.
+    """Propose the network that gains most, of random ones that fit and of single changes of the best trained ones.
+
+    None while fewer than `LEAST` networks that fit are scored, or where no new network fits; chance proposes then.
 
     The merits are drawn from the model as one function (Thompson 1933). A draw differs from the next where the model
     is unsure, so that the search explores there; and it has no noise, so that a lucky training is not taken for a good
@@ -62,5 +75,5 @@ def _fresh(context: ProposalContext, parents: Sequence[Architecture]) -> list[Ar
 
 
 def fits(trial: FrozenTrial) -> bool:
-    """Whether a trial's network keeps the limits."""
+    """Whether a trial's network keeps the limits of its search, as its constraints note it."""
     return all(value <= 0 for value in trial.constraints.values())

@@ -1,4 +1,7 @@
-"""Points of accuracy (up) and MACs (down): their front, their hypervolume, and who comes first among them."""
+"""Points of accuracy (more is better) and MACs (fewer are better): their Pareto front, hypervolume and ranking.
+
+Where candidates are ranked by their merit, that stands in the place of the accuracy.
+"""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -7,20 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 Point = tuple[float, float]
-"""(accuracy, MACs)."""
+"""(accuracy or merit, MACs)."""
 
 
 def front(points: Sequence[Point]) -> list[int]:
-    """Indices of the points that no other beats, by MACs; of equal points the first."""
+    """Indices of the points that no other beats, in ascending order of MACs; of equal points the first alone."""
     return layers(points)[0] if points else []
 
 
 def layers(points: Sequence[Point]) -> list[list[int]]:
-    """The front, the front of what is left without it, and so on; each as indices by MACs.
-
-    Going up in MACs, a point lies on the first layer that has reached less accuracy so far: the layers' heights fall,
-    so that one is found by bisection.
-    """
+    """The front, the front of what is left without it, and so on; each as indices in ascending order of MACs."""
+    # Going up in MACs, a point lies on the first layer that has reached less accuracy so far: the layers' heights fall,
+    # so that one is found by bisection.
     found, depths = list[list[int]](), list[float]()
     for index in sorted(range(len(points)), key=lambda index: (points[index][1], -points[index][0])):
         layer = bisect_right(depths, -points[index][0])
@@ -33,7 +34,10 @@ def layers(points: Sequence[Point]) -> list[list[int]]:
 
 
 def hypervolume(points: Sequence[Point], *, reference: Point) -> float:
-    """Area that the points dominate within a reference (accuracy, MACs)."""
+    """The area that the points dominate, in accuracy times MACs, above and below those of `reference`.
+
+    Points that are not better than the reference in both add nothing.
+    """
     inside = [point for point in points if point[0] > reference[0] and point[1] < reference[1]]
     best = [inside[index] for index in front(inside)]
     heights = [reference[0], *(accuracy for accuracy, _ in best)]
@@ -43,7 +47,7 @@ def hypervolume(points: Sequence[Point], *, reference: Point) -> float:
 
 
 def losses(best: Sequence[Point], *, reference: Point) -> list[float]:
-    """Hypervolume that a front, given by MACs, would lose without each of its points."""
+    """The hypervolume that the front `best`, in ascending order of MACs, would lose without each of its points."""
     below = [reference[0], *(accuracy for accuracy, _ in best)]
     beyond = [*(macs for _, macs in best[1:]), reference[1]]
     return [
@@ -53,7 +57,7 @@ def losses(best: Sequence[Point], *, reference: Point) -> list[float]:
 
 
 def gains(points: Sequence[Point], best: Sequence[Point], *, reference: Point) -> npt.NDArray[np.float64]:
-    """Hypervolume that a front, given by MACs, would gain by each of some points alone."""
+    """The hypervolume that the front `best`, in ascending order of MACs, would gain by each point alone, [points]."""
     heights = np.array([reference[0], *(accuracy for accuracy, _ in best)])
     starts = np.array([-np.inf, *(macs for _, macs in best)])
     ends = np.array([*starts[1:], np.inf])
@@ -64,7 +68,7 @@ def gains(points: Sequence[Point], best: Sequence[Point], *, reference: Point) -
 
 
 def ranking(points: Sequence[Point], *, reference: Point) -> list[int]:
-    """Indices from the best to the worst: layer after layer, and within one by the hypervolume lost without a point."""
+    """Indices from the best to the worst: layer after layer, within a layer by the hypervolume lost without a point."""
     ranked = list[int]()
     for layer in layers(points):
         lost = losses([points[index] for index in layer], reference=reference)

@@ -1,6 +1,6 @@
 """Proposing candidates: a sampler asks, the exact count rejects, and nothing is stored until a candidate is accepted.
 
-A sampler is a function of a `ProposalContext`: everything it may know, and a seed made of the search's seed and the
+A sampler is a function of a `ProposalContext`: all that it may know, and a seed made of the search's seed and the
 candidate's number. So a search that is stopped and resumed proposes what an undisturbed one would, and a rejection
 costs a count instead of half a second of database commits.
 """
@@ -23,10 +23,13 @@ from nas.space.counting import sample_fitting
 from nas.space.space import Space
 
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
-"""Accuracy, or the merit of a candidate, up; MACs down."""
+"""What Optuna does with a trial's two values: it maximizes the accuracy or merit, and minimizes the MACs."""
 
-RANDOM_BATCH, MAX_RANDOM_PROPOSALS = 1_000, 200_000
-"""Random proposals counted at once, and for one candidate in all before the search gives up."""
+RANDOM_BATCH = 1_000
+"""Random proposals counted at once."""
+
+MAX_RANDOM_PROPOSALS = 200_000
+"""Random proposals for one candidate before the search gives up."""
 
 
 class SpaceExhaustedError(RuntimeError):
@@ -34,20 +37,25 @@ class SpaceExhaustedError(RuntimeError):
 
 
 def combined_seed(*parts: int) -> int:
-    """A 31-bit seed that depends on all parts, so that no two uses of one base seed share a stream."""
+    """A 31-bit seed that depends on all parts, so that different uses of one base seed get different streams.
+
+    Raises `ValueError` for a negative part.
+    """
     return int(np.random.SeedSequence([len(parts), *parts]).generate_state(1)[0] >> 1)
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What a candidate must be: a network of the space that fits the limits at the inference dtype."""
+    """What a candidate must be: a network of the space that keeps the limits at an inference dtype, which is a name of
+    `budget.dtypes.DTYPES`.
+    """
 
     space: Space
     limits: Limits
     dtype: str
 
     def cost(self, architecture: Architecture) -> Totals:
-        """Parameters, bytes at the inference dtype, and MACs, exactly."""
+        """The exact cost of a network: parameters, MACs for one clip, and bytes at the inference dtype."""
         return totals(layers_of(architecture), dtype=self.dtype)
 
     def allow(self, cost: Totals) -> bool:
@@ -57,11 +65,12 @@ class Rules:
 
 @dataclass(frozen=True)
 class History:
-    """What a search has come to when it asks for candidate `number`."""
+    """What a search has come to when it asks for the next candidate."""
 
     number: int
+    """The number of the candidate that is asked for; Table 1 is 0."""
     scored: Sequence[FrozenTrial] = ()
-    """Trials in state COMPLETE, with values (merit, MACs)."""
+    """Trials in state COMPLETE, with values (merit, MACs), as samplers see the candidates with a score."""
     pending: Sequence[FrozenTrial] = ()
     """Trials in state RUNNING: proposed, not scored yet."""
     seen: Collection[Architecture] = ()
@@ -76,38 +85,42 @@ class Proposal:
     choices: dict[str, Any]
     """The encoding that the sampler chose, for `Space.decode`."""
     cost: Totals
+    """Its parameters, MACs and bytes."""
     system_attrs: dict[str, Any] = field(default_factory=dict)
-    """What the sampler notes for itself, and must find in later histories."""
+    """What the sampler notes for itself, kept with the trial and found in later histories."""
     rejected: int = 0
     """Proposals before this one that did not fit."""
     duplicates: int = 0
-    """Proposals before this one that fit, but were seen."""
+    """Proposals before this one that fit, but had been proposed before."""
     seconds: float = 0.0
-    """Time that all of it took."""
+    """Wall-clock seconds that all of it took."""
 
     @classmethod
     def of(cls, architecture: Architecture, rules: Rules) -> "Proposal":
-        """The proposal of a given network of the space."""
+        """The proposal of a given network, whether it fits or not. Raises `UserError` for one outside the space."""
         return cls(architecture=architecture, choices=rules.space.encode(architecture), cost=rules.cost(architecture))
 
 
 @dataclass
 class ProposalContext:
-    """All that a sampler may know to propose one candidate, and a count of the proposals that were refused."""
+    """All that a sampler may know to propose one candidate, and counts of the proposals that were refused."""
 
     rules: Rules
     history: History
     seed: int
+    """The seed of this candidate alone."""
     rejected: int = 0
+    """Proposals so far that did not fit."""
     duplicates: int = 0
+    """Proposals so far that fit, but had been proposed before."""
 
     @cached_property
     def rng(self) -> np.random.Generator:
-        """One random stream for this candidate."""
+        """The random stream of this candidate; the same generator each time."""
         return np.random.default_rng(self.seed)
 
     def consider(self, choices: dict[str, Any]) -> Proposal | None:
-        """The proposal, if these choices give a network that fits and is new; None, and one more on a count, if not."""
+        """The proposal of an encoding whose network fits and is new; any other is counted as refused and gives None."""
         architecture = self.rules.space.decode(choices)
         cost = self.rules.cost(architecture)
         if not self.rules.allow(cost):
@@ -124,7 +137,10 @@ Sampler = Callable[[ProposalContext], Proposal | None]
 
 
 def by_chance(context: ProposalContext) -> Proposal:
-    """The first new network of uniform encodings that fits; they are counted in bulk. Raises `SpaceExhaustedError`."""
+    """The sampler that takes the first new network that fits, of uniform random encodings.
+
+    Raises `SpaceExhaustedError` after `MAX_RANDOM_PROPOSALS` of them.
+    """
     rules = context.rules
     for _ in range(MAX_RANDOM_PROPOSALS // RANDOM_BATCH):
         fitting = sample_fitting(rules.space, rules.limits, rules.dtype, proposals=RANDOM_BATCH, rng=context.rng)
@@ -141,7 +157,10 @@ def by_chance(context: ProposalContext) -> Proposal:
 
 
 def propose(sampler: Sampler, rules: Rules, history: History, *, seed: int) -> Proposal:
-    """The next candidate. Raises `SpaceExhaustedError` where neither the sampler nor chance finds one."""
+    """The next candidate: the sampler's proposal, or one by chance where the sampler has none.
+
+    `seed` is the search's. Raises `SpaceExhaustedError` where neither finds a new network that fits.
+    """
     started = time.perf_counter()
     context = ProposalContext(rules, history, combined_seed(seed, history.number))
     proposal = sampler(context) or by_chance(context)

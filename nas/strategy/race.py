@@ -12,21 +12,29 @@ from budget.errors import UserError
 from nas.strategy.pareto import Point, ranking
 from nas.strategy.propose import combined_seed
 
-FINALISTS, KEPT = 2, 2
-"""Architectures in the last round, beside the baseline; one of so many goes on to the next round."""
+FINALISTS = 2
+"""Architectures in the last round, beside the baseline."""
+
+KEPT = 2
+"""One of this many architectures goes on to the next round; trainings grow by the same factor."""
 
 BINS = 6
-"""Equal ranges of MACs up to the limit, of which each sends its best architectures into the race."""
+"""Equal ranges of MACs up to the limit, each of which sends its best architectures into the race."""
 
 HOPELESS = 0.05
-"""An architecture whose accuracy lies further below the baseline's goes on only where others are lacking."""
+"""Accuracy in [0, 1]. An architecture further than this below the baseline goes on only if too few others are left to
+fill the round.
+"""
 
 _SEEDS = 2_000_000
 """Marks the seeds of the race, so that none of them was used in the search."""
 
 
 class Run(NamedTuple):
-    """How an architecture is trained once: the training samples, the way to divide the clips, and the seed."""
+    """How an architecture is trained once: with so many training samples, a way to divide the clips, and a seed.
+
+    `way` is the index of the split into training and validation clips (a row of `SearchData.held_out`).
+    """
 
     samples: int
     way: int
@@ -34,21 +42,23 @@ class Run(NamedTuple):
 
 
 class Round(NamedTuple):
-    """The architectures that may enter a round, beside the baseline, and how each of them is trained."""
+    """One round: the most architectures that take part beside the baseline, and the trainings that each gets."""
 
     entrants: int
     runs: tuple[Run, ...]
 
     @property
     def cost(self) -> int:
-        """Training samples."""
+        """Training samples of the whole round, the baseline's included."""
         return (self.entrants + 1) * sum(run.samples for run in self.runs)
 
 
 def rounds(*, short: int, full: int, budget: int, ways: int, seed: int) -> tuple[Round, ...]:
-    """The rounds of a race between trainings of `short` samples, the trial's, and `full` ones, for `budget` samples.
+    """Plan the rounds: the last trains `full` samples, each earlier one half as many, down to just above `short`.
 
-    Raises `UserError` for a budget that does not suffice for a last round with every one of the `ways`.
+    `short` is a trial's length. `budget` is in training samples, all rounds together; what is left of it pays for more
+    full trainings in the last round. `ways` is the number of ways to divide the clips; all seeds derive from `seed`.
+    Raises `UserError` for a budget that does not pay for a last round with every one of the ways.
     """
     lengths = [full]
     while lengths[0] // KEPT > short:
@@ -71,9 +81,10 @@ def rounds(*, short: int, full: int, budget: int, ways: int, seed: int) -> tuple
 
 
 def entrants(points: Sequence[Point], number: int, *, max_macs: float) -> list[int]:
-    """Indices of the architectures that enter: the best of each range of MACs, then the second of each, and so on.
+    """Indices of the architectures that enter the race, `number` at most.
 
-    `points` are (accuracy or merit, MACs) as the search expects them; at most `number` of them enter.
+    `points` are (merit, MACs), the merit without noise (`nas.study.posterior`). The best of each of `BINS` equal ranges
+    of MACs up to `max_macs` come first, then the second of each, and so on.
     """
     ranges: list[list[int]] = [[] for _ in range(BINS)]
     for index in sorted(range(len(points)), key=lambda index: -points[index][0]):
@@ -83,10 +94,11 @@ def entrants(points: Sequence[Point], number: int, *, max_macs: float) -> list[i
 
 
 def survivors(points: Mapping[int, Point], number: int, *, baseline: float, max_macs: float) -> list[int]:
-    """The `number` that go on, of architectures with these (accuracy, MACs) in a round: those with most to win.
+    """The numbers of the candidates that go on to the next round, the best first, `number` at most.
 
-    `baseline` is the baseline's accuracy in the same round. Ranked by front after front, and within one by the
-    area of accuracy against MACs that would be lost without each.
+    `points` maps candidate numbers to (accuracy, MACs) in the round just ended, and `baseline` is the baseline's
+    accuracy in it. They go on Pareto front by front, within a front those that add most hypervolume (up to `max_macs`)
+    first; hopeless ones (`HOPELESS`) come last.
     """
     hopeless = [each for each, (accuracy, _) in points.items() if accuracy < baseline - HOPELESS]
     hopeful = [each for each in points if each not in hopeless]

@@ -18,28 +18,38 @@ KEPT = 2
 
 
 class RungCandidate(Protocol):
-    """What promotion needs to know of a candidate. Number 0, the baseline, is always promoted."""
+    """What promotion needs to know of a candidate."""
 
     @property
-    def number(self) -> int: ...
+    def number(self) -> int:
+        """The candidate's number, in the order of proposing; 0 is the baseline, which is always promoted."""
+
     @property
-    def macs(self) -> int: ...
+    def macs(self) -> int:
+        """MACs for one clip."""
+
     @property
     def scores(self) -> Mapping[int, float]:
         """Validation macro accuracy in [0, 1], by the training samples of each rung that the candidate came to."""
 
     @property
-    def stopped(self) -> bool: ...
+    def stopped(self) -> bool:
+        """Whether it was stopped at its highest rung."""
 
 
 class RungDecision(Enum):
+    """What happens next to a candidate."""
+
     PROMOTE = "trains at the next rung"
     STOP = "is not trained further"
     WAIT = "depends on an earlier candidate that has not come so far"
 
 
 def rungs(samples: int, number: int, *, least: int) -> tuple[int, ...]:
-    """The training samples of each rung, the last with `samples`; raises `UserError` where the first has too few."""
+    """The training samples of each of `number` rungs, ascending; the last has `samples`.
+
+    Raises `UserError` where the first would have fewer than `least`, a batch.
+    """
     steps = tuple(samples // KEPT**below for below in reversed(range(number)))
     if steps[0] < least:
         raise UserError(
@@ -50,7 +60,10 @@ def rungs(samples: int, number: int, *, least: int) -> tuple[int, ...]:
 
 
 def decide(candidate: RungCandidate, earlier: Sequence[RungCandidate], *, reference: Point) -> RungDecision:
-    """The decision on a candidate, given the living ones before it; without a score it goes to the first rung."""
+    """The decision on a candidate, given those with lower numbers so far; without a score it goes to the first rung.
+
+    `reference` is the (accuracy, MACs) from which hypervolume is measured, such as chance and the limit of MACs.
+    """
     if candidate.number == 0 or not candidate.scores:
         return RungDecision.PROMOTE
     rung = max(candidate.scores)

@@ -13,19 +13,20 @@ from nas.strategy.pareto import front
 from nas.strategy.propose import DIRECTIONS, Proposal, ProposalContext, Sampler, by_chance
 
 STARTUP_TRIALS = 20
-"""Candidates drawn at random before a model of the scores proposes."""
+"""Candidates that the search draws at random before a sampler that learns from their scores proposes."""
 
 
 @dataclass(frozen=True)
 class FromOptuna:
-    """A sampler of Optuna's, asked in a study of its own that holds the history."""
+    """A sampler of Optuna's, asked in a study in memory that holds the history."""
 
     make: Callable[[int], BaseSampler]
+    """Makes the sampler from a seed."""
     proposals: int
     """Proposals asked for one candidate before chance takes over (one costs tpe about 20 ms, gp over a second)."""
 
     def __call__(self, context: ProposalContext) -> Proposal | None:
-        """The first proposal of the sampler's that is accepted; None after `proposals` that are not."""
+        """The sampler's first proposal that fits and is new; None after `proposals` that do not."""
         history, distributions = context.history, context.rules.space.distributions()
         study = optuna.create_study(directions=DIRECTIONS, sampler=self.make(context.seed))
         study.add_trials([*history.scored, *history.pending])
@@ -48,12 +49,15 @@ def _generation(study: optuna.Study, trial: optuna.Trial) -> dict[str, Any]:
 
 
 def after_random_ones(sampler: Sampler) -> Sampler:
-    """The sampler, once `STARTUP_TRIALS` candidates are there to learn from."""
+    """`sampler` once there are `STARTUP_TRIALS` candidates to learn from; until then it leaves proposing to chance."""
     return lambda context: sampler(context) if context.history.number >= STARTUP_TRIALS else None
 
 
 def local(context: ProposalContext) -> Proposal | None:
-    """One choice of a network on the front made otherwise: a random one of a random network that has one left."""
+    """Propose a random single change of a random network on the front, as scored, that still has a new one that fits.
+
+    None where none has.
+    """
     space, rng = context.rules.space, context.rng
     fitting = [trial for trial in context.history.scored if fits(trial)]
     best = [fitting[index] for index in front([(trial.values[0], trial.values[1]) for trial in fitting])]
@@ -79,3 +83,4 @@ SAMPLERS: dict[str, Sampler] = {
     "local": after_random_ones(local),
     "random": by_chance,
 }
+"""The samplers by their names in `--sampler`."""

@@ -1,4 +1,7 @@
-"""A model of merits over architectures that knows that they are noisy: a Gaussian process over `nas.space.features`."""
+"""A Gaussian process that predicts the merit of architectures from `nas.space.features`, and allows for its noise.
+
+The merit is what candidates are ranked by, more being better (`nas.study.candidate.Candidate.merits`).
+"""
 
 import warnings
 from collections.abc import Sequence
@@ -10,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from nas.space.features import FloatArray
 
 LEAST = 10
-"""Trained architectures below which there is nothing to learn from."""
+"""The fewest trained architectures for a model."""
 
 _NOISE = (0.02, 1.0)
 """Bounds of the noise's share in the variance of the merits. Merits of two seeds agree to 0.94 (studies/score)."""
@@ -25,18 +28,20 @@ would be a world of its own, and noise be taken for what distinguishes it."""
 
 
 class Prediction(NamedTuple):
-    """What a model says of architectures: the mean, and the standard deviation of what noise hides, [networks] each."""
+    """Mean and standard deviation of the merit an architecture would have without training noise.
+
+    Both are [networks], in the unit of the merits.
+    """
 
     mean: FloatArray
     deviation: FloatArray
 
 
 class Surrogate:
-    """The model of some trained architectures, `features` [networks, features] with `merits` [networks].
+    """A Gaussian process, fitted on construction to `features` [networks, features] and `merits` [networks]."""
 
-    One length scale serves all features, each scaled to its spread: with a scale of its own for each, some sixty
-    architectures were predicted no better and the intervals were far too narrow.
-    """
+    # One length scale serves all features, each scaled to its spread: with a scale of its own for each, some sixty
+    # architectures were predicted no better and the intervals were far too narrow.
 
     def __init__(self, features: FloatArray, merits: Sequence[float] | FloatArray) -> None:
         from sklearn.gaussian_process import GaussianProcessRegressor  # takes a second, and all commands import this
@@ -56,7 +61,7 @@ class Surrogate:
 
     @property
     def noise(self) -> float:
-        """The standard deviation between trainings of one architecture, in the unit of the merits."""
+        """The standard deviation of the merit between trainings of one architecture, in the unit of the merits."""
         return float(np.sqrt(self._noise_level) * self._deviation)
 
     @property
@@ -64,13 +69,13 @@ class Surrogate:
         return float(self._model.kernel_.get_params()["k2__noise_level"])
 
     def predict(self, features: FloatArray) -> Prediction:
-        """The merits that architectures would have without noise."""
+        """Predict the noiseless merits of architectures with these features [networks, features]."""
         mean, deviation = self._model.predict(self._scaled(features), return_std=True)
         noiseless = np.sqrt(np.maximum(deviation**2 - self._noise_level, 0.0))
         return Prediction(self._mean + self._deviation * mean, self._deviation * noiseless)
 
     def draw(self, features: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Merits of architectures, [networks], as one function that the model holds possible gives them."""
+        """One joint sample from the posterior of the noiseless merits, [networks], of these [networks, features]."""
         mean, covariance = self._model.predict(self._scaled(features), return_cov=True)
         covariance[np.diag_indices_from(covariance)] -= self._noise_level
         drawn = rng.multivariate_normal(mean, covariance, method="eigh", check_valid="ignore")

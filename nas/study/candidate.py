@@ -27,7 +27,7 @@ _TRAINING = ("accuracy", "seed", "loss", "seconds")
 """The entries of a training's note that every version writes."""
 
 STATISTICS = ("training_loss", "late_loss", "cross_entropy")
-"""The other entries, by the names of `nas.scoring.score.Score`; studies of before it had them lack them."""
+"""Further entries of a training's note, by the names of `nas.scoring.score.Score`; older studies lack them."""
 
 _NOTES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("candidate", "parameters", "macs", "bytes", "rejected", "duplicates"), int),
@@ -39,13 +39,17 @@ _NOTES: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """An architecture of a search: what it costs, and what it scored at each rung that it came to."""
+    """An architecture of a search: what it costs, and what it scored at each rung (length of training) it came to.
+
+    `accuracy`, `merit` and `point` need a score at one rung at least, and raise `ValueError` without.
+    """
 
     trial: FrozenTrial
+    """The trial of the search's Optuna study that holds all of it."""
 
     @staticmethod
     def waiting(number: int, rules: Rules, proposal: Proposal) -> FrozenTrial:
-        """A proposal as a trial that is to be trained."""
+        """A WAITING trial of a proposal, as a search adds it to its study; `number` is the candidate's."""
         cost = {name: int(number) for name, number in proposal.cost._asdict().items()}
         violations = rules.limits.violations(bytes=cost["bytes"], macs=cost["macs"])
         return create_trial(
@@ -72,7 +76,10 @@ class Candidate:
     def trained(
         number: int, rules: Rules, proposal: Proposal, trainings: Mapping[int, Mapping[str, float]]
     ) -> "Candidate":
-        """A proposal that was trained already, in no storage; `trainings` as the property of that name gives them."""
+        """The candidate of a proposal that was trained already, in no storage.
+
+        `trainings` are as the property of that name gives them, one at least.
+        """
         waiting = Candidate.waiting(number, rules, proposal)
         scores = {samples: training["accuracy"] for samples, training in trainings.items()}
         notes = {training_key(samples): dict(training) for samples, training in trainings.items()}
@@ -87,8 +94,9 @@ class Candidate:
         return Candidate(trial)
 
     def check(self, network_wide: Iterable[str] = ()) -> None:
-        """Raise `ValueError` unless the trial holds what a search keeps of a candidate; `network_wide` are the names of
-        the network-wide choices that it must have made.
+        """Raise `ValueError` unless the trial holds what a search keeps of a candidate.
+
+        `network_wide` are the names of the network-wide choices that it must have made.
         """
         notes, named = self.trial.user_attrs, f"trial {self.trial.number}"
         for name, kind in _NOTES.items():
@@ -105,7 +113,7 @@ class Candidate:
             raise ValueError(f"{named} notes a training without its {', '.join(_TRAINING)}")
 
     def requeued(self) -> FrozenTrial:
-        """The candidate as a trial that waits again, with the rungs that it came to, after its worker was lost."""
+        """A WAITING trial of this candidate with its scores so far, to be added after its worker was lost."""
         return create_trial(
             state=TrialState.WAITING,
             user_attrs={name: value for name, value in self.trial.user_attrs.items() if name != "worker"},
@@ -114,7 +122,7 @@ class Candidate:
         )
 
     def retraining(self, run: Run) -> FrozenTrial:
-        """Another training of this architecture, to be done."""
+        """A WAITING trial of another training of this architecture, for the study of its further trainings."""
         named = ", ".join(f"{name} {value}" for name, value in run._asdict().items())
         attributes = {"training": f"{self.number}, {named}", "candidate": self.number, **run._asdict()}
         architecture = {name: self.trial.user_attrs[name] for name in ("architecture", "layout", "macs")}
@@ -122,7 +130,7 @@ class Candidate:
 
     @cached_property
     def as_scored(self) -> FrozenTrial:
-        """The trial as samplers see a scored candidate: COMPLETE, with its merit and MACs."""
+        """The trial as samplers see a scored candidate: COMPLETE, with values (merit, MACs)."""
         return _Unchanging.of(create_trial(values=(self.merit, self.macs), **self._shared()))
 
     @cached_property
@@ -146,22 +154,25 @@ class Candidate:
 
     @cached_property
     def architecture(self) -> Architecture:
-        """The network that the candidate is."""
+        """The candidate's network."""
         return Architecture.from_json(self.trial.user_attrs["architecture"])
 
     @property
     def macs(self) -> int:
-        """MACs for one second of audio."""
+        """Its MACs for one second of audio."""
         return self.trial.user_attrs["macs"]
 
     @property
     def bytes(self) -> int:
-        """Bytes of parameters at the search's dtype."""
+        """Bytes of its parameters at the search's inference dtype."""
         return self.trial.user_attrs["bytes"]
 
     @cached_property
     def trainings(self) -> Mapping[int, Mapping[str, float]]:
-        """Each training's statistics, seed and seconds, by its samples, from the first rung on."""
+        """Training samples of each rung, ascending -> that training's statistics, seed and seconds.
+
+        Statistics are fields of `nas.scoring.score.Score`; older studies lack some of them.
+        """
         noted = {
             int(name.removeprefix(_AT)): note for name, note in self.trial.user_attrs.items() if name.startswith(_AT)
         }
@@ -169,18 +180,20 @@ class Candidate:
 
     @cached_property
     def scores(self) -> Mapping[int, float]:
-        """Validation macro accuracy, by the training samples of each rung."""
+        """Training samples of each rung, ascending -> validation macro accuracy, in [0, 1]."""
         return {samples: training["accuracy"] for samples, training in self.trainings.items()}
 
     @property
     def accuracy(self) -> float:
-        """The validation macro accuracy at the highest rung."""
+        """The validation macro accuracy at the highest rung, in [0, 1]."""
         return self.scores[max(self.scores)]
 
     @cached_property
     def merits(self) -> Mapping[int, float]:
-        """What candidates are ranked by, more being better, by the training samples of each rung: the mean training
-        loss in nats with its sign changed; the accuracy in a study of before that loss was kept."""
+        """Training samples of each rung, ascending -> what candidates are ranked by, more being better.
+
+        That is minus the mean training loss in nats; the accuracy in older studies, which did not keep that loss.
+        """
         return {
             samples: -training["training_loss"] if "training_loss" in training else training["accuracy"]
             for samples, training in self.trainings.items()
@@ -193,7 +206,7 @@ class Candidate:
 
     @property
     def point(self) -> Point:
-        """Accuracy and MACs, as the front takes them."""
+        """(accuracy, MACs)."""
         return self.accuracy, self.macs
 
     @property
@@ -217,7 +230,7 @@ class Candidate:
         return all(value <= 0 for value in self.trial.constraints.values())
 
     def __getitem__(self, attribute: str) -> Any:
-        """A number noted when it was proposed: parameters, rejected, duplicates, proposing_seconds."""
+        """A user attribute of the trial, such as parameters, layout, rejected, duplicates or proposing_seconds."""
         return self.trial.user_attrs[attribute]
 
 

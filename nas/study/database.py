@@ -20,9 +20,11 @@ from tenacity import (
     wait_random,
 )
 
-HEARTBEAT_SECONDS, GRACE_SECONDS = 10, 60
-"""Seconds between two heartbeats of a worker; and without a new one, as another worker watches, until its trial is
-given up."""
+HEARTBEAT_SECONDS = 10
+"""Seconds between two heartbeats of a worker."""
+
+GRACE_SECONDS = 60
+"""Seconds without a new heartbeat, as another worker watches, until a worker's trial is given up."""
 
 LOCK_SECONDS = 120
 """Seconds that a worker waits for the others' transactions on SQLite, which has one lock for everything."""
@@ -33,17 +35,22 @@ OUTAGE_SECONDS = 600
 _SQLITE = b"SQLite format 3\0"
 """The bytes that SQLite files begin with."""
 
-CONNECT_SECONDS, UNANSWERED_MILLISECONDS = 10, 30_000
-"""How long PostgreSQL's driver waits for a connection, and for a server's machine that does not answer any more."""
+CONNECT_SECONDS = 10
+"""Seconds that PostgreSQL's driver waits for a connection."""
+
+UNANSWERED_MILLISECONDS = 30_000
+"""Milliseconds that PostgreSQL's driver waits for a server's machine that does not answer any more."""
 
 
 @retry(
     retry=retry_if_exception_type(DatabaseError), stop=stop_after_attempt(5), wait=wait_random(0.1, 1.0), reraise=True
 )
 def open_storage(url: str) -> RDBStorage:
-    """The storage, such that two workers cannot claim one trial, and a server that restarts is found again.
+    """Open the database at a SQLAlchemy URL as Optuna's storage; makes its tables in a new one.
 
-    Tried a few times, because workers that start at once on a new database are in each other's way making its tables.
+    Two workers cannot claim one trial in it, and a server that restarts is found again. Tried a few times, because
+    workers that start at once on a new database are in each other's way making its tables. Raises what SQLAlchemy and
+    Optuna raise.
     """
     sqlite, engine = _engine_options(url)
     storage = RDBStorage(url, engine_kwargs=engine)
@@ -64,10 +71,11 @@ def _engine_options(url: str) -> tuple[bool, dict[str, Any]]:
 
 
 def check_database(url: str, *, may_be_new: bool) -> None:
-    """Raise `ValueError` for a database that no search was kept in, before Optuna makes its tables in it.
+    """Raise `ValueError` for a database that holds no search, and for a damaged SQLite file.
 
-    It would make them in another program's, and SQLite a file where there is none. A damaged file of SQLite's is
-    refused too. One that `may_be_new` may also be empty or, on a server, hold tables of others.
+    Called before Optuna opens it, which would make its tables in another program's database, as SQLite would make a
+    file where there is none. With `may_be_new` the database may also be missing or empty or, on a server, hold tables
+    of others. A database that cannot be opened raises SQLAlchemy's error.
     """
     sqlite, options = _engine_options(url)
     file = make_url(url).database if sqlite else None
@@ -112,13 +120,13 @@ def _lock_from_the_start(engine: Engine) -> None:
 
 
 def cause(error: BaseException) -> str:
-    """What went wrong with a storage, in a line: Optuna speaks of invalid data whatever it was."""
+    """What went wrong with a storage, in a line without a full stop: the database's own words rather than Optuna's."""
     source = error.__cause__ or error
     return (str(source).splitlines() or [type(source).__name__])[0].rstrip(". ")
 
 
 def without_password(url: str) -> str:
-    """A database's URL as it may be shown and kept; what is no URL, as it is."""
+    """A database's URL with its password replaced by `***`, to be shown and kept; what is no URL, as it is."""
     try:
         return make_url(url).render_as_string(hide_password=True)
     except ArgumentError:
@@ -126,23 +134,24 @@ def without_password(url: str) -> str:
 
 
 def server_is_away(error: BaseException) -> bool:
-    """Whether an error means that the database server cannot be reached."""
+    """Whether an error of SQLAlchemy or Optuna means that the database server cannot be reached; never for SQLite."""
     source = error.__cause__ if isinstance(error, StorageInternalError) else error
     return isinstance(source, OperationalError | InterfaceError) and "sqlite3" not in type(source.orig).__module__
 
 
 class Server:
-    """When this process last saw its database server away."""
+    """Remembers when this process last found its database server away."""
 
     last_away = float("-inf")
-    """When that was, in seconds of this process's own clock; nobody could show life then."""
+    """When that was, in seconds of `time.monotonic`: no worker could record a heartbeat then."""
 
     def was_away(self) -> None:
-        """Note that the server is away now, so that no worker is given up for a silence that nobody could break."""
+        """Note that the server is away now, so that no worker is given up for heartbeats that it could not record."""
         self.last_away = monotonic()
 
 
 server = Server()
+"""The one of this process."""
 
 
 def _say_that_it_is_away(state: RetryCallState) -> None:
@@ -159,5 +168,8 @@ patiently = retry(
     before_sleep=_say_that_it_is_away,
     reraise=True,
 )
-"""Tries again while a server restarts. What is done twice because an answer was lost ends as if done once; only a claim
-whose answer was lost is nobody's until its heartbeat is old."""
+"""Decorator: calls the function again while the database server is away, for up to `OUTAGE_SECONDS`.
+
+What is done twice because an answer was lost ends as if done once; only a claim whose answer was lost is nobody's until
+its heartbeat is old.
+"""

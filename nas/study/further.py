@@ -14,27 +14,37 @@ from nas.study.queue import Queue, TrialLostError
 from nas.study.settings import StudyError
 
 Scoring = Callable[..., Score]
-"""A `nas.scoring.score.Scorer`, or what is called as one."""
+"""Called as `scoring(architecture, seed=..., samples=..., way=...)`; the way is 0 where it is left out. Usually a
+`nas.scoring.score.Scorer`.
+"""
 
 Wanted = list[tuple[Candidate, Run]]
+"""Trainings to do: (candidate, how it is trained)."""
 
 _LIVING = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
 
 
 class FurtherTrainings:
-    """What was trained again, as `done`: the statistics of each training, by candidate and run."""
+    """The candidates that were trained again.
+
+    `done[candidate number][run]` holds the statistics of each finished training: `accuracy`, and the fields of
+    `nas.scoring.score.Score` that its version noted. It is empty until `take` is called.
+    """
 
     def __init__(self, study: optuna.Study, samples: int) -> None:
-        """`samples` are those of a trial: older studies retrained with as many, and did not note it."""
+        """`study` holds the trainings. `samples` is a trial's length, which trainings in older studies do not note."""
         self.study, self._unnoted = study, {"samples": samples, "way": 0}
         self.done = dict[int, dict[Run, Mapping[str, float]]]()
 
     def trials(self) -> list[FrozenTrial]:
-        """The trials as the storage holds them now."""
+        """The trials that the storage holds now, but for those given up; what `take` is called with."""
         return self.study.get_trials(deepcopy=False, states=_LIVING)
 
     def take(self, trials: Sequence[FrozenTrial], known: Collection[int]) -> None:
-        """Take these trials as what there is. Raises `StudyError` for one that is of none of the known candidates."""
+        """Rebuild `done` from these trials; `known` are the numbers of the search's candidates.
+
+        Raises `StudyError` for a trial that lacks its notes or whose candidate is not in `known`.
+        """
         self.done = {}
         for trial in trials:
             noted = self._unnoted | trial.user_attrs
@@ -53,7 +63,7 @@ class FurtherTrainings:
         return [(each, run) for each, run in wanted if run not in self.done.get(each.number, {})]
 
     def table(self) -> pd.DataFrame:
-        """A row per training: candidate, samples, way to divide the clips, seed, and its statistics."""
+        """A row per finished training: `candidate`, `samples`, `way` (see `Run`), `seed`, and its statistics."""
         rows = [
             {"candidate": number, **run._asdict(), **note}
             for number, notes in sorted(self.done.items())
@@ -72,8 +82,9 @@ def train_again(
 ) -> Iterator[tuple[int, Run, float]]:
     """Train what is missing, beside any number of other workers, until nothing is.
 
-    Yields the candidate's number, how it was trained, and its accuracy, after each training of this worker; `read` is
-    called before. `wait` is called with trials that others train, where nothing else is left to do.
+    Yields (candidate number, how it was trained, accuracy in [0, 1]) after each training of this worker. `missing()`
+    returns what is still to do; `read()` is called after each pass, before any result is yielded, and should read the
+    study anew; `wait(queue, running trials)` is called only when others train all that is left, and should sleep.
     """
     while wanted := [each.retraining(run) for each, run in missing()]:
         living = {trial.user_attrs["training"]: trial for trial in queue.refresh().living}

@@ -14,9 +14,11 @@ import torch
 def helpers(
     module: str, number: int, arguments: Sequence[str], folder: Path, note: Callable[[str], None]
 ) -> Iterator[None]:
-    """Run `python -m MODULE` in `number` more processes beside the block, each with as many threads as this one.
+    """Run `python -m MODULE ARGUMENTS --workers 1` in `number` more processes while the block runs.
 
-    Each adds to worker-2.log and so on in `folder`. They end when the search does, or when the block fails.
+    Each has as many threads as this process and appends what it prints to worker-2.log and so on in `folder`. At the
+    end of the block they are waited for, and one that failed is told by a line to `note`; they are stopped if the block
+    fails.
     """
     command = [sys.executable, "-m", module, *arguments, "--workers", "1"]
     logs = [folder / f"worker-{index}.log" for index in range(2, number + 2)]
@@ -37,7 +39,10 @@ def helpers(
 
 
 def environment(worker: int) -> dict[str, str]:
-    """The environment of a further worker: this process's number of threads, and the next of its GPUs in turn."""
+    """Environment variables of further worker 1, 2, ...: this process's, its number of threads, and one of its GPUs.
+
+    Workers take this process's GPUs in turn; it has the first itself.
+    """
     seen = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = list(map(str, range(torch.cuda.device_count()))) if seen is None else seen.split(",")
     gpu = {"CUDA_VISIBLE_DEVICES": gpus[worker % len(gpus)]} if gpus else {}

@@ -1,4 +1,6 @@
-"""What a search expects of its candidates without noise: one model over all of them in place of each one's luck."""
+"""Noise-free estimates of every candidate's merit, from one model over all candidates, in place of its single lucky or
+unlucky training.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,21 +14,22 @@ from nas.study.candidate import Candidate
 
 
 class Expected(NamedTuple):
-    """What a candidate would score in the mean of many trainings like its one."""
+    """What a candidate would score on average over many trainings of the same length."""
 
     merit: float
-    """What candidates are ranked by, more being better."""
+    """What candidates are ranked by: minus the mean training loss in nats; the accuracy in older studies."""
     accuracy: float
-    """Validation macro accuracy in [0, 1], as it goes with the merit among the candidates."""
+    """Validation macro accuracy, predicted from the merit by linear regression over the candidates."""
     deviation: float
-    """The standard deviation of that accuracy, from what the model does not know of the merit; NaN without a model."""
+    """The standard deviation of that accuracy, from the model's uncertainty of the merit; NaN without a model."""
 
 
 def expected(candidates: Sequence[Candidate]) -> dict[int, Expected]:
-    """What is expected of candidates that came to the last rung, by number.
+    """Estimate what candidates would score without noise; keys are candidate numbers.
 
-    A model of the merits (`nas.strategy.surrogate`) sees all of them; the accuracy follows by a straight line. With
-    fewer than `LEAST` candidates each is expected to score as it did.
+    All should have been trained equally long, with the last rung's samples. A model of the merits
+    (`nas.strategy.surrogate`) is fitted to all of them. With fewer than `LEAST` candidates there is none, and each is
+    expected to score as it did.
     """
     if len(candidates) < LEAST:
         return {each.number: Expected(each.merit, each.accuracy, float("nan")) for each in candidates}
@@ -42,7 +45,7 @@ def expected(candidates: Sequence[Candidate]) -> dict[int, Expected]:
 
 
 def how_ranked(candidates: Sequence[Candidate]) -> str:
-    """A sentence that says what candidates are ranked by, and how that goes with the accuracies that are shown."""
+    """A sentence that says what candidates are ranked by, and how far their accuracies rank them alike."""
     if any(each.merit == each.accuracy for each in candidates):
         return "Candidates are ranked by their accuracy."
     words = (

@@ -1,4 +1,4 @@
-"""Trials that many processes on many machines work off together: each is finished once, whatever dies on the way.
+"""A queue of Optuna trials that many processes on many machines share: each is finished once, whatever dies on the way.
 
 The storage is the only thing that they share, and its transactions decide. A trial is offered WAITING, with everything
 that is needed to train it; whoever turns it RUNNING (the storage lets one only) works on it and records heartbeats; it
@@ -31,21 +31,25 @@ from nas.study.database import patiently, server, server_is_away
 
 
 class TrialLostError(RuntimeError):
-    """The trial was given up meanwhile: this process showed no sign of life for too long."""
+    """Another worker gave the trial up, because this process recorded no heartbeat for too long."""
 
 
 class Trials(NamedTuple):
-    """What a queue holds, each by number: trials that are waiting, being trained or ended, and those given up."""
+    """What a queue holds, both lists in the order of the trials' numbers."""
 
     living: list[FrozenTrial]
+    """Trials that wait, are being trained, or have ended."""
     given_up: list[FrozenTrial]
+    """Trials whose worker was lost, or that repeated an earlier one."""
 
 
 class Beat(NamedTuple):
-    """A heartbeat as the storage holds it, and since when this process knows that it does."""
+    """A heartbeat as this process saw it in the storage."""
 
     value: Any
+    """What the storage holds."""
     since: float
+    """When this process first saw that, in seconds of `time.monotonic`."""
 
 
 _HEARTBEATS = text(
@@ -55,7 +59,11 @@ _HEARTBEATS = text(
 
 
 class Queue:
-    """A study as a queue. Of the trials that agree in one of the user attributes `unique`, the first alone lives."""
+    """A study as a queue of trials.
+
+    Of trials that agree in one of the user attributes named by `unique`, only the first is kept. All methods try again
+    while the database server is away. `worker` is what this process signs a claimed trial with: [machine, process id].
+    """
 
     def __init__(self, study: optuna.Study, storage: RDBStorage, unique: Sequence[str]) -> None:
         self.study, self._storage, self._unique = study, storage, unique
@@ -64,7 +72,7 @@ class Queue:
         self.worker = [this_machine(), os.getpid()]
 
     def refresh(self) -> Trials:
-        """Give up what repeats an earlier trial and what lost its worker; return what there is."""
+        """Give up trials that repeat an earlier one or have lost their worker; returns all trials after that."""
         while True:
             trials, settled = self._sifted()
             if settled:
@@ -134,7 +142,7 @@ class Queue:
 
     @patiently
     def claim(self, trial: FrozenTrial) -> FrozenTrial | None:
-        """Turn WAITING into RUNNING; returns the trial as it is then, None where another worker was quicker."""
+        """Turn a WAITING trial RUNNING, for this worker; returns it as it is then, or None if another was quicker."""
         trial_id = self._id(trial)
         self._storage.record_heartbeat(trial_id)  # first: Optuna never gives up a trial that has none
         with suppress(UpdateFinishedTrialError):
@@ -145,7 +153,7 @@ class Queue:
 
     @contextmanager
     def working(self, trial: FrozenTrial) -> Iterator[None]:
-        """Keeps a claimed trial alive while the block runs, and gives it up where the block fails."""
+        """Record heartbeats of a claimed trial while the block runs, and give it up if the block fails."""
         trial_id, ended = self._id(trial), threading.Event()
 
         def beat() -> None:
@@ -169,11 +177,10 @@ class Queue:
 
     @patiently
     def record(self, trial: FrozenTrial, step: int, value: float, note: dict[str, Any]) -> None:
-        """Keep a note as user attribute `training_key(step)`, and a value for Optuna's dashboard.
+        """Store what a training came to: `note` as user attribute `training_key(step)`, `value` for Optuna's dashboard.
 
-        Raises `TrialLostError`.
-
-        Readers go by the note: a server may show them one of the two without the other.
+        `step` is the number of training samples. Readers go by the note: a server may show them one of the two without
+        the other. Raises `TrialLostError` for a trial that was given up.
         """
         trial_id = self._id(trial)
         with self._unless_lost(trial):
@@ -182,13 +189,19 @@ class Queue:
 
     @patiently
     def end(self, trial: FrozenTrial, state: TrialState, values: Sequence[float]) -> None:
-        """End a trial as COMPLETE or PRUNED. Raises `TrialLostError`."""
+        """End a trial as COMPLETE or PRUNED with its `values`, (accuracy, MACs).
+
+        Raises `TrialLostError` for a trial that was given up.
+        """
         with self._unless_lost(trial):
             self._storage.set_trial_state_values(self._id(trial), state, values)
 
     @patiently
     def put_back(self, trial: FrozenTrial) -> None:
-        """Let a trial that this worker claimed wait for its next rung. Raises `TrialLostError`."""
+        """Let a trial that this worker claimed wait for its next rung.
+
+        Raises `TrialLostError` for a trial that was given up.
+        """
         trial_id = self._id(trial)
         with self._unless_lost(trial):
             now = self._storage.get_trial(trial_id)
@@ -208,7 +221,7 @@ class Queue:
 
     @patiently
     def give_up(self, trial: FrozenTrial) -> None:
-        """End a trial as FAIL, unless it has ended."""
+        """End a trial as FAIL; one that has ended stays as it is."""
         with suppress(UpdateFinishedTrialError):
             self._storage.set_trial_state_values(self._id(trial), TrialState.FAIL)
 
@@ -225,14 +238,14 @@ class Queue:
 
 
 def worker_of(trial: FrozenTrial) -> str:
-    """Who works on a trial that runs, as `process 4711 on HOST`."""
+    """The worker of a RUNNING trial in words, such as `process 4711 on HOST`."""
     machine, pid = trial.user_attrs.get("worker") or ("?", "?")
     return f"process {pid} on {machine.partition(' ')[0]}"
 
 
 @cache
 def this_machine() -> str:
-    """A name for where process numbers mean the same: a host, since it was started, and within it a container's."""
+    """A name for where process ids are unique: the host, its present boot, and the container's namespace on it."""
     boot, processes = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")  # Linux alone has them
     parts = [boot.read_text().strip() if boot.exists() else "", str(processes.readlink()) if processes.exists() else ""]
     return " ".join([platform.node(), *filter(None, parts)])

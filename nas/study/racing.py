@@ -1,7 +1,7 @@
 """A worker's part in the race at the end of a search (`nas.strategy.race`), beside any number of other workers.
 
-Every worker reads from the study who is left in the race, and trains what nobody has trained yet. Who enters is noted
-once, since two machines may round what the search expects of candidates a little differently.
+Every worker reads from the study who is left in the race, and trains what nobody has trained yet. The entrants are
+stored once: computed anew on another machine they might differ by rounding.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ from nas.study.store import Store
 
 
 class Racer:
-    """The race of a stored search, of which this worker does a part."""
+    """The race of a stored search, as one worker runs it beside others."""
 
     def __init__(
         self,
@@ -25,11 +25,17 @@ class Racer:
         queue: Queue,
         wait: Callable[[Queue, Sequence[FrozenTrial]], None],
     ) -> None:
-        """`wait` is called with trials that other workers train, where nothing else is left to do."""
+        """`rounds` is the plan, empty for no race; `queue` holds the trials of `store.race`.
+
+        `wait(queue, running trials)` is called where other workers train all that is left, and should sleep.
+        """
         self.rounds, self.store, self.queue, self._wait = rounds, store, queue, wait
 
     def missing(self) -> Wanted:
-        """The trainings of the present round that are not done; none when the race has ended."""
+        """The trainings of the present round that are not done, by any worker, as `store` was last read.
+
+        Empty when the race has ended, and before the baseline has a score.
+        """
         baseline, store = self.store.baseline, self.store
         if not (baseline and self.rounds):
             return []
@@ -44,13 +50,13 @@ class Racer:
 
     @property
     def cost(self) -> int:
-        """Training samples of the whole race."""
+        """Training samples of the whole race, as far as there are candidates that fit to enter it."""
         able = sum(each.number > 0 for each in self.store.finished())
         return sum(each._replace(entrants=min(each.entrants, able)).cost for each in self.rounds)
 
     @property
     def spent(self) -> int:
-        """Training samples of what is done of it, by all workers."""
+        """Training samples done so far in this race, by all workers."""
         runs = {run for each in self.rounds for run in each.runs}
         return sum(run.samples for done in self.store.race.done.values() for run in runs & done.keys())
 
@@ -75,8 +81,11 @@ class Racer:
         return [each for each in field if each.number in going]
 
     def race(self, scoring: Scoring) -> Iterator[tuple[Candidate, Run, float]]:
-        """Train what is missing, round by round; yields after each training of this worker the candidate, how it was
-        trained, and its accuracy, the store read anew."""
+        """Train what is missing, round by round, until the race has ended.
+
+        Yields (candidate, how it was trained, accuracy in [0, 1]) after each training of this worker, which ends with a
+        fresh read of the store.
+        """
         done = train_again(self.missing, self.queue, scoring, read=self.store.read, wait=self._wait)
         for number, run, accuracy in done:
             yield next(each for each in self.store.candidates if each.number == number), run, accuracy

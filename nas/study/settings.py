@@ -1,4 +1,4 @@
-"""What a search was started with, as its database keeps it; checked when a study is opened."""
+"""The settings that a search was started with, as its database keeps them; checked when a study is opened."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -45,18 +45,19 @@ _SHAPE: dict[str, Any] = {
 
 
 class StudyError(UserError):
-    """A study that cannot be read, or not be resumed with these settings."""
+    """A study that cannot be read, or cannot be resumed with these settings."""
 
 
 DEFAULT_MARGIN = 0.01
-"""One point of accuracy."""
+"""The accuracy, in [0, 1], that may be lost against the baseline without counting as worse: one point."""
 
 
 @dataclass(frozen=True)
 class StudySettings:
-    """A study's settings. `content` is plain JSON, as the database holds it."""
+    """A study's settings."""
 
     content: Mapping[str, Any]
+    """Plain JSON, as the database holds it."""
 
     @classmethod
     def of(
@@ -83,7 +84,7 @@ class StudySettings:
         - `data`: a digest of the clips and of their split; `clips`: how many are for `training` and for `validation`.
         - `device`: where networks are trained, `cpu` or `cuda`; `threads`: CPU threads of one worker.
         - `sampler`: a name of `nas.strategy.samplers.SAMPLERS`; `rules`: what a candidate must be.
-        - `rungs`: training samples, ascending; `teachers`: all that their logits depend on, as plain JSON.
+        - `rungs`: training samples of each, ascending; `teachers`: all that their logits depend on, as plain JSON.
         - `command`: the command line that started the search; `versions`: library -> version, for the record.
         - `margin`: the accuracy, in [0, 1], that may be lost against the baseline without counting as worse.
         """
@@ -105,7 +106,7 @@ class StudySettings:
 
     @classmethod
     def read(cls, content: Any) -> "StudySettings":
-        """The settings that a database holds. Raises `UserError` that names what is missing or wrong."""
+        """Checked settings from what a database holds. Raises `UserError` that names what is missing or wrong."""
         check_shape(content, _SHAPE, "settings")
         settings = cls(content)
         check_shape(settings.network_wide, {}, f"settings.identity.space.{NETWORK_WIDE}")
@@ -115,23 +116,23 @@ class StudySettings:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """All that candidates and scores depend on: a search is resumed with the same, or refused."""
+        """All that candidates and scores depend on, as plain JSON: a search is resumed with the same, or refused."""
         return self.content["identity"]
 
     @property
     def limits(self) -> Limits:
-        """The limits that candidates keep."""
+        """The limits of bytes and MACs that candidates keep."""
         stored = self.identity["limits"]
         return Limits(stored["max_bytes"], stored["max_macs"])
 
     @property
     def dtype(self) -> str:
-        """The dtype of parameters at inference."""
+        """The dtype of parameters at inference, a name of `budget.dtypes.DTYPES`."""
         return self.identity["dtype"]
 
     @property
     def rungs(self) -> Sequence[int]:
-        """Training samples at each rung; the last is a whole trial."""
+        """Training samples of each rung, ascending; the last is a whole trial's length."""
         return self.identity["rungs"]
 
     @property
@@ -141,12 +142,12 @@ class StudySettings:
 
     @property
     def network_wide(self) -> Mapping[str, Sequence[str]]:
-        """The network-wide choices and what encodings call their values; empty where the study varies none."""
+        """The network-wide choices, each with the names of its values; empty where the study varies none."""
         return self.identity["space"].get(NETWORK_WIDE, {})
 
     @property
     def chance(self) -> float:
-        """The macro accuracy of guessing."""
+        """The macro accuracy of guessing, in [0, 1]."""
         return 1 / self.identity["space"]["classes"]
 
     @property
@@ -156,7 +157,10 @@ class StudySettings:
 
     @property
     def command(self) -> str:
-        """The command line of the first worker; of a study of before there was `--vary`, with it."""
+        """The command line that created the study.
+
+        Studies from before the option `--vary` existed get `--vary none` appended, which resumes them unchanged.
+        """
         command = self.content["command"]
         return command if self.network_wide or "--vary" in command else f"{command} --vary none"
 

@@ -32,11 +32,12 @@ from nas.study.posterior import Expected, expected
 from nas.study.settings import StudyError, StudySettings
 
 STUDIES = Path("studies")
+"""The folder that holds a folder for each study, relative to the working directory."""
 
 
 @contextmanager
 def clear_errors(name: str) -> Iterator[None]:
-    """Raises `StudyError` for what Optuna and SQLAlchemy raise of a storage that is damaged, or goes away."""
+    """Turn what Optuna and SQLAlchemy raise in the block, of a damaged or lost storage, into a `StudyError`."""
     try:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
@@ -51,19 +52,19 @@ def study_folder(name: str) -> Path:
 
 
 def default_storage(name: str) -> str:
-    """The URL of the SQLite file that a study is kept in by default."""
+    """The URL of the SQLite file that a study is kept in by default. Raises `StudyError` as `study_folder` does."""
     return f"sqlite:///{study_folder(name) / 'study.db'}"
 
 
 def add_study_options(add: Add) -> None:
-    """Add `--study` and `--storage`, which name the stored search that `opened_study` opens."""
+    """Add the options `--study` and `--storage`, which `opened_study` reads; `add` is `add_argument` of a parser."""
     add("--study", default="search", metavar="NAME", help="under studies/ (default: %(default)s)")
     add("--storage", metavar="URL", help="where it is kept, if not in SQLite in studies/NAME")
 
 
 @contextmanager
 def opened_study(options: argparse.Namespace) -> Iterator["Store"]:
-    """The stored search that these options (see `add_study_options`) name, to be looked at while the block runs.
+    """Open the stored search that these options (see `add_study_options`) name, to be read while the block runs.
 
     Raises `StudyError` as `Store.open` and `clear_errors` do.
     """
@@ -73,7 +74,11 @@ def opened_study(options: argparse.Namespace) -> Iterator["Store"]:
 
 
 class Store:
-    """A search as it is stored: its settings, its candidates by number, and their further trainings."""
+    """A search as it is stored: its settings, its candidates, and their further trainings.
+
+    `candidates` are those with a score, by number; `race` holds the trainings of the race, and `fidelity` those of
+    `nas.fidelity`, None where it never ran. All are as of the last `read`; `fidelity` is as of `open`.
+    """
 
     def __init__(self, study: optuna.Study, racing_study: optuna.Study, folder: Path) -> None:
         self.study, self.folder = study, folder
@@ -85,7 +90,10 @@ class Store:
 
     @classmethod
     def open(cls, name: str, storage: str | None = None) -> "Store":
-        """A study with a trained candidate, to be looked at. Raises `StudyError` for none, and for a damaged one."""
+        """Open a stored study to read it; `storage` is its URL, by default that of the SQLite file in its folder.
+
+        Raises `StudyError` for a study that does not exist, is damaged, or has no trained candidate yet.
+        """
         folder = study_folder(name)
         if storage is None and not (folder / "study.db").exists():
             known = sorted(path.parent.name for path in STUDIES.glob("*/study.db"))
@@ -108,7 +116,10 @@ class Store:
 
     @classmethod
     def create_or_resume(cls, name: str, storage: RDBStorage, settings: StudySettings) -> "Store":
-        """A new study, or one made with the same settings. Raises `StudyError` that names what differs."""
+        """Make a study with these settings, or open the one of this name if its settings are the same.
+
+        Raises `StudyError` that names what differs, and for a storage that cannot be used.
+        """
         folder = study_folder(name)
         folder.mkdir(parents=True, exist_ok=True)
         with _usable(name, None if storage.url == default_storage(name) else storage.url):
@@ -123,14 +134,17 @@ class Store:
 
     @patiently
     def read(self) -> None:
-        """Read what has been scored so far, as `candidates`, by number, and the trainings of the race."""
+        """Read `candidates` and `race` anew from the storage. Raises `StudyError` for damaged ones."""
         retrained = self.race.trials()  # first: then each is of a candidate known below
         living = [self.candidate(trial) for trial in self.study.get_trials(deepcopy=False, states=_LIVING)]
         self.candidates = sorted((each for each in living if each.scores), key=lambda each: each.number)
         self.race.take(retrained, {each.number for each in self.candidates})
 
     def candidate(self, trial: FrozenTrial) -> Candidate:
-        """The candidate of a trial; the same object for one that has ended, which saves parsing it again."""
+        """The candidate of a trial of this study; always the same object once it has ended, to parse it once.
+
+        Raises `StudyError` for a trial that does not hold what a search keeps.
+        """
         if trial.number in self._ended:
             return self._ended[trial.number]
         candidate = Candidate(trial)
@@ -144,7 +158,7 @@ class Store:
 
     @patiently
     def note_teachers(self, fingerprint: str) -> list[str]:
-        """Note the fingerprint of this worker's teachers; returns those of other teachers that taught in this study."""
+        """Note the fingerprint of this worker's teachers; returns those of any other teachers in this study."""
         self.study.set_user_attr(f"{_TEACHERS}{fingerprint}", True)
         return [other for other in self.teachers() if other != fingerprint]
 
@@ -154,39 +168,45 @@ class Store:
 
     @patiently
     def note_entrants(self, candidates: int, numbers: list[int]) -> list[int]:
-        """Note which candidates enter the race of a search of so many, unless another worker has; returns who does."""
+        """Note which candidates, by number, enter the race of a search of so many, unless another worker has done so.
+
+        Returns those that are noted then.
+        """
         if self.entrants(candidates) is None:
             self.study.set_user_attr(f"{_ENTRANTS}{candidates}", numbers)
         return self.entrants(candidates) or []
 
     def entrants(self, candidates: int) -> list[int] | None:
-        """The candidates that entered the race of a search of so many; None where none has begun."""
+        """Numbers of the candidates that entered the race of a search of so many; None where none has begun."""
         return self.study.user_attrs.get(f"{_ENTRANTS}{candidates}")
 
     @property
     def baseline(self) -> Candidate | None:
-        """Table 1, once it has a score; with several workers others may be quicker."""
+        """The candidate that is Table 1, or None while it has no score: others may get theirs before."""
         return next((each for each in self.candidates[:1] if each.number == 0), None)
 
     def finished(self) -> list[Candidate]:
-        """Candidates that fit and came to the last rung, by number."""
+        """Candidates that fit the limits and were trained at the last rung, by number."""
         return [each for each in self.candidates if each.finished and each.fits]
 
     def expected(self) -> dict[int, Expected]:
-        """What is expected without noise of the candidates that `finished` gives, by number."""
+        """Number -> what the candidates that `finished` gives would score without noise (`nas.study.posterior`)."""
         finished = self.finished()
         if self._expected.keys() != {each.number for each in finished}:
             self._expected = expected(finished)
         return self._expected
 
     def front(self) -> list[Candidate]:
-        """Candidates that fit, came to the last rung, and that none is expected to beat in both merit and MACs, by
-        MACs."""
+        """The Pareto front of the candidates that `finished` gives, in expected merit and MACs; in order of MACs."""
         finished, merits = self.finished(), self.expected()
         return [finished[index] for index in front([(merits[each.number].merit, each.macs) for each in finished])]
 
     def results(self) -> pd.DataFrame:
-        """A row per candidate: its cost, score, architecture, and the proposals that it took."""
+        """A row per candidate, as in results.csv: its cost, score, architecture, and the proposals that it took.
+
+        `samples` is the length of its longest training, which `accuracy` and the losses are of; `expected` its accuracy
+        without noise; `seconds` the time of all its trainings.
+        """
         on_front, of = {each.number for each in self.front()}, self.expected()
         rows = []
         for each in self.candidates:
@@ -212,14 +232,17 @@ class Store:
         return pd.DataFrame(rows)
 
     def write_tables(self) -> None:
-        """Write results.csv, race.csv and settings.json in the study's folder, from the study."""
+        """Write results.csv, race.csv and settings.json into the study's folder, as of the last `read`."""
         with self.publishing():
             write_text(self.folder / "results.csv", self.results().to_csv(index=False))
             write_text(self.folder / "race.csv", self.race.table().to_csv(index=False))
             write_text(self.folder / "settings.json", json.dumps(self.settings.content, indent=2) + "\n")
 
     def publishing(self) -> FileLock:
-        """Workers that share the folder write to it one at a time."""
+        """The lock to hold (`with`) while writing files into the study's folder.
+
+        Workers that share the folder so write one at a time; entering it waits.
+        """
         return FileLock(self.folder / "publishing.lock")
 
 
@@ -244,7 +267,10 @@ def _fidelity(store: Store, url: str) -> FurtherTrainings | None:
 
 
 def fidelity_study(store: Store, storage: RDBStorage) -> FurtherTrainings:
-    """The full trainings of candidates of a search, by `nas.fidelity`, in a study of their own."""
+    """The trainings of a search's candidates by `nas.fidelity`, in a study of their own, which is made if need be.
+
+    `done` is empty until `take` is called.
+    """
     return FurtherTrainings(_made(_fidelity_name(store.study.study_name), storage), store.settings.rungs[-1])
 
 
@@ -253,7 +279,7 @@ def _fidelity_name(name: str) -> str:
 
 
 def connect(name: str, url: str) -> RDBStorage:
-    """The storage of a study, opened for workers. Raises `StudyError` for one that cannot be used."""
+    """Open the database at `url` for workers of the study `name`. Raises `StudyError` for one that cannot be used."""
     with _usable(name, url):
         check_database(url, may_be_new=True)
         return open_storage(url)

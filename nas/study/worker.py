@@ -29,24 +29,34 @@ POLL_SECONDS = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class SearchPlan:
-    """What a search trains: `trials` candidates, and at the end a race of so many rounds, or none."""
+    """What a search trains."""
 
     rules: Rules
+    """What a candidate must be."""
     baseline: Architecture
+    """The network that goes first, as candidate 0: Table 1."""
     sampler: Sampler
+    """What proposes candidates."""
     rungs: Sequence[int]
+    """Training samples of each rung, ascending."""
     trials: int
+    """Candidates in all, the baseline among them."""
     race: Sequence[Round]
+    """The rounds of the race at the end; empty for none."""
     seed: int
+    """The seed from which all others of the search derive."""
 
 
 class Worker:
-    """A worker on a stored search."""
+    """A worker on a stored search.
+
+    `racer` is its part in the race. `exhausted` is set once no new architecture turns up, and None until then.
+    """
 
     def __init__(
         self, plan: SearchPlan, store: Store, storage: RDBStorage, tell: Callable[[str], None] = lambda _: None
     ) -> None:
-        """`tell` is called with a line that says which workers this one waits for."""
+        """`storage` is the database that holds `store`; `tell` is called with lines about workers it waits for."""
         self.plan, self.store, self._tell = plan, store, tell
         self._awaited = set[tuple[str, int]]()
         self.exhausted: SpaceExhaustedError | None = None
@@ -58,12 +68,15 @@ class Worker:
 
     @property
     def has_work(self) -> bool:
-        """Whether a candidate or a training of the race is not done yet."""
+        """Whether a candidate or a training of the race is not done yet, as `store` was last read."""
         ended = sum(candidate.ended for candidate in self.store.candidates)
         return ended < self.plan.trials or bool(self.racer.missing())
 
     def search(self, scoring: Scoring) -> Iterator[None]:
-        """Train candidates until all are finished or stopped; yields whenever there is more in the store, read anew."""
+        """Train candidates until all are finished or stopped, by any worker.
+
+        Yields whenever more was scored or has ended, by this worker or another; `store` is then read anew.
+        """
         more = self._news()
         while self._went_on(scoring):
             self.store.read()

@@ -1,4 +1,4 @@
-"""The interactive pictures of a search's page."""
+"""The interactive charts of a search's page, each as HTML in a `Markup` that needs no network."""
 
 from typing import Any
 
@@ -50,8 +50,9 @@ def _dots(candidates: list[Candidate], name: str, **marker: Any) -> go.Scatter:
 
 
 def front(store: Store, entries: list[Finalist]) -> Markup:
-    """A chart of accuracy against MACs; hovering shows the architecture. Brings plotly's script along for the
-    others.
+    """A chart of accuracy against MACs; hovering shows the architecture.
+
+    `entries` are the finalists. It contains plotly's script, so it must come before the other charts of a page.
     """
     limits, figure = store.settings.limits, go.Figure()
     stopped = [each for each in store.candidates if each.stopped]
@@ -101,7 +102,7 @@ def _means(entries: list[Finalist], name: str, **marker: Any) -> go.Scatter:
 
 
 def growth(store: Store) -> Markup:
-    """A chart of the hypervolume against training samples."""
+    """A chart of the front's hypervolume against training samples; `front` must come before it on the page."""
     history = hypervolume_history(store)
     figure = go.Figure(
         go.Scatter(
@@ -119,7 +120,10 @@ def growth(store: Store) -> Markup:
 
 
 def importance(store: Store) -> Markup:
-    """A chart of how important each choice is for the accuracy."""
+    """A chart of how important each choice is for the accuracy; `front` must come before it on the page.
+
+    The store should have `IMPORTANCE_TRIALS` candidates.
+    """
     shares = well_read(store)
     grid = importance_grid(store, shares) * 100
     figure = go.Figure(

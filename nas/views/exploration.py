@@ -20,14 +20,20 @@ from nas.views.figures import BASELINE_COLOUR, LIMIT_COLOUR
 _VIOLINS = {"color": "#9ecae1", "inner": "quart", "cut": 0, "linewidth": 1}
 
 SHOWN = 1.3
-"""Single changes are drawn up to this many times a limit."""
+"""The axes of single changes end at this many times the limit, or the network's own cost where that is more."""
 
-SAMPLED, TRIES = 2_000, 20_000
-"""The number of networks drawn for each number of blocks, and the most random tries to find them."""
+SAMPLED = 2_000
+"""The most networks drawn for each number of blocks."""
+
+TRIES = 20_000
+"""The most random tries to find them."""
 
 
 def numbers_table(numbers: pd.DataFrame, feasible: Feasible) -> Table:
-    """A table of how many networks there are, how many fit, and what share of those lies in which bin of MACs."""
+    """A table of how many networks there are, how many fit, and what share of those lies in which bin of MACs.
+
+    `numbers` are as `nas.space.overview.numbers_that_fit` gives them for `feasible`.
+    """
     limits, dilations = feasible.limits, len(feasible.space.dilations)
     title = (
         f"Networks within {limits.max_macs / 1e6:g} MMACs and {limits.max_bytes:,} bytes in {feasible.dtype}, by MACs"
@@ -56,7 +62,10 @@ def _share(part: int, whole: int) -> str:
 
 
 def margins_table(changes: pd.DataFrame, name: str) -> Table:
-    """A table with a row for each choice of an architecture: what its values cost, and which of them fit."""
+    """A table with a row for each choice of an architecture: what its values cost, and which of them fit.
+
+    `changes` are as `nas.space.overview.margins` gives them; `name` is the architecture's in the title.
+    """
     title = f"Single changes of {name}: {changes['fits'].sum()} of {len(changes)} fit"
     view = Table(title=title, title_justify="left")
     for column in ("choice", "now", "cheapest", "dearest", "values that fit", "values that do not"):
@@ -81,8 +90,9 @@ def _price(change: dict[Hashable, Any]) -> str:
 
 
 def space_figure(feasible: Feasible, architecture: Architecture, name: str) -> Figure:
-    """The MACs and bytes of networks that fit, sampled uniformly for each number of blocks, and where the
-    architecture stands.
+    """A picture of the MACs and bytes of networks that fit, and of where the architecture stands among them.
+
+    They are sampled uniformly for each number of blocks. `name` is the architecture's in the legend.
     """
     space, limits, rng = feasible.space, feasible.limits, np.random.default_rng(0)
     sampled = pd.concat(
@@ -116,7 +126,10 @@ def space_figure(feasible: Feasible, architecture: Architecture, name: str) -> F
 
 
 def margins_figure(changes: pd.DataFrame, feasible: Feasible, architecture: Architecture, name: str) -> Figure:
-    """The MACs and bytes of every single change of an architecture, between the limits."""
+    """A picture of the MACs and bytes of every single change of an architecture, with the limits.
+
+    `changes` are as `nas.space.overview.margins` gives them; `name` is the architecture's in the title.
+    """
     figure, (axes,) = _figure(1)
     limits, here = feasible.limits, _costs([architecture], feasible.dtype).iloc[0]
     width = SHOWN * max(limits.max_macs / 1e6, here["MMACs"])

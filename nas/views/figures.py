@@ -1,4 +1,4 @@
-"""The pictures of a study, as PNG and SVG in its folder."""
+"""The pictures of a study, as PNG and SVG in its folder; the functions that draw them return the files' paths."""
 
 import warnings
 from collections import Counter
@@ -18,13 +18,21 @@ from nas.space.space import Space
 from nas.strategy.propose import DIRECTIONS
 from nas.study.store import Store
 
-FRONT_COLOUR, BASELINE_COLOUR, LIMIT_COLOUR = "#c1272d", "#1f3a93", "#555555"
+FRONT_COLOUR = "#c1272d"
+"""The colour of the front and of finalists."""
+
+BASELINE_COLOUR = "#1f3a93"
+"""The colour of Table 1."""
+
+LIMIT_COLOUR = "#555555"
+"""The colour of limits and of notes."""
+
 IMPORTANCE_TRIALS = 30
-"""Trained architectures that read a choice, below which its importance would be noise."""
+"""The fewest trained architectures that a choice must change for its importance to be more than noise."""
 
 
 def draw_pareto(store: Store) -> list[Path]:
-    """Draw pareto.png and pareto.svg in the study's folder."""
+    """Draw pareto.png and .svg: accuracy against MACs, with the front."""
     return _saved(store, "pareto", pareto_figure(store))
 
 
@@ -34,19 +42,25 @@ def draw_hypervolume(store: Store) -> list[Path]:
 
 
 def draw_importance(store: Store) -> list[Path]:
-    """Draw importance.png and .svg: how much of the accuracy's variance each choice explains; none with few trials."""
+    """Draw importance.png and .svg: how important each choice is for the accuracy.
+
+    Draws and returns none with fewer than `IMPORTANCE_TRIALS` candidates.
+    """
     if len(store.candidates) < IMPORTANCE_TRIALS:
         return []
     return _saved(store, "importance", importance_figure(store))
 
 
 def draw_fidelity(store: Store, table: pd.DataFrame) -> list[Path]:
-    """Draw fidelity.png and .svg: how each statistic of a short training ranks as the full training does."""
+    """Draw fidelity.png and .svg: how each statistic of a short training ranks as the full training does.
+
+    `table` is as `nas.results.fidelity.agreement` gives it.
+    """
     return _saved(store, "fidelity", fidelity_figure(store, table))
 
 
 def fidelity_figure(store: Store, table: pd.DataFrame) -> Figure:
-    """The tau of each statistic, as `nas.results.fidelity.agreement` gives it, with its interval."""
+    """The picture of each statistic's tau with its 95 % interval; `table` is as for `draw_fidelity`."""
     figure = new_figure(7.2, 3.4)
     axes = figure.subplots()
     reach = [table["tau"] - table["low"], table["high"] - table["tau"]]
@@ -66,7 +80,7 @@ def _saved(store: Store, name: str, figure: Figure) -> list[Path]:
 
 
 def pareto_figure(store: Store) -> Figure:
-    """Accuracy against MACs: every candidate, the front, the limit, and the means of the finalists."""
+    """The picture of accuracy against MACs: every candidate, the front, the limit, and the means of the finalists."""
     figure = new_figure(8.6, 6.0)
     axes = figure.subplots()
     results = store.results()
@@ -141,7 +155,7 @@ def _finalists(entries: list[Finalist], axes: Axes) -> None:
 
 
 def hypervolume_figure(store: Store) -> Figure:
-    """The hypervolume against training samples."""
+    """The picture of the front's hypervolume against training samples."""
     figure = new_figure(7.2, 4.0)
     axes = figure.subplots()
     history = hypervolume_history(store)
@@ -159,10 +173,8 @@ def hypervolume_figure(store: Store) -> Figure:
 
 
 def importances(store: Store) -> dict[str, float]:
-    """How much each choice matters for reaching the best tenth of the search scores, as Optuna's default has it.
-
-    Optuna ranks for low values, hence the minus, and it warns of that each time.
-    """
+    """Name of a choice -> its importance for a high merit, as a share of all, by Optuna's default evaluator."""
+    # Optuna ranks for low values, hence the minus, and it warns of that each time.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         study = optuna.create_study(directions=DIRECTIONS)
@@ -171,7 +183,7 @@ def importances(store: Store) -> dict[str, float]:
 
 
 def importance_grid(store: Store, shares: dict[str, float]) -> pd.DataFrame:
-    """A table of shares, as `well_read` gives them, choices by blocks; NaN where it gives none."""
+    """A table of the importances that `well_read` gives: a row per kind of choice, a column per block, NaN for none."""
     numbers = range(1, store.settings.max_blocks + 1)
     return pd.DataFrame(
         {f"block {number}": [shares.get(f"{choice}_{number}", np.nan) for choice in _CHOICES] for number in numbers},
@@ -180,7 +192,7 @@ def importance_grid(store: Store, shares: dict[str, float]) -> pd.DataFrame:
 
 
 def importance_of_the_rest(store: Store, shares: dict[str, float]) -> str:
-    """A line with the importance of what a network chooses once, among the shares that `well_read` gives."""
+    """A line with the importance, in %, of what a network chooses once; `shares` are as `well_read` gives them."""
     once = {"number of blocks": "blocks", **{name: name for name in store.settings.network_wide}}
     return ", ".join(f"{label}: {shares.get(name, 0):.0%}" for label, name in once.items())
 
@@ -194,15 +206,17 @@ _CHOICES = {
 
 
 def well_read(store: Store) -> dict[str, float]:
-    """Importance of the choices that enough architectures read for it to be more than noise."""
+    """`importances` without those that would be noise: of choices that change too few of the trained architectures."""
     readers = Counter(name for candidate in store.candidates for name in Space.read(candidate.trial.params))
     return {name: share for name, share in importances(store).items() if readers[name] >= IMPORTANCE_TRIALS}
 
 
 def importance_figure(store: Store) -> Figure:
-    """The importance of each choice of each block, in %, and in the title that of what a network chooses once.
+    """The picture of the importance of each choice of each block, in %; the title has that of network-wide choices.
 
-    What few architectures read is left blank: whatever share it has is noise, and says how much noise there is."""
+    Choices that change few of the architectures are left blank: whatever share they have is noise, and says how much
+    noise there is.
+    """
     figure = new_figure(7.2, 3.6)
     axes = figure.subplots()
     shares = well_read(store)

@@ -18,7 +18,10 @@ from nas.views.figures import BASELINE_COLOUR, FRONT_COLOUR, IMPORTANCE_TRIALS
 
 
 def write_page(store: Store) -> Path:
-    """Write report.html into the study's folder; returns its path."""
+    """Write the page to report.html in the study's folder; returns its path.
+
+    Raises `StudyError` for a study whose command line cannot be read, and `OSError`.
+    """
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
         Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     )
@@ -74,7 +77,7 @@ def _fidelity(store: Store) -> dict[str, Any]:
 
 
 def verdict(entries: list[Finalist]) -> str:
-    """A sentence that says how the search ended."""
+    """A sentence on what the search has proved; `entries` are as `nas.results.finalists.finalists` gives them."""
     rivals = [entry for entry in entries if entry.verdict != "the baseline"]
     if not rivals:
         return "Nothing is decided yet: no architecture was trained in full beside Table 1."
@@ -136,7 +139,10 @@ def _proposals(store: Store) -> str:
 
 
 def command(store: Store) -> str:
-    """The command of the first worker, with the number of trials that the study has come to."""
+    """The command line that created the study, with `--trials` set to the number of candidates that it has come to.
+
+    Raises `StudyError` for a damaged one.
+    """
     try:
         words = shlex.split(store.settings.command)
     except ValueError as error:

@@ -33,7 +33,7 @@ SHARE_PROPOSALS = 20_000
 
 
 class Screen:
-    """What a search prints to standard output."""
+    """Prints a search to standard output: live at a terminal, else line by line."""
 
     def __init__(self) -> None:
         self.console = console()
@@ -43,7 +43,10 @@ class Screen:
         self.console.print(text, soft_wrap=not self.console.is_terminal)
 
     def introduce(self, study: str, rules: Rules, data: SearchData, settings: SearchSettings) -> None:
-        """Print the settings, the data, the space and the teachers' start, before anything is trained."""
+        """Print what is to be done: the settings, the clips, the space, and what the teachers start from.
+
+        `study` is the study's name.
+        """
         show(self.console, settings_table(settings, SearchSettings(), f"Settings of {study}"))
         for name, table in data.tables.items():
             self._clips(name, table)
@@ -69,7 +72,10 @@ class Screen:
 
     @contextmanager
     def teaching(self) -> Iterator[Callable[[str, int, int], None]]:
-        """Show the progress of the teachers while the block runs; it gets a function (name, step, steps)."""
+        """Show the progress of the teachers while the block runs.
+
+        The block gets a function of (a teacher's name, the step now done, the steps in all), over all teachers.
+        """
         with self._progress("batches") as progress:
             task = progress.add_task("teachers", total=None)
             begun = set[str]()
@@ -83,13 +89,16 @@ class Screen:
             yield stepped
 
     def teachers(self, ensemble: Ensemble) -> None:
-        """Print how well each teacher does on the validation split."""
+        """Print the validation accuracy of each teacher and of all together."""
         each = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in ensemble.accuracies.items())
         self.note(f"Teachers on validation: {each}; all eight {ensemble.accuracy:.1%}.")
 
     @contextmanager
     def searching(self, store: Store, total: int) -> Iterator[Callable[[], None]]:
-        """Show the front while the block runs; the function that it gets reports what was scored meanwhile."""
+        """Show the front, and progress to `total` candidates, while the block runs.
+
+        The block gets a function without arguments that prints what `store` holds more than at its last call.
+        """
         progress = self._progress("candidates")
         task = progress.add_task("searching", total=total, completed=_ended(store))
         known = {(each.number, samples) for each in store.candidates for samples in each.scores}
@@ -115,7 +124,10 @@ class Screen:
 
     @contextmanager
     def racing(self, racer: Racer) -> Iterator[Callable[[Candidate, Run, float], None]]:
-        """Show how far the race has come, by all workers; the function that the block gets reports one training."""
+        """Show how far the race has come, by all workers, while the block runs.
+
+        The block gets a function that prints a finished training: (candidate, how it was trained, accuracy in [0, 1]).
+        """
         if racer.missing():
             field = " to ".join(f"{each.entrants}" for each in (racer.rounds[0], racer.rounds[-1]))
             self.note(
@@ -135,7 +147,10 @@ class Screen:
     def conclude(
         self, store: Store, entries: Sequence[Finalist], pictures: Sequence[Path], storage: str | None
     ) -> None:
-        """Print the finalists of the race with what it proves of them, and where everything is."""
+        """Print the finalists of the race with what it proves of them, where everything is, and what to do next.
+
+        `entries` are the finalists, `pictures` the files drawn, `storage` the study's URL where it is not the default.
+        """
         view = Table(title="The race's last round: trained in full, with new seeds", title_justify="left")
         for name in (
             "candidate",
@@ -193,7 +208,7 @@ class Screen:
 
 
 def fidelity_table(table: pd.DataFrame) -> Table:
-    """What `nas.results.fidelity.agreement` found, for the terminal."""
+    """A table for the terminal of what `nas.results.fidelity.agreement` gives."""
     view = Table(title="Short trainings against full ones", title_justify="left")
     for name in ("statistic", "candidates", "tau (95 %)", "reliability", "tau without noise"):
         view.add_column(name, justify="left" if name == "statistic" else "right")
