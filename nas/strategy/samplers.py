@@ -6,7 +6,7 @@ from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from nas.strategy.model_based import fits, model
 from nas.strategy.pareto import front
@@ -67,10 +67,6 @@ def local(context: ProposalContext) -> Proposal | None:
             if proposal := context.consider(space.encode(changes[index].architecture)):
                 return proposal
     return None
-
-
-def _fits(trial: FrozenTrial) -> bool:
-    return all(value <= 0 for value in trial.constraints.values())
 
 
 SAMPLERS: dict[str, Sampler] = {
