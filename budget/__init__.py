@@ -1,6 +1,5 @@
-"""Exact complexity of a network, before a tensor exists.
+"""Exact counts of a network's parameters, bytes and MACs, from its description alone: no tensor is made.
 
-It stands on the standard library and numpy. Besides them `budget.report` and `budget.cli.terminal` import rich,
-`budget.onnx_count` onnx, and `budget.witness` torch and the counters that are compared; nothing
-else in it does.
+Needs only the standard library and numpy, except that `budget.report` and `budget.cli.terminal` import rich,
+`budget.onnx_count` onnx, and `budget.witness` torch and the counters that are compared.
 """

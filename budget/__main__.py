@@ -61,7 +61,7 @@ def parser() -> CommandParser:
 
 @answering()
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's; returns the exit status."""
+    """Run the command with `arguments` (None: those of the process); returns the exit status."""
     options = parser().parse_args(arguments)
     limits = Limits(options.max_bytes, options.max_macs)
     network = resolve(options.architecture)

@@ -18,13 +18,14 @@ class UnknownLayerError(UserError):
 
 
 class Cost(NamedTuple):
-    """The cost of a layer or of a network. Parameters are counted in two kinds, since dtypes store them differently."""
+    """The cost of a layer or of a network: parameters, in two kinds that dtypes store differently, and MACs."""
 
     weights: Count
-    """Number of weights in convolution kernels."""
+    """The number of weights in convolution kernels."""
     others: Count
-    """Number of biases, and of parameters of norms."""
+    """The number of biases, and of parameters of norms."""
     macs: Count
+    """Multiply-accumulates for one clip."""
 
     @property
     def parameters(self) -> Count:
@@ -33,17 +34,22 @@ class Cost(NamedTuple):
 
 
 FREE = Cost(0, 0, 0)
+"""The cost of a layer that a convention charges nothing for."""
+
 Rule = Callable[[Any, Shape], Cost]
 """A function (layer, shape of its output) -> cost."""
 
 
 @dataclass(frozen=True)
 class Convention:
-    """A named table from layer type to cost."""
+    """A rule of counting: what each type of layer costs."""
 
     name: str
+    """The key in `CONVENTIONS`."""
     summary: str
+    """What is counted, in a line."""
     rules: Mapping[type, Rule]
+    """By type of layer, the function that costs it."""
 
     def cost(self, layer: Layer) -> Cost:
         """The cost of one layer; raises `UnknownLayerError` for a type without a rule."""
@@ -132,6 +138,8 @@ DCASE = Convention(
         GlobalResponseNorm: _norm_per_channel,
     },
 )
+"""The challenge's rule, as torchinfo and NeSsi count: bias counted, 2 MACs for each channel of a norm, pools free."""
+
 FOLDED = Convention(
     "folded",
     "the challenge's rule after each batch norm that follows a convolution is merged into it",
@@ -143,6 +151,8 @@ FOLDED = Convention(
         GlobalResponseNorm: _norm_per_channel,
     },
 )
+"""`DCASE` after each batch norm directly behind a convolution is merged into it, as runtimes do."""
+
 XNNPACK = Convention(
     "xnnpack",
     "the challenge's rule for what XNNPACK computes: folded, and each norm that is left a 1x1 depthwise convolution",
@@ -154,6 +164,8 @@ XNNPACK = Convention(
         GlobalResponseNorm: _norm_per_channel,
     },
 )
+"""`FOLDED` as XNNPACK computes it: a batch norm that is left is a depthwise convolution over all its elements."""
+
 CONVOLUTIONS = Convention(
     "convolutions",
     "weights of convolutions alone, without bias (half of torch's FlopCounterMode)",
@@ -165,6 +177,8 @@ CONVOLUTIONS = Convention(
         GlobalResponseNorm: _norm_without_macs,
     },
 )
+"""MACs of the weights of convolutions alone: half of what torch's `FlopCounterMode` counts."""
+
 FVCORE = Convention(
     "fvcore",
     "no bias, batch norm 2 MACs an element, the global pool its input",
@@ -176,6 +190,8 @@ FVCORE = Convention(
         GlobalResponseNorm: _norm_without_macs,
     },
 )
+"""fvcore's rule: no bias, 2 MACs for each element of a batch norm, 1 for each input of the global pool."""
+
 THOP = Convention(
     "thop",
     "no bias, batch norm 4 MACs an element, average pools one an output element",
@@ -187,4 +203,8 @@ THOP = Convention(
         GlobalResponseNorm: _norm_without_macs,
     },
 )
+"""thop's rule: no bias, 4 MACs for each element of a batch norm, 1 for each output of an average pool, and the sums and
+divisions of the global pool."""
+
 CONVENTIONS = {convention.name: convention for convention in (DCASE, FOLDED, XNNPACK, CONVOLUTIONS, FVCORE, THOP)}
+"""All conventions, by name."""

@@ -9,9 +9,10 @@ from budget.layers import Count
 
 @dataclass(frozen=True)
 class Dtype:
-    """How parameters are stored. What is no parameter, such as scales and zero points, is not counted."""
+    """How a network is stored at inference. What is no parameter, such as scales and zero points, is not counted."""
 
     name: str
+    """The key in `DTYPES`, such as float16."""
     weight_bytes: int
     """Bytes that a weight of a convolution's kernel takes."""
     other_bytes: int
@@ -34,7 +35,10 @@ DTYPES = {
         Dtype("int8", 1, 4, 1, FOLDED),  # quantised after folding; biases are int32, the norms that are left float32
     )
 }
+"""All dtypes, by name."""
+
 DEFAULT_DTYPE = "float16"
+"""The name of the dtype that is counted where none is given."""
 
 
 def dtype_named(name: str) -> Dtype:

@@ -10,3 +10,4 @@ class UserError(ValueError):
     """
 
     status: ClassVar[int] = 2
+    """The exit status of a command that this error ends."""

@@ -12,13 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 Count: TypeAlias = int | npt.NDArray[np.int64]
+"""A number that describes one network, or an int64 array [networks] of that number in many."""
+
 Shape: TypeAlias = tuple[Count, Count, Count]
+"""(channels, frequency, time)."""
 
 
 class Conv2d(NamedTuple):
-    """A square-kernel convolution, by default of one position, as `torch.nn.Conv2d` has it.
+    """A convolution with a square kernel, by default 1x1.
 
-    `foldable_norm`: the batch norm right behind it can be merged into it.
+    `name` is that of its row in a ledger, `input` the shape that enters, `stride` (frequency, time); the other fields
+    mean what they do in `torch.nn.Conv2d`. `foldable_norm`: a batch norm follows directly, and can be merged into it.
     """
 
     name: str
@@ -34,7 +38,7 @@ class Conv2d(NamedTuple):
 
     @property
     def output(self) -> Shape:
-        """PyTorch's formula: along each axis, the positions at which the window fits into the padded input."""
+        """The shape of the output, by PyTorch's formula: as many positions as the kernel has in the padded input."""
         _, frequency, time = self.input
         reach = 2 * self.padding - self.dilation * (self.kernel - 1) - 1
         return self.out_channels, (frequency + reach) // self.stride[0] + 1, (time + reach) // self.stride[1] + 1  # type: ignore[return-value]  # numpy widens
@@ -46,7 +50,11 @@ class Conv2d(NamedTuple):
 
 
 class BatchNorm2d(NamedTuple):
-    """Batch norm in evaluation. `foldable`: it follows a convolution directly, so an exporter can merge it."""
+    """Batch norm in evaluation mode.
+
+    `name` is that of its row in a ledger, `input` the shape that enters. `foldable`: it follows a convolution directly,
+    so an exporter can merge it.
+    """
 
     name: str
     input: Shape
@@ -59,7 +67,11 @@ class BatchNorm2d(NamedTuple):
 
 
 class Pool2d(NamedTuple):
-    """A 3x3 average or maximum pool, padding 1. `present` is 0 for the networks of an array that lack it."""
+    """A 3x3 pool with padding 1: average, or maximum where `average` is false.
+
+    `name` is that of its row in a ledger, `input` the shape that enters, `stride` (frequency, time). Where the numbers
+    are arrays, `present` is 0 for the networks that lack the pool and 1 for the others.
+    """
 
     name: str
     input: Shape
@@ -75,7 +87,7 @@ class Pool2d(NamedTuple):
 
 
 class GlobalAveragePool(NamedTuple):
-    """The mean over frequency and time of each channel."""
+    """The mean of each channel over frequency and time. `name` is that of its row, `input` the shape that enters."""
 
     name: str
     input: Shape
@@ -89,8 +101,9 @@ class GlobalAveragePool(NamedTuple):
 class GlobalResponseNorm(NamedTuple):
     """ConvNeXt V2's global response normalisation (arXiv 2301.00808), which competes between channels.
 
-    Of two parameters a channel, a scale and a shift. Its square roots, sums and products at each element are counted by
-    no convention: the challenge's charge one MAC for each parameter, as for a batch norm, all others nothing.
+    It has two parameters for each channel, a scale and a shift. The challenge's conventions charge one MAC for each
+    parameter, as for a batch norm, all others nothing; no convention counts its square roots, sums and products at each
+    element. `name` is that of its row in a ledger, `input` the shape that enters.
     """
 
     name: str
@@ -103,3 +116,4 @@ class GlobalResponseNorm(NamedTuple):
 
 
 Layer: TypeAlias = Conv2d | BatchNorm2d | Pool2d | GlobalAveragePool | GlobalResponseNorm
+"""Any layer that the conventions know."""

@@ -10,23 +10,32 @@ from budget.layers import Count, Layer, Shape
 
 
 class Row(NamedTuple):
-    """One layer of a ledger; `output` is `(channels, frequency, time)`."""
+    """One layer of a ledger."""
 
     name: str
+    """The layer's name, such as blocks.2.expand."""
     kind: str
+    """The layer's type, such as Conv2d; in the count of an exported file, the file's own name for it."""
     output: Shape
+    """(channels, frequency, time)."""
     parameters: int
+    """The number of parameters."""
     macs: int
+    """Multiply-accumulates for one clip."""
     bytes: int
+    """Bytes that its parameters take."""
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """A network's cost, row by row."""
+    """A network's cost for one clip, layer by layer."""
 
     rows: tuple[Row, ...]
+    """The layers, in order."""
     convention: str
+    """The name of the convention that it is counted by."""
     dtype: str
+    """The name of the dtype of the weights; where a file mixes several, all of them, separated by commas."""
 
     @property
     def parameters(self) -> int:
@@ -45,17 +54,20 @@ class Ledger:
 
 
 class Totals(NamedTuple):
-    """A network's cost in all, or [networks] int64 arrays of many networks' costs."""
+    """The total cost of a network (ints), or of many at once (int64 arrays [networks])."""
 
     parameters: Count
+    """The number of parameters."""
     macs: Count
+    """Multiply-accumulates for one clip."""
     bytes: Count
+    """Bytes that the parameters take in the dtype."""
 
 
 def ledger(layers: Iterable[Layer], *, convention: Convention | None = None, dtype: str = DEFAULT_DTYPE) -> Ledger:
-    """The row-by-row account of one network in a dtype (`budget.dtypes`), by default under the dtype's own convention.
+    """The ledger of one network's layers, stored in a dtype (`budget.dtypes`); `convention` None is the dtype's own.
 
-    Raises `ValueError` for a dtype not listed, `UnknownLayerError` for a layer without a rule.
+    Raises `UserError` for a dtype not in `DTYPES`, `UnknownLayerError` for a layer that the convention has no rule for.
     """
     stored = dtype_named(dtype)
     convention = convention or stored.convention
@@ -70,7 +82,10 @@ def ledger(layers: Iterable[Layer], *, convention: Convention | None = None, dty
 
 
 def totals(layers: Iterable[Layer], *, convention: Convention | None = None, dtype: str = DEFAULT_DTYPE) -> Totals:
-    """The sums of the same rows, for one network (ints) or for many at once (layers that hold arrays)."""
+    """The sums over the rows that `ledger` gives, for one network or for many at once (layers that hold arrays).
+
+    Raises as `ledger` does.
+    """
     stored = dtype_named(dtype)
     convention = convention or stored.convention
     cost = Cost(*map(sum, zip(*map(convention.cost, layers), strict=True)))

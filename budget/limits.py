@@ -10,10 +10,15 @@ from budget.ledger import Ledger, Row
 
 @dataclass(frozen=True)
 class Limits:
-    """What a network may cost; the defaults are those of DCASE 2025 Task 1 for one second of audio."""
+    """What a network may cost at most; the defaults are those of DCASE 2025 Task 1.
+
+    Raises `UserError` for a limit that is not positive.
+    """
 
     max_bytes: int = 128_000
+    """Bytes of parameters."""
     max_macs: int = 30_000_000
+    """Multiply-accumulates for one second of audio."""
 
     def __post_init__(self) -> None:
         for name in ("max_bytes", "max_macs"):
@@ -21,11 +26,11 @@ class Limits:
                 raise UserError(f"`{name}` must be positive, but got {getattr(self, name)}.")
 
     def violations(self, *, bytes: int, macs: int) -> dict[str, float]:
-        """How far each limit is overstepped, as a share of the limit: at most 0 where it is kept."""
+        """By how much each limit (`bytes`, `macs`) is exceeded, as a share of the limit: 0 or less where it is kept."""
         return {"bytes": bytes / self.max_bytes - 1, "macs": macs / self.max_macs - 1}
 
     def allow(self, *, bytes: Count, macs: Count) -> Any:
-        """Whether both limits are kept, for one network or for arrays of them; exactly at a limit is kept."""
+        """Whether both limits are kept: a bool, or a bool array [networks]. A cost equal to its limit keeps it."""
         return (bytes <= self.max_bytes) & (macs <= self.max_macs)
 
     def verdict(self, account: Ledger) -> "Verdict":
@@ -52,11 +57,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class Verdict:
-    """By how much each limit is overstepped (negative: headroom), and the layers that cost most there."""
+    """Whether a network keeps its limits, by how much, and which layers cost most where it does not."""
 
     bytes_over: int
+    """Bytes beyond the limit; negative where some are left."""
     macs_over: int
+    """MACs beyond the limit; negative where some are left."""
     blame: tuple[Row, ...]
+    """The fewest layers that together make up the excess, the costliest first; empty where the network fits."""
 
     @property
     def fits(self) -> bool:

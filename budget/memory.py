@@ -1,6 +1,6 @@
 """The peak of activation memory, which is what a microcontroller's RAM must hold beside the weights.
 
-The runtime that is meant computes one layer at a time, and each tensor as a whole:
+The runtime that is assumed computes one layer at a time, and each tensor as a whole:
 - A tensor is held from the step that writes it to the last one that reads it. The network's input and output are
   tensors like any other.
 - Batch norms, activations and reshapes happen in place, so they are no steps of their own.
@@ -20,14 +20,14 @@ from budget.layers import Shape
 
 
 class Step(NamedTuple):
-    """One step of the computation, and the tensor (channels, frequency, time) that it writes, which has its name.
-
-    The network's input is the step that reads nothing.
-    """
+    """A step of the computation, and the tensor that it writes. The network's input is the step that reads nothing."""
 
     name: str
+    """The name of the step, and of the tensor that it writes."""
     reads: tuple[str, ...]
+    """The names of the tensors that it reads."""
     output: Shape
+    """The shape of the tensor that it writes: (channels, frequency, time)."""
     adds: bool = False
     """Whether the step adds to a tensor of its own shape, or scales it, so that it may write into it."""
 
@@ -38,10 +38,12 @@ class Step(NamedTuple):
 
 
 class Peak(NamedTuple):
-    """The step at which most memory is held, and the tensors held then, each as the step that wrote it."""
+    """The step of a computation at which the most memory is held, and the tensors held then."""
 
     at: str
+    """The name of the step."""
     alive: tuple[Step, ...]
+    """The tensors held, each as the step that wrote it."""
 
     @property
     def elements(self) -> int:
@@ -50,16 +52,14 @@ class Peak(NamedTuple):
 
     @property
     def bytes(self) -> dict[str, int]:
-        """The bytes held, by dtype of the activations."""
+        """The bytes that these tensors take, by the name of the activations' dtype (`budget.dtypes.DTYPES`)."""
         return {name: dtype.activation_bytes * self.elements for name, dtype in DTYPES.items()}
 
 
 def peak(steps: Iterable[Step]) -> Peak:
-    """The step at which most elements are held while the steps run in this order, and the tensors that are held then.
+    """The peak of memory while the steps run in this order: the first step at which the most elements are held.
 
-    Of equal steps it is the first.
-
-    Names are unique. Raises `ValueError` for a step that reads what none before it wrote.
+    The steps' names must be unique. Raises `ValueError` for a step that reads what no step before it wrote.
     """
     order = tuple(steps)
     last_reader = {name: index for index, step in enumerate(order) for name in step.reads}

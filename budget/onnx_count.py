@@ -17,29 +17,33 @@ from budget.conventions import DCASE, UnknownLayerError
 from budget.ledger import Ledger, Row
 
 QUANTISERS = {"DequantizeLinear", "QuantizeLinear"}
+"""Operators that convert between floats and integers, by a scale and a zero point."""
+
 FREE_OPERATORS = {
     "Add", "AveragePool", "Cast", "Clip", "Div", "Flatten", "GlobalAveragePool", "MaxPool", "Mul", "Pow", "ReduceMean",
     "Relu", "Reshape", "Sqrt", *QUANTISERS,
 }  # fmt: skip
-"""Operators that the challenge charges nothing for, unless an addition or product is with parameters."""
+"""Operators that the challenge charges nothing for, but for an `Add` or a `Mul` with parameters."""
 
 
 @dataclass(frozen=True)
 class GraphCount:
-    """The count of a graph: the network's ledger, and the bytes of constants that are no parameters."""
+    """The count of an exported file: the network's ledger, and the bytes of constants that are no parameters."""
 
     ledger: Ledger
+    """The layers that have parameters, in the file's order."""
     statistics_bytes: int = 0
     """Bytes of the running means and variances of batch norms that were not folded."""
     front_end_bytes: int = 0
+    """Bytes of the constants of the audio front end, such as the mel bank."""
     quantiser_bytes: int = 0
     """Bytes of scales and zero points."""
 
 
 def count_graph(model: ModelProto) -> GraphCount:
-    """Count one clip through the graph, by the challenge's rule (`budget.conventions.DCASE`).
+    """The cost of an ONNX model for one clip, by the challenge's rule (`budget.conventions.DCASE`).
 
-    Raises `UnknownLayerError` for an operator that it has no rule for: a count that skips it would be wrong in silence.
+    Raises `UnknownLayerError` for an operator without a rule: a count that skips it would be wrong in silence.
     """
     inferred = for_one_clip(model)
     weights = {tensor.name: tensor for tensor in inferred.graph.initializer}
@@ -91,7 +95,7 @@ def _row(node: NodeProto, own: list[TensorProto], output: tuple[int, int, int]) 
 
 
 def for_one_clip(model: ModelProto) -> ModelProto:
-    """A model's graph for a batch of one clip, with the shape of every value inferred."""
+    """A copy of a model for a batch of one clip, with the shape of every value inferred."""
     single = ModelProto()
     single.CopyFrom(model)
     for value in single.graph.input:
@@ -103,7 +107,10 @@ def for_one_clip(model: ModelProto) -> ModelProto:
 
 
 def divided(graph: GraphProto) -> tuple[list[NodeProto], list[NodeProto]]:
-    """The graph's nodes in two parts: those that compute the first convolution's input, and the others."""
+    """The graph's nodes in two parts: those that compute the first convolution's input, and the others.
+
+    Raises `UnknownLayerError` for a graph without a convolution.
+    """
     makers = {output: node for node in graph.node for output in node.output}
     first = next((node for node in graph.node if _conv(node)), None)
     if first is None:
@@ -128,7 +135,7 @@ def _conv(node: NodeProto) -> bool:
 
 
 def shape_of(value: onnx.ValueInfoProto) -> tuple[int, int, int]:
-    """The shape (channels, frequency, time) of a value, with 1 for axes that it lacks."""
+    """The shape (channels, frequency, time) of a value, without its batch axis; 1 for axes that it lacks."""
     channels, frequency, time, *_ = [*(dim.dim_value for dim in value.type.tensor_type.shape.dim), 1, 1, 1][1:]
     return channels, frequency, time
 

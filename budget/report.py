@@ -12,11 +12,11 @@ from budget.limits import Limits
 from budget.memory import Peak
 
 SHAPE = "channels x frequency x time"
-"""The axes of an output's shape, in words."""
+"""The axes of an output's shape, as captions of tables name them."""
 
 
 def ledger_table(account: Ledger, title: str, *, kinds: bool = True) -> Table:
-    """A table with a row per layer, a line between blocks, and the totals; `kinds` adds the layers' types."""
+    """A table of a ledger: a row for each layer, lines between blocks, and totals; `kinds` adds the layers' types."""
     view = Table(title=title, title_justify="left", show_footer=True)
     macs, size = account.macs, account.bytes
     view.add_column("layer", footer="total", no_wrap=True)
@@ -44,7 +44,7 @@ def ledger_table(account: Ledger, title: str, *, kinds: bool = True) -> Table:
 
 
 def headroom_table(account: Ledger, limits: Limits) -> Table:
-    """A table of how much of each limit a network uses."""
+    """A table of how much of each limit a network uses, and how much is left."""
     view = Table(title="Headroom", title_justify="left")
     for name in ("limit", "used", "of", "share", "left"):
         view.add_column(name, justify="left" if name == "limit" else "right")
@@ -56,7 +56,7 @@ def headroom_table(account: Ledger, limits: Limits) -> Table:
 
 
 def activation_table(peak: Peak) -> Table:
-    """A table of the tensors that are held while activations take most memory, and their bytes by dtype."""
+    """A table of the tensors that are held at the peak of activation memory, and of their bytes in each dtype."""
     view = Table(title=f"Activations take most memory at {peak.at}", title_justify="left", show_footer=True)
     view.add_column("tensor held", footer="total", no_wrap=True)
     view.add_column("output", justify="right", no_wrap=True)
@@ -75,8 +75,10 @@ def activation_table(peak: Peak) -> Table:
 
 
 def convention_table(accounts: Mapping[str, Ledger], limits: Limits, witnesses: Mapping[str, str]) -> Table:
-    """A table of the verdict under every convention, beside the tools that count so (`witnesses`: convention -> their
-    counts).
+    """A table of counts and verdicts, a row for each convention.
+
+    `accounts` are ledgers by the name of their convention. `witnesses` say, by convention too, what independent tools
+    counted; where there are any, they fill a last column.
     """
     view = Table(title="The same network under every convention", title_justify="left")
     for name in ("convention", "parameters", "MACs", "bytes", "verdict"):

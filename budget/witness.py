@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 InputShape = tuple[int, int, int, int]
+"""(batch 1, channels, mels, frames)."""
 
 
 def by_torchinfo(module: nn.Module, shape: InputShape) -> tuple[int, int]:
-    """(parameters, MACs) that torchinfo counts, as the challenge does."""
+    """(parameters, MACs) as torchinfo counts them, which is how the challenge counts."""
     from torchinfo import summary
 
     result = summary(module, input_size=shape, verbose=0, device="cpu")
@@ -31,8 +32,9 @@ def by_fvcore(module: nn.Module, shape: InputShape) -> int:
 
 
 def by_thop(module: nn.Module, shape: InputShape) -> int:
-    """The MACs that thop counts. It leaves its counters in the module as buffers and hooks: hand it one that is thrown
-    away.
+    """The MACs that thop counts.
+
+    thop leaves its counters in the module, as buffers and hooks: hand it one that is not used afterwards.
     """
     from thop import profile
 
@@ -40,7 +42,7 @@ def by_thop(module: nn.Module, shape: InputShape) -> int:
 
 
 def by_torch(module: nn.Module, shape: InputShape) -> int:
-    """The MACs of convolutions that torch's own counter sees: half of its FLOPs."""
+    """The MACs of convolutions that torch's `FlopCounterMode` counts: half of its FLOPs."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -54,5 +56,5 @@ MAC_WITNESSES: dict[str, tuple[str, Callable[[nn.Module, InputShape], int]]] = {
     "fvcore": ("fvcore", by_fvcore),
     "thop": ("thop", by_thop),
 }
-"""By tool: the convention that it follows, and a function (module, input shape) -> MACs. thop stands last, since it
+"""Tool -> (name of the convention that it follows, function (module, input shape) -> MACs). thop is the last, since it
 alters the module."""

@@ -35,7 +35,7 @@ def parser() -> CommandParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command with these arguments, by default the process's; returns the exit status."""
+    """Run the command with `arguments` (None: those of the process); returns the exit status."""
     options, out = parser().parse_args(arguments), console()
     command = {"train": train.run, "predict": predict.run, "export": export.run}
     return command[options.command](options, out)

@@ -7,9 +7,10 @@ from numba import njit
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """`numba.njit` with these options. The machine code is kept for the next process, where it can be.
+    """A decorator: `numba.njit` with these options, and machine code that is kept for the next process.
 
-    numba keeps it beside the module or in the user's cache, and raises `RuntimeError` if it can write to neither.
+    numba keeps it beside the module or in the user's cache folder. Where it can write to neither, every process
+    compiles anew.
     """
 
     def decorated(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,6 +1,6 @@
-"""ExecuTorch and torchao, made ready: import this before either.
+"""Import this before ExecuTorch or torchao: it shows ExecuTorch its flatbuffer compiler, and silences torchao.
 
-ExecuTorch's flatbuffer compiler comes with it, but is looked for on the path. torchao's import warns.
+The compiler comes with ExecuTorch, which nevertheless looks for it on the path. torchao's import warns.
 """
 
 import json
@@ -14,14 +14,20 @@ from typing import Any
 import executorch
 
 INSTALLED = Path(executorch.__path__[0])
+"""The folder of the installed package `executorch`."""
+
 FLATC = INSTALLED / "data" / "bin" / "flatc"
+"""ExecuTorch's compiler of flatbuffers."""
 
 os.environ.setdefault("FLATC_EXECUTABLE", str(FLATC))
 logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
 
 
 def decoded(content: bytes, schema: str) -> dict[str, Any]:
-    """A flatbuffer as JSON, by a schema of the installed package."""
+    """The content of a flatbuffer. `schema` is the path of its schema in the installed package (`INSTALLED`).
+
+    Raises `subprocess.CalledProcessError` for content that the schema does not describe.
+    """
     with TemporaryDirectory() as temporary:
         file = Path(temporary, "content.bin")
         file.write_bytes(content)

@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A path to write to: when the block ends without error, what was written there takes the place of `path`.
+    """A context with a path to write to: if it ends without error, what was written there takes the place of `path`.
 
     A symbolic link stays, and the file that it points to is replaced. A pipe or a device cannot be replaced, so it is
-    written directly; of what is for standard output (/dev/stdout, or the file that it goes to) a copy is printed.
-    The system's errors name `path`.
+    written directly. If `path` is standard output (/dev/stdout, or the file that it goes to), the content is printed.
+    An `OSError` from the block names `path`.
     """
     with _place(path) as written:
         try:
@@ -27,7 +27,7 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all, in UTF-8; bytes of a file's name that are no text stay what they are."""
+    """Write a file whole or not at all, in UTF-8; surrogate escapes become the bytes that they stand for."""
     with written_whole(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="surrogateescape")
 

@@ -12,12 +12,13 @@ from yaml import YAMLError
 from dynacp.settings import SettingError, named
 
 Settings = TypeVar("Settings")
+"""A dataclass of settings, which may hold others."""
 
 
 def changed(settings: Settings, assignments: Sequence[str]) -> Settings:
-    """The settings with `name.of.setting=value` assigned, each value checked against the field's type.
+    """The settings with assignments such as `teachers.epochs=5` made, each value checked against its field's type.
 
-    Raises `SettingError` that names what is wrong, and the names there are.
+    Raises `SettingError` that says what is wrong; for an unknown name it lists the names that there are.
     """
     known = {name: value for name, value, _ in named(settings)}
     typed = []
@@ -56,7 +57,10 @@ def _reason(error: Exception) -> str:
 
 
 def settings_table(settings: Settings, preset: Settings, title: str) -> Table:
-    """Every setting, its value, and where that comes from: the default's source, the preset, or the user."""
+    """A table of every setting, its value, and where that comes from: the default's source, the preset, or the user.
+
+    `preset` is what the settings were before the user changed them.
+    """
     view = Table(title=title, title_justify="left")
     for name in ("setting", "value", "source"):
         view.add_column(name)

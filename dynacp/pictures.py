@@ -17,7 +17,10 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path, **options: Any) -> Path:
-    """Write a figure whole or not at all, as PNG or SVG by the path's suffix; the same figure gives the same bytes."""
+    """Write a figure whole or not at all, as PNG or SVG by the path's suffix; returns the path.
+
+    `options` are those of `Figure.savefig`. The same figure gives the same bytes.
+    """
     kind = path.suffix[1:]
     metadata = {"Date": None} if kind == "svg" else None
     with rc_context({"svg.hashsalt": path.stem}), written_whole(path) as partial:

@@ -12,20 +12,21 @@ class SettingError(UserError):
 
 
 def sourced(default: Any, source: str) -> Any:
-    """A dataclass field with a default, and where that default comes from."""
+    """A dataclass field with a default and, in its metadata, the source of that default in words."""
     return field(default=default, metadata={"source": source})
 
 
 def require(holds: bool, name: str, value: Any, what: str) -> None:
-    """Raise `SettingError` unless it holds: `name` must be `what`, but got `value`."""
+    """Raise `SettingError` unless `holds`: "`name` must be `what`, but got `value`"."""
     if not holds:
         raise SettingError(f"`{name}` must be {what}, but got {value!r}")
 
 
 def named(settings: Any, prefix: str = "", origin: str = "") -> Iterator[tuple[str, Any, str]]:
-    """(dotted name, value, source) of every setting, those of nested dataclasses too.
+    """(dotted name, value, source) of every setting in a dataclass, and of those in nested dataclasses.
 
-    A field's own source speaks for its default; where a dataclass that holds it took another value, its source does.
+    The source is the field's own while it has its default, and otherwise that of the field which holds the dataclass.
+    `prefix` and `origin` are the name and the source of that field.
     """
     for each in fields(settings):
         name, value = f"{prefix}{each.name}", getattr(settings, each.name)

@@ -26,7 +26,7 @@ from dynacp.files import write_text, written_whole
 from dynacp.strict_json import read_json
 
 OnStep = Callable[[], None]
-"""Called after each training step, or batch of predictions."""
+"""A function that is called after each training step, or batch of predictions."""
 
 FORMAT = 1
 """The version of what trainings and predictions compute, a part of every stage's settings: raise it when the same
@@ -34,19 +34,21 @@ settings come to give something else, so that stages are made again.
 """
 
 VERSIONED = ("torch", "torchaudio", "numpy")
+"""The packages whose versions are kept in the records of stages."""
 
 
 class StageError(UserError):
-    """A stage that cannot be made here and now; everything finished before it is kept."""
+    """A stage that is missing or damaged, or that cannot be made; everything finished before it is kept."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Stage:
     """An artifact to be made once, and what it is made from.
 
-    `path` is the artifact's file, without suffix. `settings` (plain JSON) is all that the artifact depends on besides
-    the artifacts in `needs`. `make(on_step)` returns what is to be stored: tensors, numbers and strings in dicts and
-    lists. `steps` is how often it calls `on_step`, and `work` how long it takes, in any unit that stages share.
+    `name` is unique in a run. `path` is the artifact's file, without suffix. `settings` (plain JSON) are all that the
+    artifact depends on besides the artifacts in `needs`. `make(on_step)` returns what is to be stored: tensors, numbers
+    and strings in dicts and lists. `steps` is how often it calls `on_step`, and `work` how long it takes, in any unit
+    that stages share.
     """
 
     name: str
@@ -70,9 +72,10 @@ class Stage:
 
 @dataclass
 class StageStore:
-    """Where stages are looked up and made. Remembers what it has verified."""
+    """Looks up stages and makes them, and remembers which ones it has verified."""
 
     verified: dict[str, str] = field(default_factory=dict)
+    """The checksums of the stages that were found current, by name."""
 
     def checksum(self, stage: Stage) -> str | None:
         """The artifact's checksum if it is there, whole, and made from what its stage says now; None otherwise."""
@@ -94,8 +97,9 @@ class StageStore:
         return record["checksum"] if content is not None and _digest(content) == record["checksum"] else None
 
     def load(self, stage: Stage) -> dict[str, Any]:
-        """The content that a stage stored. Raises `StageError` if it is not current, or no longer what it was when
-        verified.
+        """The content that a stage stored, on the CPU.
+
+        Raises `StageError` if the stage is not current, or its file has changed since it was verified.
         """
         checksum, content = self.checksum(stage), _content(stage.file)
         if checksum is None or content is None or _digest(content) != checksum:
@@ -106,7 +110,10 @@ class StageStore:
         return _loaded(content)
 
     def make(self, stage: Stage, on_step: OnStep) -> bool:
-        """Make a stage unless it is current; whether it was made. Raises `StageError` if it cannot be."""
+        """Make a stage unless it is current; returns whether it was made.
+
+        Raises `StageError` if what it needs is not made yet, and if memory or disk runs out.
+        """
         stage.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(beside(stage.path, ".lock")):
             if self.checksum(stage) is not None:
@@ -136,7 +143,7 @@ class StageStore:
 
 
 def in_order(stages: list[Stage]) -> list[Stage]:
-    """The stages and all they need, each once, needs first."""
+    """The stages and all that they need, each once, and none before what it needs."""
     ordered: dict[str, Stage] = {}
 
     def visit(stage: Stage) -> None:
@@ -150,12 +157,15 @@ def in_order(stages: list[Stage]) -> list[Stage]:
 
 
 def read_artifact(path: Path) -> dict[str, Any]:
-    """The content of the stage with this path, whoever made it and however. Raises `StageError` unless it is whole."""
+    """The content of the stage stored under `path` (without suffix), whatever it was made with.
+
+    Raises `StageError` unless it is finished and undamaged.
+    """
     return _loaded(_whole(path)[0])
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The settings that the stage with this path was made with, as plain JSON. Raises `StageError` as well."""
+    """The settings that the stage stored under `path` was made with; raises `StageError` as `read_artifact` does."""
     return _whole(path)[1]["settings"]
 
 
@@ -169,7 +179,7 @@ def _whole(path: Path) -> tuple[bytes, dict[str, Any]]:
 
 
 def beside(path: Path, ending: str) -> Path:
-    """The path with an ending added; a dot in its name is part of the name."""
+    """The path with an ending added to its name, whose dots start no suffix."""
     return path.with_name(path.name + ending)
 
 
@@ -185,7 +195,7 @@ def _record(file: Path) -> dict[str, Any] | None:
 
 
 def plain(settings: Mapping[str, Any]) -> Any:
-    """Settings as JSON gives them back: tuples as lists, paths as strings."""
+    """Settings as JSON would give them back: tuples as lists, paths as strings."""
     return json.loads(json.dumps(settings, default=str))
 
 
@@ -224,5 +234,5 @@ def _loaded(content: bytes) -> dict[str, Any]:
 
 
 def derived_seed(seed: int, name: str) -> int:
-    """A 31-bit seed for one stage, from a seed of all stages and the stage's name."""
+    """A 31-bit seed for one stage, from a seed for all stages and the stage's name."""
     return int.from_bytes(blake2b(f"{seed} {name}".encode(), digest_size=4).digest()) >> 1

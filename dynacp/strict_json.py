@@ -1,4 +1,4 @@
-"""JSON that was written by hand, by other programs, or half: read strictly, in bounded memory, or refused in a line."""
+"""Reads JSON that people or other programs wrote, perhaps only half: strictly, in bounded memory, or not at all."""
 
 import json
 from math import isfinite
@@ -9,7 +9,8 @@ from typing import Any
 from budget.errors import UserError
 
 MOST_BYTES = 1 << 20
-"""The most bytes of a file. An architecture takes about a hundred bytes a block, a run's settings a few thousand."""
+"""The most bytes of a file that is read. An architecture takes about a hundred bytes a block, a run's settings a few
+thousand."""
 
 _SHORT = Repr()
 _SHORT.maxlevel, _SHORT.maxstring = 2, 60
@@ -38,7 +39,8 @@ def parse_json(text: str) -> Any:
 def read_json(path: Path) -> Any:
     """The value in a JSON file in UTF-8, with or without a byte order mark.
 
-    Raises `JSONError` as `parse_json` does, for other encodings and above `MOST_BYTES`, and `OSError`.
+    Raises `JSONError` as `parse_json` does, for other encodings and for more than `MOST_BYTES`, and `OSError` for a
+    file that cannot be read.
     """
     with path.open("rb") as file:
         content = file.read(MOST_BYTES + 1)
@@ -78,7 +80,7 @@ def _require(holds: bool, path: str, what: str, value: object) -> None:
 
 
 def shown(value: object) -> str:
-    """A value as an error may repeat it: in one line, without control characters, not too long."""
+    """A value as text that an error may repeat: one line, shortened, without control characters."""
     return _SHORT.repr(value)
 
 

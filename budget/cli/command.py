@@ -13,21 +13,32 @@ from budget.cli.terminal import complain, hear_stops
 from budget.errors import UserError
 from budget.limits import Limits
 
-BAD_INPUT, OUTPUT_LOST, STOPPED = 2, 3, 130
+BAD_INPUT = 2
+"""The exit status after an error that a user can mend."""
+
+OUTPUT_LOST = 3
+"""The exit status where standard output could not be written."""
+
+STOPPED = 130
+"""The exit status after ^C or SIGTERM."""
 
 EXIT_STATUS = (
     "Exit status: 0 done, 2 bad input, 3 standard output could not be written (closed pipe, full disk), 130 stopped."
 )
-"""The end of the help of commands that have no further statuses."""
+"""The end of the help of commands that have no other exit statuses."""
 
 Add = Callable[..., Any]
-"""`add_argument` of a parser, or of a group in one."""
+"""The type of `add_argument`, of a parser or of a group of arguments in one."""
 
 Given = ParamSpec("Given")
+"""The parameters of a command that is decorated."""
 
 
 class CommandParser(argparse.ArgumentParser):
-    """The parser of a command: no abbreviated options, the description as it is written, exit statuses at the end."""
+    """An `ArgumentParser` for a command: options cannot be abbreviated, and the description keeps its line breaks.
+
+    The help ends with the exit statuses (`EXIT_STATUS`). `settings` are those of `ArgumentParser`; they override these.
+    """
 
     def __init__(self, **settings: Any) -> None:
         settings.setdefault("allow_abbrev", False)
@@ -37,7 +48,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def add_limit_options(add: Add) -> None:
-    """Add `--max-macs` and `--max-bytes`, by default the challenge's limits."""
+    """Add the options `--max-macs` and `--max-bytes`, by default the challenge's limits (`budget.limits.Limits`)."""
     limits = Limits()
     add_whole_number(add, "--max-macs", limits.max_macs, "limit of MACs for one second of audio")
     add_whole_number(add, "--max-bytes", limits.max_bytes, "limit of bytes of parameters")
@@ -46,12 +57,15 @@ def add_limit_options(add: Add) -> None:
 def add_whole_number(
     add: Add, name: str, default: int, what: str, *, lowest: int = 1, highest: int = sys.maxsize
 ) -> None:
-    """Add an option that takes a whole number between two bounds; `what` is its help."""
+    """Add the option `name`, which takes a whole number in [lowest, highest]; `what` is its help."""
     add(name, type=whole_number(lowest, highest), default=default, metavar="N", help=f"{what} (default: {default:,})")
 
 
 def whole_number(lowest: int, highest: int = sys.maxsize) -> Callable[[str], int]:
-    """The type of an option that takes a whole number between two bounds, both included; 30e6 is one as well."""
+    """A function for argparse's `type` that parses a whole number in [lowest, highest]; 30e6 is one as well.
+
+    It raises `ArgumentTypeError` for any other number, and `ValueError` for text that is no number.
+    """
 
     def number(text: str) -> int:
         value = int(text) if text.strip("+-").isdigit() else float(text)
@@ -69,10 +83,10 @@ def whole_number(lowest: int, highest: int = sys.maxsize) -> Callable[[str], int
 def answering(
     stopped: str = "Stopped.", *, advice: str = ""
 ) -> Callable[[Callable[Given, int | None]], Callable[Given, int]]:
-    """Decorate a command, so that it returns an exit status whatever happens.
+    """A decorator for commands, which then return an exit status in place of raising errors that a user can mend.
 
-    An error that a user can mend, and the system's errors, become one line on standard error (for the system's with
-    `advice` added); ^C prints `stopped`.
+    A `UserError` becomes a line on standard error and its own status; an `OSError` a line with `advice` added and
+    `BAD_INPUT`; ^C prints `stopped` and gives `STOPPED`. A command that returns None or 0 gives 0.
     """
 
     def decorated(command: Callable[Given, int | None]) -> Callable[Given, int]:
@@ -96,9 +110,10 @@ def answering(
 
 
 def run(main: Callable[[], int]) -> int:
-    """Run a command line; returns its exit status, or 3 if standard output cannot be written, 130 if it is stopped.
+    """Run `main` as the command line of this process, and return the exit status.
 
-    A reader that closes its pipe knows why the command ends, so that is not told.
+    That is the status of `main`, `OUTPUT_LOST` if standard output cannot be written, or `STOPPED` after ^C. A closed
+    pipe gives no message, since whoever closed it knows why the command ended.
     """
     hear_stops()
     name_user()
@@ -126,7 +141,7 @@ def _status(main: Callable[[], int]) -> int:
 
 
 def name_user() -> None:
-    """Name a user without an account, as there are in containers: torch asks for the name to make an optimiser."""
+    """Set $USER where the user has no account, as in containers: torch asks for a name when it makes an optimiser."""
     try:
         getpass.getuser()
     except (KeyError, OSError):

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from typing import TextIO
 
 STAND_INS = {"±": "+-", "…": "..."}
-"""Replacements for signs that these programs and rich print, where an encoding lacks them; others are escaped."""
+"""What is printed in place of characters that the output's encoding lacks; other such characters are escaped."""
 
 
 class OutputError(Exception):
-    """Standard output cannot be written. It is no `OSError`, which commands answer for their own files."""
+    """Standard output cannot be written. It is no `OSError`, since commands report those as errors of their files."""
 
 
 class _Stream(io.TextIOWrapper):
@@ -49,10 +49,10 @@ class _Output(_Stream):
 
 @contextmanager
 def checked_streams() -> Iterator[None]:
-    """Wrap both standard streams for the block: what their encoding lacks is replaced, what cannot be written raises.
+    """A context in which standard output and error replace characters that their encoding lacks (`STAND_INS`).
 
-    Standard output raises `OutputError`, standard error drops what it cannot write. A standard output that is closed
-    stays None; a standard error that is closed goes to /dev/null.
+    Where output cannot be written, standard output raises `OutputError`, and standard error drops the text. A standard
+    output that is closed stays None; a standard error that is closed goes to /dev/null.
     """
     codecs.register_error("stand-in", _stand_in)
     out, err = sys.stdout, sys.stderr

@@ -1,4 +1,4 @@
-"""What all command lines say, and where: results on standard output, errors on standard error. And how they stop."""
+"""What all commands print, and where: results on standard output, errors on standard error. And how they stop."""
 
 import os
 import signal
@@ -13,22 +13,22 @@ from rich.segment import Segment
 from rich.table import Table
 
 WIDTH_IN_A_FILE = 140
-"""Columns of output that goes to no terminal."""
+"""The width in characters of output that goes to no terminal."""
 
 MOST_WIDE = 100_000
-"""More columns than any table needs."""
+"""A width in characters that no table reaches, for measuring one without a limit."""
 
 
 def console() -> Console:
-    """A console for standard output that prints text in brackets as it is."""
+    """A rich console for standard output that prints text as it is: no markup, no highlighting."""
     return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDTH_IN_A_FILE)
 
 
 def show(out: Console, *views: Table) -> None:
-    """Print rows without cutting a number or a name, at any width.
+    """Print a table without cutting off a number or a name, however narrow the terminal is.
 
-    `views` are tables of the same rows, the fullest first. Printed is the first that fits, with or without its frame;
-    where none fits, the fullest as a list.
+    `views` are tables of the same rows, the most detailed first. The first that fits is printed, with or without its
+    frame; if none fits, the most detailed is printed as a list.
     """
     for view in views:
         if _fits(out, view) or _fits(out, _without_frame(view)):
@@ -75,9 +75,9 @@ def _print_list(out: Console, view: Table) -> None:
 
 
 def complain(error: object, advice: str = "") -> None:
-    """Print one line on standard error: what is wrong and what to do about it.
+    """Print an error on standard error, in one line.
 
-    For an error of the system's: the file, the reason, and `advice`.
+    The line holds the error's own text or, for an `OSError`, the file, the reason and `advice`.
     """
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
@@ -86,16 +86,16 @@ def complain(error: object, advice: str = "") -> None:
 
 
 def warn(text: str | None) -> None:
-    """Print a warning in one line on standard error; nothing for None."""
+    """Print a warning on standard error, in one line; None prints nothing."""
     if text:
         Console(stderr=True, highlight=False, markup=False).print(f"warning: {text}", style="yellow", soft_wrap=True)
 
 
 def hear_stops() -> None:
-    """Make SIGTERM stop the process as ^C does, and let neither be dropped.
+    """Make SIGTERM stop the process as ^C does, and make sure that neither is lost.
 
-    Python drops a KeyboardInterrupt that comes while a finalizer or a weak reference's callback runs, and only tells
-    `sys.unraisablehook` of it; such a one is sent again a moment later.
+    Python drops a KeyboardInterrupt that comes while a finalizer or a weak reference's callback runs, and only reports
+    it to `sys.unraisablehook`; it is then sent again a moment later.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.unraisablehook = _interrupt_again

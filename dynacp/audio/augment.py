@@ -1,8 +1,8 @@
 """Augmentations of training batches: small pure functions of a batch and a generator.
 
-Waves are [batch, samples]; log-mels are normalised, [batch, 1, mels, frames]. Every random draw comes from a
-generator of the CPU, so one seed gives one augmentation on any device. No input is modified; a strength of zero (and
-a draw that augments nothing) returns the input itself.
+Waves are [batch, samples]; log-mels are normalised, [batch, 1, mels, frames]. Every random draw comes from a generator
+of the CPU, so one seed gives one augmentation on any device. No input is modified; a strength of zero (and a draw that
+augments nothing) returns the input itself. A strength out of range raises `ValueError`.
 """
 
 from pathlib import Path
@@ -18,18 +18,25 @@ from dynacp.audio.features import MASK_VALUE
 from dynacp.audio.reading import UnusableAudioError, is_audio, read_recording
 
 Targets = TypeVar("Targets", Tensor, tuple[Tensor, ...])
+"""The targets that `mixup` mixes: one tensor, or a tuple of them."""
 
 LONGEST_RESPONSE = 10
-"""Seconds: a microphone's response takes a fraction of one, a cathedral's reverberation ten."""
+"""The longest impulse response in seconds: a microphone's takes a fraction of one, a cathedral's reverberation ten."""
 
 
 def roll_samples(waves: Tensor, *, max_samples: int, generator: torch.Generator) -> Tensor:
-    """Waves [batch, samples], each rolled in time by its own shift in [-max_samples, max_samples]."""
+    """Waves [batch, samples], each rolled in time by its own shift in [-max_samples, max_samples]; 0 means off.
+
+    Raises `ValueError` for a shift longer than the waves.
+    """
     return _roll(waves, "max_samples", max_samples, generator)
 
 
 def roll_frames(x: Tensor, *, max_frames: int, generator: torch.Generator) -> Tensor:
-    """Log-mels [batch, 1, mels, frames], each rolled in time by its own shift in [-max_frames, max_frames]."""
+    """Log-mels [batch, 1, mels, frames], each rolled in time by its own shift in [-max_frames, max_frames].
+
+    0 means off. Raises `ValueError` for a shift longer than the log-mels.
+    """
     return _roll(x, "max_frames", max_frames, generator)
 
 
@@ -38,10 +45,10 @@ def impulse_response(
 ) -> Tensor:
     """Waves [batch, samples], some as if recorded by another microphone: device impulse response augmentation.
 
-    Each clip that is `eligible` (bool [batch]; those of the clean device) is convolved, with this probability, with
-    a random one of `responses` [count, taps], cut to its length and scaled back to the energy it had: what changes is
-    the colour, not the level. Morocutti et al. 2023 (https://arxiv.org/abs/2305.07499) take probabilities of 0.4 to
-    0.6.
+    Each clip that is `eligible` (bool [batch]: those of the clean device) is convolved, with this probability, with a
+    random one of `responses` [count, taps], then cut to the length and scaled to the energy that it had: its colour
+    changes, not its level. Morocutti et al. 2023 (https://arxiv.org/abs/2305.07499) take probabilities of 0.4 to 0.6.
+    Raises `ValueError` for a probability outside [0, 1], or another shape or type of `eligible`.
     """
     _check_probability(probability)
     if eligible.shape != waves.shape[:1] or eligible.dtype != torch.bool:
@@ -67,9 +74,9 @@ def impulse_response(
 def load_impulse_responses(folder: Path, sample_rate: int) -> Tensor:
     """The audio files of a folder, in the order of their names, as responses [count, taps] of unit energy each.
 
-    The first channel counts; other rates than `sample_rate` are resampled; shorter responses end in zeros. Raises
-    `ValueError` for a folder without such files, and for a file that cannot be read, is silent, goes beyond [-1, 1] or
-    lasts longer than `LONGEST_RESPONSE`.
+    The first channel is taken and resampled to `sample_rate` Hz; shorter responses end in zeros. Raises `ValueError`
+    for a folder without such files, and for a file that cannot be read, is silent, goes beyond [-1, 1] or lasts longer
+    than `LONGEST_RESPONSE`.
     """
     paths = sorted(path for path in folder.glob("*") if is_audio(path))
     if not paths:
@@ -94,13 +101,17 @@ def _load_impulse_response(path: Path, sample_rate: int) -> Tensor:
 def mask_frequency(x: Tensor, *, max_bands: int, generator: torch.Generator) -> Tensor:
     """Log-mels [batch, 1, mels, frames], each with one run of 0 to `max_bands` bands masked (SpecAugment; paper: 48).
 
-    Masked bands take `MASK_VALUE` (section 2.2, equation 1). 0 means off.
+    Masked bands take `MASK_VALUE` (paper, section 2.2, equation 1). 0 means off. Raises `ValueError` for more bands
+    than there are.
     """
     return _mask(x, -2, "max_bands", max_bands, generator)
 
 
 def mask_time(x: Tensor, *, max_frames: int, generator: torch.Generator) -> Tensor:
-    """Log-mels [batch, 1, mels, frames], each with one run of 0 to `max_frames` frames masked (paper: 0, off)."""
+    """Log-mels [batch, 1, mels, frames], each with one run of 0 to `max_frames` frames masked (paper: 0, off).
+
+    Masked frames take `MASK_VALUE`. Raises `ValueError` for more frames than there are.
+    """
     return _mask(x, -1, "max_frames", max_frames, generator)
 
 
@@ -108,8 +119,9 @@ def freq_mixstyle(x: Tensor, *, probability: float, alpha: float, generator: tor
     """Log-mels [batch, 1, mels, frames] whose bands take on some of another clip's mean and deviation.
 
     Freq-MixStyle (https://arxiv.org/abs/2206.12513): with one draw of `probability` for the batch, the statistics of
-    each band over channel and time are mixed with those of a random partner, with a weight from Beta(alpha, alpha)
-    for each clip. The paper takes probability 0.8, alpha 0.4.
+    each band over channel and time are mixed with those of a random partner, with a weight from Beta(alpha, alpha) for
+    each clip. The paper takes probability 0.8, alpha 0.4. Raises `ValueError` for a probability outside [0, 1], and for
+    an alpha that is not positive.
     """
     _check_probability(probability)
     if not alpha > 0:
@@ -128,9 +140,9 @@ def freq_mixstyle(x: Tensor, *, probability: float, alpha: float, generator: tor
 def mixup(x: Tensor, targets: Targets, *, alpha: float, generator: torch.Generator) -> tuple[Tensor, Targets]:
     """Each clip mixed with a random partner, inputs and targets alike: weight * own + (1 - weight) * partner's.
 
-    The weights come from Beta(alpha, alpha), one for each clip (section 2.2, equation 2); alpha 0 means off. `x` is
-    [batch, ...]; `targets` is one tensor [batch, ...] of probabilities, or several in a tuple (such as labels and a
-    teacher's).
+    The weights come from Beta(alpha, alpha), one for each clip (paper, section 2.2, equation 2); alpha 0 means off. `x`
+    is [batch, ...]; `targets` is one tensor [batch, ...] of probabilities, or several in a tuple (such as labels and a
+    teacher's). Raises `ValueError` for a negative alpha, and for other targets.
     """
     if not alpha >= 0:
         raise ValueError(f"`alpha` must be 0 (off) or positive, but got {alpha!r}.")

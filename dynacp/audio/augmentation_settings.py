@@ -11,7 +11,12 @@ from dynacp.settings import require, sourced
 
 @dataclass(frozen=True)
 class WaveAugmentation:
-    """What is done to the waves of a batch. Zero, or false, turns a part off."""
+    """What is done to the waves of a batch in training. Zero, or false, turns a part off.
+
+    `roll_samples` is the largest shift in time, in samples; `perturb_edges` draws the edges of the mel bank
+    (`FrontEnd`) for each batch; `impulse_probability` is that of an impulse response. Raises `SettingError` for values
+    out of range.
+    """
 
     roll_samples: int = sourced(4_410, "the paper rolls in time but not how far: CP-JKU's 0.1 s")
     perturb_edges: bool = sourced(True, "paper, section 2.2 (f_min, f_max of the mel bank)")
@@ -26,7 +31,11 @@ class WaveAugmentation:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to a batch of log-mels in training. Zero turns a part off."""
+    """What is done to a batch of log-mels in training. Zero turns a part off.
+
+    `roll_frames` is the largest shift in time, in frames; `mask_bands` and `mask_frames` are the widest masks; mixstyle
+    and mixup are those of `dynacp.audio.augment`. Raises `SettingError` for values out of range.
+    """
 
     roll_frames: int = sourced(8, "the paper rolls in time but not how far: CP-JKU's 0.1 s")
     mask_bands: int = sourced(48, "paper, section 2.2")
@@ -44,6 +53,7 @@ class Augmentation:
     def __call__(
         self, log_mels: Tensor, targets: tuple[Tensor, ...], generator: torch.Generator
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Augmented log-mels [batch, 1, mels, frames] and their targets [batch, ...], which mixup mixes alike."""
         if self.roll_frames:
             log_mels = roll_frames(log_mels, max_frames=self.roll_frames, generator=generator)
         if self.mask_bands:

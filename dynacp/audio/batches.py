@@ -13,20 +13,22 @@ from dynacp.audio.features import FrontEnd, LogMel
 
 
 class ClipSource(Protocol):
-    """A source of training batches."""
+    """Clips that training takes batches from; `len` is their number."""
 
     device: torch.device
+    """The device that batches are on."""
 
     def __len__(self) -> int: ...
 
     def batch(self, clips: Tensor, generator: torch.Generator) -> Tensor:
-        """The clips at these indices (a CPU tensor), [batch, 1, mels, frames], as training is to see them."""
+        """The clips at these indices (a CPU tensor) as float32 log-mels [batch, 1, mels, frames], augmented or not."""
 
 
 class Features:
-    """Log-mels of some clips, [clips, mels, frames] in half precision; a batch comes out in float32.
+    """Log-mels of some clips, without augmentation; a batch of them is float32.
 
-    On a GPU they are copied there once; on the CPU they stay where they are, which may be a memory-mapped file.
+    `log_mels` are float16 [all clips, mels, frames], and `rows` are the indices of these clips in them. On a GPU they
+    are copied there once; on the CPU they stay where they are, which may be a memory-mapped file.
     """
 
     def __init__(self, log_mels: np.ndarray, rows: np.ndarray, device: torch.device) -> None:
@@ -37,7 +39,7 @@ class Features:
         return len(self._rows)
 
     def __add__(self, others: "Features") -> "Features":
-        """These clips and then others of the same array."""
+        """These clips, followed by others of the same array of log-mels."""
         assert self._log_mels is others._log_mels, "both must be of one array"
         return Features(self._log_mels, np.concatenate([self._rows, others._rows]), self.device)
 
@@ -46,7 +48,7 @@ class Features:
         return Features(self._log_mels, self._rows[clips], self.device)
 
     def __getitem__(self, clips: Tensor) -> Tensor:
-        """The clips at these indices (a CPU tensor), [batch, 1, mels, frames]."""
+        """The clips at these indices (a CPU tensor), float32 [batch, 1, mels, frames]."""
         if self._on_device is not None:
             batch = self._on_device[clips.to(self.device)]
         else:
@@ -59,10 +61,11 @@ class Features:
 
 
 class Waves:
-    """Waves of some clips, int16 [clips, samples], that come out as batches of augmented log-mels.
+    """Waves of some clips, from which batches of augmented log-mels are computed.
 
-    On a GPU they are copied there once. `responses` are impulse responses [count, taps] for the clips that are
-    `eligible` (bool [clips]: recordings of the clean device).
+    `waves` are int16 [all clips, samples], and `rows` are the indices of these clips in them. On a GPU they are copied
+    there once. `responses` are impulse responses [count, taps], if any, for the clips that are `eligible` (bool
+    [clips]: recordings of the clean device).
     """
 
     def __init__(
@@ -87,7 +90,7 @@ class Waves:
         return len(self._rows)
 
     def batch(self, clips: Tensor, generator: torch.Generator) -> Tensor:
-        """The clips at these indices (a CPU tensor), augmented: log-mels [batch, 1, mels, frames]."""
+        """The clips at these indices (a CPU tensor), augmented: float32 log-mels [batch, 1, mels, frames]."""
         if self._on_device is not None:
             waves = self._on_device[clips.to(self.device)]
         else:

@@ -30,11 +30,13 @@ from dynacp.audio.tau import TAU_2020, Clips, DataError
 from dynacp.files import behind_links
 
 T = TypeVar("T")
+"""What a progress bar counts."""
 
 FORMAT = 1
-"""Part of every key: raise it when the front end computes something else from the same settings."""
+"""A part of the names of stored arrays: raise it when the front end computes something else from the same settings."""
 
 BATCH_CLIPS = 16
+"""Clips that are decoded and transformed at once by a thread."""
 
 WAVE_SCALE = 2**15
 """The integer that stands for a sample of 1.0 in an array of waves."""
@@ -48,6 +50,7 @@ class Fault:
 
     file: Path
     what: str
+    """What is wrong, with the file as the subject of the sentence."""
     remedies: tuple[str, ...] = (_REMEDY,)
 
     def __str__(self) -> str:
@@ -57,8 +60,8 @@ class Fault:
 def log_mels(clips: Clips, settings: FrontEnd, folder: Path) -> np.ndarray:
     """The clips' normalised log-mels, float16 [clips, mels, frames], read-only and memory-mapped from `folder`.
 
-    Built on the first call, by whichever process comes first (about 45 kB a clip). The mel bank is that of evaluation.
-    Raises `DataError` if audio files cannot be used, once for all of them; see `read_wave`.
+    They are computed on the first call, by whichever process comes first, and take about 45 kB a clip. The mel bank is
+    that of evaluation. Raises one `DataError` for all audio files that cannot be used (see `read_wave`).
     """
     shape = (len(clips), settings.mels, settings.frames(settings.sample_rate))
     file = folder / f"log-mel-{_key(clips.files, asdict(settings))}.npy"
@@ -75,8 +78,9 @@ def log_mels(clips: Clips, settings: FrontEnd, folder: Path) -> np.ndarray:
 def waves(clips: Clips, sample_rate: int, folder: Path) -> np.ndarray:
     """The clips' samples, int16 [clips, samples] of one second each, read-only and memory-mapped from `folder`.
 
-    Rounding 24 bits to 16 adds noise of -98 dB, a hundredth of what the front end adds before its logarithm. Built on
-    the first call, 88 kB a clip; raises `DataError` as `log_mels` does.
+    A sample of 1.0 would be `WAVE_SCALE`. Rounding 24 bits to 16 adds noise of -98 dB, a hundredth of what the front
+    end adds before its logarithm. They are decoded on the first call and take 88 kB a clip. Raises `DataError` as
+    `log_mels` does.
     """
     file = folder / f"waves-{_key(clips.files, {'sample_rate': sample_rate})}.npy"
 
@@ -113,8 +117,8 @@ def read_wave(file: Path, *, sample_rate: int, samples: int) -> np.ndarray:
     """The samples of a mono audio file, float32 [samples] in [-1, 1].
 
     Raises `DataError` for a file that cannot be read (or is truncated), has another sample rate in Hz, more than one
-    channel or another length, holds values that are not finite or beyond [-1, 1], or is digital silence (all samples
-    alike).
+    channel or another length than `samples`, holds values that are not finite or beyond [-1, 1], or is digital silence
+    (all samples alike).
     """
     wave = _decode(file, sample_rate, samples)
     if isinstance(wave, Fault):

@@ -23,25 +23,35 @@ GENERAL = "general"
 """Stands for all clips where a device's name is expected."""
 
 BASE = "base"
-"""The name of the student that belongs to no device."""
+"""The name of the student that belongs to no device, and serves those without one of their own."""
 
 FINE_TUNED = "-int8"
-"""Ends the names of students fine-tuned for int8, for the export alone. No device's name holds a hyphen."""
+"""The ending of the names of students that exports fine-tune for int8. No device's name holds a hyphen."""
 
 MIN_CLIPS = 2
-"""A device with fewer training clips has no models of its own: batch norm learns nothing from one clip."""
+"""The fewest training clips of a device that has models of its own: batch norm learns nothing from one clip."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The data set in `root`, decoded into `cache` when first asked for. Raises `DataError` for what it cannot use."""
+    """A data set in TAU's layout (`dynacp.audio.tau`), decoded into a cache when clips are first asked for.
+
+    Its methods and properties raise `DataError` for files that cannot be used.
+    """
 
     root: Path
+    """The folder of the data set."""
     cache: Path
+    """The folder that decoded clips are kept in."""
     front_end: FrontEnd
+    """How log-mels are computed."""
     device: torch.device
+    """The torch device that batches are on, not a recording device."""
     responses_folder: Path | None = None
+    """Audio files of device impulse responses (`--irs`), which augment clips of the clean device; None: no such
+    augmentation."""
     recording: RecordingDevices = RecordingDevices()
+    """Which recording devices are clean, and which are real."""
 
     @cached_property
     def training(self) -> Clips:
@@ -60,9 +70,9 @@ class Dataset:
         return clips
 
     def check(self) -> None:
-        """Raise `DataError` for what is wrong with the layout's files, device names, or impulse responses.
+        """Raise `DataError` for what is wrong with the layout's files, the devices' names, or the impulse responses.
 
-        Raise `SettingError` for impulse responses that no clip would take.
+        Raise `SettingError` for impulse responses where no clip is of the clean device. No clip is decoded.
         """
         self._check_devices()
         self._responses  # noqa: B018
@@ -85,17 +95,17 @@ class Dataset:
 
     @cached_property
     def devices(self) -> tuple[str, ...]:
-        """The devices with training clips enough for models of their own."""
+        """The names of the recording devices with enough training clips (`MIN_CLIPS`) for models of their own."""
         counts = np.bincount(self.training.devices, minlength=len(self.training.device_names))
         return tuple(name for name, count in zip(self.training.device_names, counts, strict=True) if count >= MIN_CLIPS)
 
     def decode(self) -> None:
-        """Fill the cache now: later calls, in whatever process, find it filled."""
+        """Decode the training clips into the cache now, where later calls, in whatever process, find them."""
         self._waves, self._log_mels  # noqa: B018
 
     @cached_property
     def key(self) -> dict[str, Any]:
-        """Names the training clips by their content, and the impulse responses that augment them."""
+        """What identifies the training clips and the impulse responses that augment them by content, as plain JSON."""
         assert isinstance(self._waves, np.memmap)
         clips, responses = self.training, self._responses
         return {
@@ -107,7 +117,7 @@ class Dataset:
 
     @cached_property
     def test_key(self) -> dict[str, str]:
-        """Names the test clips by their content and devices."""
+        """What identifies the test clips by content and recording devices, as plain JSON."""
         assert isinstance(self._test_log_mels, np.memmap)
         devices = [self.test.device_names[number] for number in self.test.devices]
         return {
@@ -116,17 +126,17 @@ class Dataset:
         }
 
     def rows(self, device: str) -> np.ndarray:
-        """Indices of a device's training clips, int64; of all clips for `GENERAL`."""
+        """The indices of a recording device's training clips, int64 [clips]; for `GENERAL` those of all clips."""
         if device == GENERAL:
             return np.arange(len(self.training))
         return self.training.recorded_by(device)
 
     def labels(self, device: str) -> np.ndarray:
-        """The class number of each of a device's training clips, int64 [clips]."""
+        """The class number of each of a device's training clips, int64 [clips]; for `GENERAL` of all clips."""
         return self.training.labels[self.rows(device)]
 
     def augmented(self, device: str, augmentation: WaveAugmentation) -> Waves:
-        """A device's training clips as a source of augmented batches."""
+        """A device's training clips (for `GENERAL` all) as a source of augmented batches."""
         rows = self.rows(device)
         return Waves(
             self._waves,
@@ -139,15 +149,15 @@ class Dataset:
         )
 
     def clean(self, device: str) -> Features:
-        """A recording device's training clips as evaluation would see them, without augmentation."""
+        """A device's training clips (for `GENERAL` all) as evaluation would see them, without augmentation."""
         return self.training_features(self.rows(device))
 
     def training_features(self, rows: np.ndarray) -> Features:
-        """Training clips at these indices, without augmentation."""
+        """The training clips at these indices, without augmentation."""
         return Features(self._log_mels, rows, self.device)
 
     def test_features(self, rows: np.ndarray) -> Features:
-        """Test clips at these indices."""
+        """The test clips at these indices."""
         return Features(self._test_log_mels, rows, self.device)
 
     @cached_property

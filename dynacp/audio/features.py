@@ -22,11 +22,11 @@ LOG_FLOOR = 1e-5
 """The value added to the mel power before the logarithm, so that digital silence is finite (CP-JKU)."""
 
 CPU_CLIPS_AT_ONCE = 4
-"""The spectra of 64 clips do not fit the processor's caches; four at a time take a third of the time."""
+"""Clips that a CPU transforms at once: its caches do not hold the spectra of 64, and four take a third of the time."""
 
 BAND_GROUPS = 8
-"""The number of groups of bands that the mel bank is multiplied in, each over its own bins: a band weighs few of
-them.
+"""The number of groups of bands in which the mel bank is multiplied, each over its own bins alone, since a band weighs
+few of them.
 """
 
 GroupedBank: TypeAlias = tuple[tuple[int, int, Tensor], ...]
@@ -76,7 +76,10 @@ class FrontEnd:
             )
 
     def frames(self, samples: int) -> int:
-        """Frames of a clip of that many samples: 89 for 44,100. Raises `ValueError` for a clip too short to pad."""
+        """The number of frames of a clip of that many samples: 89 for 44,100, with the defaults.
+
+        Raises `ValueError` for a clip too short to pad.
+        """
         kept = samples - (1 if self.pre_emphasis else 0)
         if kept <= self.n_fft // 2:
             raise ValueError(
@@ -86,7 +89,7 @@ class FrontEnd:
         return 1 + kept // self.hop_samples
 
     def edges(self, generator: torch.Generator | None = None) -> tuple[int, int]:
-        """(f_min, f_max) of the mel bank in Hz: with a generator one draw for training, without that of evaluation."""
+        """(f_min, f_max) of the mel bank in Hz: drawn for training with a generator, those of evaluation without."""
         top = self.mel_rate // 2
         if generator is None:
             return 0, top - self.f_max_range // 2
@@ -103,7 +106,7 @@ def mel_bank(settings: FrontEnd, f_min: int, f_max: int) -> Tensor:
 
 @lru_cache(maxsize=8)  # evaluation asks for one bank again and again; a draw in training builds its own in 2 ms
 def grouped_bank(settings: FrontEnd, f_min: int, f_max: int, device: torch.device) -> GroupedBank:
-    """The mel bank of these settings between two edges in Hz, in groups of bands."""
+    """The mel bank of these settings between two edges in Hz, as groups of bands on `device`."""
     groups = []
     for bands in mel_bank(settings, f_min, f_max).tensor_split(BAND_GROUPS):
         bins = bands.any(dim=0).nonzero().flatten().tolist() or [0]
@@ -118,7 +121,8 @@ def normalise(log_mel: Tensor) -> Tensor:
 
 
 MASK_VALUE: float = normalise(torch.tensor(0.0)).item()
-"""What a log-mel of 0 is after the normalisation, 0.9: SpecAugment (section 2.2, equation 1) masks before it."""
+"""The value of masked bands and frames, 0.9: a log-mel of 0 after the normalisation, before which SpecAugment masks
+(paper, section 2.2, equation 1)."""
 
 
 class LogMel(nn.Module):
@@ -129,6 +133,7 @@ class LogMel(nn.Module):
     """
 
     window: Tensor
+    """The Hann window of the Fourier transform, float32 [window_samples]."""
 
     def __init__(self, settings: FrontEnd = FrontEnd()) -> None:
         super().__init__()
@@ -137,9 +142,11 @@ class LogMel(nn.Module):
         self.register_buffer("window", window, persistent=False)
 
     def forward(self, waves: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-        """With a generator (of the CPU): training, one draw of the bank's edges for the batch. Without: evaluation.
+        """Normalised log-mels [batch, 1, mels, frames] of waves [batch, samples] in [-1, 1].
 
-        Raises `ValueError` for anything but a batch of float samples, and for clips too short for one frame.
+        With a generator (of the CPU), for training, the edges of the mel bank are drawn once for the batch; without,
+        they are those of evaluation. Raises `ValueError` for anything but a batch of float samples, and for clips too
+        short for one frame.
         """
         if waves.ndim != 2 or not len(waves) or not waves.is_floating_point():
             shape = list(waves.shape)
@@ -154,7 +161,10 @@ class LogMel(nn.Module):
             return torch.cat([self.log_mel(part, bank) for part in waves.float().split(clips)])
 
     def log_mel(self, waves: Tensor, bank: GroupedBank) -> Tensor:
-        """Of float32 waves, through a bank that is given: operations on tensors alone, which can be exported."""
+        """Normalised log-mels [batch, 1, mels, frames] of float32 waves [batch, samples], through the given mel bank.
+
+        Computed by operations on tensors alone, which can be exported.
+        """
         settings = self.settings
         if settings.pre_emphasis:
             waves = waves[:, 1:] - settings.pre_emphasis * waves[:, :-1]

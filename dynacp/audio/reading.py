@@ -1,4 +1,4 @@
-"""Reading audio files: the one way for predictions, training clips, impulse responses and the exported package.
+"""Reads audio files, in one way for predictions, training clips, impulse responses and exported packages.
 
 A file is read in blocks, so memory stays bounded whatever its header promises. The same rule holds everywhere: samples
 are finite and in [-1, 1]. Decoders of lossy files overshoot a little, and such samples are clipped; a file on another
@@ -23,18 +23,20 @@ SUFFIXES = (".wav", ".flac", ".ogg")
 """Endings of the files that are taken from a folder, in upper or lower case."""
 
 RATES = (1_000, 1_000_000)
-"""The sample rates in Hz that recorders have: a hydrophone's, a bat detector's, and a good deal more."""
+"""The lowest and the highest sample rate in Hz that is read: hydrophones and bat detectors are well within."""
 
 LARGEST_OVERSHOOT = 2.0
-"""The largest magnitude of a sample that is clipped; a larger one tells of another scale, such as that of integers."""
+"""The largest magnitude of a sample that is clipped; a larger one shows another scale, such as that of integers."""
 
 LONGEST_WHOLE = 600
-"""Seconds of the longest recording that is held in memory at once, 106 MB at 44.1 kHz."""
+"""The longest recording that is held in memory at once, in seconds: 106 MB at 44.1 kHz."""
 
 BLOCK_SAMPLES = 2**22
-"""Samples held at once of a recording that is read in blocks, at the higher of both rates."""
+"""The most samples of one block when a recording is read in blocks of whole seconds (at least one), counted at the
+file's own rate or the one asked for, whichever is higher."""
 
 FETCH_AGAIN = "fetch or convert it anew"
+"""The remedy for a file that is damaged or incomplete."""
 
 # libsndfile shortens what a header promises to what the file holds, and says so in its log alone.
 _SHORTENED = re.compile(r"^ *(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
@@ -46,7 +48,7 @@ _UNKNOWN_FRAMES = 2**62
 
 
 class AudioError(UserError):
-    """A file that cannot be used; names it and the remedy."""
+    """A file that cannot be used, or a path without one; the message names it and the remedy."""
 
 
 class UnusableAudioError(AudioError):
@@ -62,23 +64,24 @@ class UnusableAudioError(AudioError):
 
 @dataclass(frozen=True)
 class Recording:
-    """Float32 samples [samples] at the rate that was asked for, and what the file was like.
-
-    `peak` is the largest magnitude in the file: above 1, samples were clipped to [-1, 1]. (Resampling full-scale audio
-    may overshoot again, a little.)
-    """
+    """A whole recording as one channel, and what its file was like."""
 
     samples: np.ndarray
+    """Float32 [samples] at the rate that was asked for, in [-1, 1] but for a little overshoot of the resampling."""
     channels: int
+    """The number of channels of the file."""
     own_rate: int
+    """The sample rate of the file in Hz."""
     peak: float
+    """The largest magnitude in the file: above 1, samples were clipped to [-1, 1]."""
 
 
 class AudioFile:
     """An open audio file, to be read once from its beginning to its end.
 
-    `frames` is the length that the file has, in samples of a channel at `own_rate` Hz. `peak` (see `Recording`) and
-    `silent` (all samples alike) tell of what was read so far.
+    `frames` is the length of the file, in samples of a channel at `own_rate` Hz; `cut_off` says whether it holds less
+    than its header promises. `peak` (see `Recording`) and `silent` (all samples alike) are those of what was read so
+    far.
     """
 
     def __init__(self, file: str | Path, sound: sf.SoundFile) -> None:
@@ -94,9 +97,10 @@ class AudioFile:
         return self._low >= self._high
 
     def blocks(self, rate: int, *, channel: int | None = None) -> Iterator[np.ndarray]:
-        """Float32 samples [samples] at `rate` Hz: each block whole seconds, but for the last.
+        """The recording in blocks of float32 samples [samples] at `rate` Hz: whole seconds each, but for the last.
 
-        Channels are mixed, or one is taken. Raises `AudioError` for a file whose samples cannot be used.
+        `channel` is the one to take, counted from 0; None takes the mean of all. Raises `AudioError` for a file whose
+        samples cannot be used.
         """
         if self.cut_off:
             raise UnusableAudioError(self.file, "is cut off: its header promises more than it holds", FETCH_AGAIN)
@@ -105,7 +109,7 @@ class AudioFile:
         yield from mono if self.own_rate == rate else resampled(mono, self.own_rate, rate)
 
     def whole(self, rate: int, *, channel: int | None = None) -> Recording:
-        """The whole recording; raises `AudioError` as `blocks` does."""
+        """The whole recording, with the parameters and the errors of `blocks`."""
         samples = np.concatenate([np.empty(0, np.float32), *self.blocks(rate, channel=channel)])
         return Recording(samples, self.channels, self.own_rate, self.peak)
 
@@ -141,7 +145,7 @@ class AudioFile:
 
 @contextmanager
 def opened(file: str | Path) -> Iterator[AudioFile]:
-    """An audio file to read. Raises `AudioError` for one that cannot be opened."""
+    """A context with an open audio file. Raises `AudioError` for one that cannot be opened, or has a wrong header."""
     with _sound(file) as sound:
         audio = AudioFile(file, sound)
         _check_header(audio)
@@ -163,7 +167,7 @@ def read_recording(
 
 
 def is_audio(path: Path) -> bool:
-    """Whether a file in a folder is taken for audio, by its name."""
+    """Whether a path in a folder is taken for an audio file, by the ending of its name."""
     return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
 

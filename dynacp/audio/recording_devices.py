@@ -7,10 +7,20 @@ from dataclasses import dataclass
 
 from dynacp.settings import require, sourced
 
-DEVICE_GROUPS = REAL, SEEN, UNSEEN = "real", "seen", "unseen"
+REAL = "real"
+"""The group of real devices that were trained on."""
+
+SEEN = "seen"
+"""The group of other devices that were trained on: simulated ones, in TAU."""
+
+UNSEEN = "unseen"
+"""The group of devices that were not trained on."""
+
+DEVICE_GROUPS = (REAL, SEEN, UNSEEN)
+"""The groups of devices, in the order of tables."""
 
 OVERALL = "accuracy"
-"""The measure over all devices and classes."""
+"""The name of the measure over all devices and classes."""
 
 MOST_BYTES = 100
 """The most bytes of a device's name in UTF-8: a file name has at most 255, with all that is put before and after it."""
@@ -41,7 +51,10 @@ class RecordingDevices:
         return tuple(name.strip() for name in self.real.split(","))
 
     def groups(self, tested: Collection[str], trained: Collection[str]) -> Mapping[str, tuple[str, ...]]:
-        """Real devices, other devices trained on, and devices not trained on; a group without devices is left out."""
+        """Group -> those of the `tested` devices that are in it; groups without any are left out.
+
+        `trained` are the devices with training clips.
+        """
         real = self.real_names
         groups = {
             REAL: tuple(name for name in tested if name in trained and name in real),
@@ -52,10 +65,10 @@ class RecordingDevices:
 
 
 def check_names(devices: Collection[str], *, files: Collection[str], columns: Collection[str]) -> None:
-    """Raise `ValueError` for a device whose name cannot be that of its files, or of its column in tables.
+    """Raise `ValueError` for a device whose name cannot name its files, or its column in tables.
 
-    `files` and `columns` are the names that are taken. Files named after devices must not be one file, nor one of
-    these, on a disk that ignores case.
+    `files` and `columns` are the names that are already taken. No two devices may have names that differ in case alone,
+    nor may a device and one of `files`: some disks ignore case.
     """
     owner = {_on_any_disk(name): name for name in files}
     for name in devices:

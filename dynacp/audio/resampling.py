@@ -9,19 +9,23 @@ import torch
 from torchaudio.functional import resample
 
 LARGEST_KERNEL = 2**22
-"""The most weights of a kernel that torchaudio may make (17 MB); from 44,101 to 44,100 Hz it would have 2 billion."""
+"""The most weights that torchaudio's table may have (17 MB); from 44,101 to 44,100 Hz it would have 2 billion."""
 
-FILTER_WIDTH, ROLLOFF = 6, 0.99
-"""torchaudio's own defaults: zero crossings on each side, and the cutoff as a share of the lower rate's half."""
+FILTER_WIDTH = 6
+"""Zero crossings of the filter on each side; torchaudio's default."""
+
+ROLLOFF = 0.99
+"""The filter's cutoff as a share of half the lower rate; torchaudio's default."""
 
 WEIGHTS_AT_ONCE = 2**17
-"""Weights held in memory at once while samples are interpolated."""
+"""Weights that are held in memory at once while samples are interpolated."""
 
 
 def resampled(blocks: Iterable[np.ndarray], own_rate: int, rate: int) -> Iterator[np.ndarray]:
-    """Float32 blocks of whole seconds (but for the last) at another rate, as if they had been one array.
+    """Float32 blocks at `own_rate` Hz, resampled to `rate` Hz as if they were one array.
 
-    Each is resampled together with a second of its neighbours, which is more than the filter reaches.
+    Each block is whole seconds, but for the last. It is resampled together with a second of its neighbours, which is
+    more than the filter reaches.
     """
     past = np.empty(0, np.float32)
     for block, following in pairwise(chain(blocks, [np.empty(0, np.float32)])):
@@ -32,7 +36,7 @@ def resampled(blocks: Iterable[np.ndarray], own_rate: int, rate: int) -> Iterato
 
 
 def kernel_weights(own_rate: int, rate: int) -> int:
-    """The size of the kernel that torchaudio makes: grows with the product of rates that share no divisor."""
+    """The number of weights in torchaudio's table, which grows with the product of rates that share no divisor."""
     shared = math.gcd(own_rate, rate)
     return rate // shared * (own_rate // shared + 2 * _reach(own_rate, rate))
 
@@ -44,7 +48,10 @@ def _resampled(samples: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
 
 
 def interpolated(samples: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
-    """What torchaudio's `resample` computes, by weights made for each sample in turn in place of a table of all."""
+    """What torchaudio's `resample` computes: samples [samples] at `own_rate` Hz, as float32 ones at `rate` Hz.
+
+    Weights are made for each sample in turn, in place of a table of all.
+    """
     reach, cutoff = _reach(own_rate, rate), _cutoff(own_rate, rate)
     taps = np.arange(-reach, reach + 1)
     padded = np.pad(samples, reach + 1)

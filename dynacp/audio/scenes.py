@@ -28,18 +28,37 @@ FORMAT = 1
 """The version written beside the scenes; raise it when the same seed gives other bytes."""
 
 RATE = 44_100
+"""The sample rate in Hz; a clip lasts a second."""
+
 HERTZ = np.arange(RATE // 2 + 1)
-"""The bins of a clip's spectrum: one second has one bin a hertz."""
+"""The frequencies in Hz of the bins of a clip's spectrum: one second has one bin a hertz."""
 
 TRAINING_DEVICES = ("a", "b", "c", "s1", "s2", "s3")
+"""The recording devices of training clips."""
+
 TRAINING_SHARES = (0.70, 0.06, 0.06, 0.06, 0.06, 0.06)
+"""The probability that a training clip is of each of `TRAINING_DEVICES`."""
+
 TEST_DEVICES = (*TRAINING_DEVICES, "s4", "s5", "s6")
-TRAINING_LOCATIONS, TRAINING_SEGMENTS = 40, 6
-TEST_LOCATIONS, TEST_SEGMENTS = 3, 2
+"""The recording devices of test clips; each records every test segment."""
+
+TRAINING_LOCATIONS = 40
+"""Training locations of each class."""
+
+TRAINING_SEGMENTS = 6
+"""Seconds that are recorded at each training location."""
+
+TEST_LOCATIONS = 3
+"""Test locations of each class; none is a training location."""
+
+TEST_SEGMENTS = 2
+"""Seconds that are recorded at each test location."""
+
 CITIES = ("lima", "oslo", "perth", "quito", "tunis")
+"""The cities that locations are named after."""
 
 Texture = Callable[[np.random.Generator, np.random.Generator], np.ndarray]
-"""(what the location decides, what the clip decides) -> samples [RATE]; the level is of no account."""
+"""(generator of what the location decides, generator of what the clip decides) -> samples [RATE] at any level."""
 
 
 def _between(rng: np.random.Generator, low: float, high: float) -> float:
@@ -129,20 +148,28 @@ SCENES: dict[str, Texture] = {
     "substation": partial(_hum, spacings=(45, 75)),
     "wetland": partial(_chirps, direction=-1),
 }
+"""Class -> the texture of its clips."""
 
-COLOUR, TILT, LOUDNESS = 3.0, (0.5, 0.8), (-26.0, -20.0)
-"""What a location's background draws: deviation of its colour in dB, steepness of its fall (the power of the frequency
-by which magnitudes sink), and the level of all in dB of full scale."""
+COLOUR = 3.0
+"""The standard deviation in dB of a background's random colour, drawn for each location."""
+
+TILT = (0.5, 0.8)
+"""The range of the power of the frequency by which a background's magnitudes fall, drawn for each location."""
+
+LOUDNESS = (-26.0, -20.0)
+"""The range of a clip's level in dB of full scale, drawn for each location."""
 
 SIGNAL_TO_NOISE = (0.0, 10.0)
-"""The texture's level over the background's in dB, drawn for each location."""
+"""The range of the texture's level over the background's in dB, drawn for each location."""
 
-QUIET, TRACE = 0.3, 0.05
-"""The share of clips with but a trace of their texture, as a second of a real scene may be typical of nothing, and the
-factor by which it is fainter there."""
+QUIET = 0.3
+"""The share of clips with but a trace of their texture, as a second of a real scene may be typical of nothing."""
+
+TRACE = 0.05
+"""The factor of the texture's amplitude in these clips."""
 
 DISTRACTION = (0.3, -10.0)
-"""How often a clip has a second texture, and its level over the first in dB."""
+"""The share of clips with a second texture, and its level over the first in dB."""
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,16 @@ import pandas as pd
 from budget.errors import UserError
 
 META_COLUMNS = ("filename", "scene_label", "identifier", "source_label")
+"""The columns of meta.csv that are read."""
+
 SPLIT_COLUMNS = ("filename", "scene_label")
+"""The columns of split25.csv and test.csv that are read."""
+
 NAME_PARTS = ("scene", "city", "location", "recording", "segment", "device")
+"""The parts of a clip's file name, which hyphens separate."""
 
 VALIDATION_FOLDS = 5
-"""One fold in this many is validation."""
+"""The number of folds, of which one is held out for validation."""
 
 _META_REMEDY = "meta.csv comes with TAU Urban Acoustic Scenes 2022 Mobile, development (zenodo.org/records/6337421)"
 _SPLIT_REMEDY = (
@@ -38,7 +43,7 @@ TAU_2020 = (
     "if these are the clips of 10 s of TAU Urban Acoustic Scenes 2020 Mobile, that is another data set: take 2022 "
     "Mobile, whose clips last a second (zenodo.org/records/6337421)"
 )
-"""The remedy for what looks like the older set, whose names have five parts."""
+"""The remedy for what looks like the older data set, whose file names have five parts."""
 
 
 class DataError(UserError):
@@ -47,7 +52,7 @@ class DataError(UserError):
 
 @dataclass(frozen=True, eq=False)
 class Clips:
-    """The clips of one split; knows nothing of any other split.
+    """The clips of one split, training or test.
 
     `files` are the paths of the wavs. `labels` and `devices` are int64 [clips], indices into `classes` and
     `device_names`, which are sorted and hold all that meta.csv names: a device that occurs in the test split alone has
@@ -78,7 +83,7 @@ class Clips:
         )
 
     def recorded_by(self, device: str) -> np.ndarray:
-        """Indices of the clips of a device, by its name; none for a name that is not among `device_names`."""
+        """The indices of a device's clips, int64 [clips]; none for a name that is not among `device_names`."""
         return np.flatnonzero(np.array(self.device_names)[self.devices] == device)
 
 

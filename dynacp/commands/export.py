@@ -32,7 +32,7 @@ from dynacp.export.formats import TARGETS, ExportFormat
 from dynacp.settings import SettingError
 
 INT8 = "int8"
-"""A target of its own, since it is what people ask for: `--to onnx --dtype int8`."""
+"""The value of `--to` that is short for `--to onnx --dtype int8`."""
 
 
 def add_options(add: Add) -> None:
@@ -54,7 +54,10 @@ def add_options(add: Add) -> None:
 
 @resumable
 def run(options: argparse.Namespace, console: Console) -> None:
-    """Export the students of the runs that these options (see `add_options`) name."""
+    """Export students of the runs that these options name (see `add_options`).
+
+    `resumable` makes it return the exit status.
+    """
     with cache_errors(options.cache):
         _export(options, console)
 

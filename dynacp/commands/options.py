@@ -17,14 +17,14 @@ resumable = answering(
     "Stopped. What is finished is kept; the same command resumes.",
     advice="; what is finished is kept, mend this and give the command again.",
 )
-"""Decorates the commands that store what is finished, as `answering` does."""
+"""A decorator like `answering`, for commands that keep what is finished and resume it."""
 
 BUILT_IN = "built-in"
 """The value of `--data` that stands for the synthetic scenes of `dynacp.audio.scenes`."""
 
 
 def add_data_option(add: Add, what: str) -> None:
-    """Add `--data`, by default the built-in scenes; `what` is the help."""
+    """Add the option `--data`, by default the built-in scenes; `what` is its help."""
     add("--data", default=BUILT_IN, metavar="PATH", help=f"{what} (default: built-in scenes)")
 
 
@@ -37,13 +37,13 @@ def data_root(options: argparse.Namespace, tell: Callable[[str], object] = lambd
 
 
 def add_checkpoint_options(add: Add) -> None:
-    """Add `--mn` and `--dymn`, the files that teachers start from."""
+    """Add the options `--mn` and `--dymn`, the checkpoints that teachers start from."""
     add("--mn", type=Path, metavar="FILE", help="an EfficientAT MN checkpoint; without, MN starts from random weights")
     add("--dymn", type=Path, metavar="FILE", help="the same for DyMN; without, it starts from MN's, if there is one")
 
 
 def add_device_option(add: Add) -> None:
-    """Add `--device`, which `training_device` understands."""
+    """Add the option `--device`, whose values `training_device` understands."""
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="to train on (default: auto)")
 
 
@@ -59,7 +59,10 @@ def training_device(name: str) -> torch.device:
 
 
 def add_cache_option(add: Add, holds: str) -> None:
-    """Add `--cache`, by default a folder in the user's home; a user without home must give one."""
+    """Add the option `--cache`, by default a folder in the user's home; required where there is no home.
+
+    `holds` says in its help what the folder is for.
+    """
     folder = _in_home()
     default = " (default: %(default)s)" if folder else ""
     add("--cache", type=Path, default=folder, required=folder is None, metavar="DIR", help=f"for {holds}{default}")
@@ -75,7 +78,10 @@ def _in_home() -> Path | None:
 
 @contextmanager
 def cache_errors(folder: Path | None) -> Iterator[None]:
-    """Raises `UserError` that names `--cache` for an `OSError` of a file in the folder, or of a folder above it."""
+    """A context in which an `OSError` about a file in the cache, or a folder above it, becomes a `UserError`.
+
+    The error names `--cache`. Other errors pass, and all do where `folder` is None.
+    """
     try:
         yield
     except OSError as error:

@@ -22,15 +22,17 @@ EXIT_STATUS = (
     "used, each is named on standard error, and all others are predicted; 2 bad input, or nothing was predicted; "
     "3 standard output could not be written; 130 stopped by ^C, what was predicted until then is written."
 )
+"""The end of this command's help."""
 
 UNDECODED = "surrogateescape"
-"""The error handler that writes names of files whose bytes are no UTF-8 as they are."""
+"""The error handler of encodings by which bytes in names of files that are no UTF-8 are written as they are."""
 
 
 class PartlyPredictedError(AudioError):
     """Some files could not be used; the predictions of all others are written."""
 
     status: ClassVar[int] = 1
+    """The exit status of a command that this error ends."""
 
 
 def add_options(add: Add) -> None:
@@ -50,7 +52,10 @@ def _named(text: str) -> Path:
 
 @answering()
 def run(options: argparse.Namespace, console: Console) -> None:
-    """Predict the recordings that these options (see `add_options`) name; the exit status says whether all could be."""
+    """Predict the recordings that these options name (see `add_options`).
+
+    `answering` makes it return the exit status, which says whether all could be predicted.
+    """
     files = audio_files(options.wavs)
     if options.csv:
         _check_csv(options.csv, files, options.run)

@@ -72,7 +72,10 @@ def add_options(add: Add) -> None:
 
 @resumable
 def run(options: argparse.Namespace, console: Console) -> None:
-    """Train, resume and evaluate the run that these options (see `add_options`) describe."""
+    """Train or resume, and evaluate, the run that these options describe (see `add_options`).
+
+    `resumable` makes it return the exit status.
+    """
     with cache_errors(options.cache):
         _train(options, console)
 

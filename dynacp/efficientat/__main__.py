@@ -25,6 +25,7 @@ example:
   then pass  --mn checkpoints/mn10_as_mAP_471.pt  (a DyMN file: --dymn) where teachers are trained
 
 The files come from {RELEASE}"""
+"""The end of the help."""
 
 
 def parser() -> CommandParser:
@@ -44,7 +45,7 @@ def parser() -> CommandParser:
 
 @answering()
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command with these arguments, by default the process's; returns the exit status."""
+    """Run the command with `arguments` (None: those of the process); `answering` makes it return the exit status."""
     options = parser().parse_args(arguments)
     print(fetch(options.name, options.folder))
 

@@ -12,12 +12,17 @@ from torch import nn
 from budget.errors import UserError
 
 LAST_HIDDEN = 1280
-"""Channels of the head's hidden layer at width 1; always a multiple of 8, so a checkpoint shows its width there."""
+"""Channels of the head's hidden layer at width 1. At any width they are a multiple of 8, unrounded, so a checkpoint
+shows its width there."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockShape:
-    """An inverted residual block: channels in -> expanded -> out, square depthwise kernel, one stride for both axes."""
+    """An inverted residual block: channels `inputs` -> `expanded` -> `outputs`.
+
+    `kernel` is the side of the depthwise kernel, `stride` that of both axes, `activation` the class of activations.
+    `squeeze_excite`: whether channels are gated by their means (in MN alone).
+    """
 
     inputs: int
     kernel: int
@@ -29,7 +34,7 @@ class BlockShape:
 
     @property
     def shortcut(self) -> bool:
-        """The block adds its input to its output."""
+        """Whether the block adds its input to its output."""
         return self.stride == 1 and self.inputs == self.outputs
 
 
@@ -54,13 +59,16 @@ _TABLE = (
 
 
 def rounded(channels: float) -> int:
-    """The nearest multiple of 8, at least 8, and one step up where rounding down would lose over a tenth."""
+    """The nearest multiple of 8, at least 8; the next one where rounding down would lose more than a tenth."""
     nearest = max(8, int(channels + 4) // 8 * 8)
     return nearest if nearest >= 0.9 * channels else nearest + 8
 
 
 def scaled_blocks(width: float) -> list[BlockShape]:
-    """The fifteen blocks at a width. Raises `UserError` for a width that a checkpoint could not show."""
+    """The fifteen blocks with their channels multiplied by `width`.
+
+    Raises `UserError` unless that is a positive multiple of 1/160: no checkpoint could show another.
+    """
     hidden = LAST_HIDDEN * width
     if not (math.isfinite(hidden) and round(hidden) > 0 and math.isclose(hidden, 8 * round(hidden / 8))):
         raise UserError(f"`width` must be a positive multiple of 1/160, as 0.1, 0.4 and 1.0 are, but got {width!r}.")
@@ -96,26 +104,28 @@ def conv_norm(
     groups: int = 1,
     activation: type[nn.Module] = nn.Identity,
 ) -> nn.Sequential:
-    """A module [batch, inputs, f, t] -> [batch, outputs, f / stride, t / stride]: convolution, batch norm,
-    activation.
+    """A convolution, batch norm and activation: [batch, inputs, f, t] -> [batch, outputs, f / stride, t / stride].
+
+    `kernel` is the side of the square kernel, padded so that stride 1 keeps the size.
     """
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
     return nn.Sequential(convolution, batch_norm(outputs), activation())
 
 
 def stem(outputs: int) -> nn.Sequential:
-    """A module [batch, 1, mels, frames] -> [batch, outputs, mels / 2, frames / 2]."""
+    """The first layer: [batch, 1, mels, frames] -> [batch, outputs, mels / 2, frames / 2]."""
     return conv_norm(1, outputs, 3, stride=2, activation=nn.Hardswish)
 
 
 def tail(inputs: int) -> nn.Sequential:
-    """A module [batch, inputs, f, t] -> [batch, 6 * inputs, f, t]."""
+    """The layer behind the last block: [batch, inputs, f, t] -> [batch, 6 * inputs, f, t]."""
     return conv_norm(inputs, 6 * inputs, activation=nn.Hardswish)
 
 
 def head(channels: int, width: float, classes: int) -> nn.Sequential:
-    """A module [batch, channels, f, t] -> pooled embedding [batch, channels] after two modules -> logits [batch,
-    classes].
+    """The head: [batch, channels, f, t] -> logits [batch, classes]; its first two modules give [batch, channels].
+
+    Raises `UserError` for `classes` that are no positive integer.
     """
     if type(classes) is not int or classes < 1:
         raise UserError(f"`classes` must be a positive integer, but got {classes!r}.")
@@ -131,7 +141,10 @@ def head(channels: int, width: float, classes: int) -> nn.Sequential:
 
 
 def initialise(module: nn.Module) -> None:
-    """Weights as EfficientAT draws them, from torch's global generator: He over the outputs; linear layers 0.01."""
+    """Draw a module's weights as EfficientAT does, from torch's global generator.
+
+    Convolutions: He over the outputs; linear layers: a deviation of 0.01; biases: 0.
+    """
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out")
     elif isinstance(module, nn.Linear):

@@ -31,6 +31,7 @@ from dynacp.files import written_whole
 from dynacp.strict_json import shown
 
 RELEASE = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1"
+"""The address of the official files' release."""
 
 NAMES = (
     "mn01_as_mAP_298",
@@ -46,9 +47,11 @@ NAMES = (
     "dymn10_as",
     "dymn20_as_mAP_493",
 )
-"""Family, width in tenths, training set, and mean average precision there in thousandths."""
+"""The names of the official checkpoints: family, width in tenths, training set, and mean average precision there in
+thousandths."""
 
 State = dict[str, Tensor]
+"""A state dict: tensors by name."""
 
 _FIRST_KEYS = {family.first_key: family for family in FAMILIES.values()}
 _LAST_LAYER = ("classifier.5.weight", "classifier.5.bias")
@@ -57,15 +60,15 @@ _OLD_FORMAT = pickle.dumps(torch.serialization.MAGIC_NUMBER, protocol=2)
 
 
 class CheckpointError(UserError):
-    """A file that is no whole EfficientAT checkpoint, or one that could not be had; says what to do."""
+    """A file that is no usable EfficientAT checkpoint, or could not be fetched; the message says what to do."""
 
 
 def load_checkpoint(path: Path, *, classes: int) -> Teacher:
-    """The network that a checkpoint holds, in training mode; DyMN at temperature 1, which AudioSet training ends at.
+    """The network that a checkpoint holds, in training mode; DyMN at temperature 1, at which AudioSet training ends.
 
-    Where the file was made for another number of classes, the last layer alone is left as a fresh network has it,
-    drawn from torch's global generator: seed it before. Raises `CheckpointError` unless the file holds one network, a
-    complete state dict of finite tensors of the right names and shapes. Pickled code in a file is never run.
+    If the file was made for another number of classes, the last layer alone is new. It is drawn from torch's global
+    generator: seed it before. Raises `CheckpointError` unless the file holds one network, a complete state dict of
+    finite tensors of the right names and shapes. Pickled code in a file is never run.
     """
     state = _read(path)
     family, width, own_classes = _held_by(path, state)
@@ -82,8 +85,9 @@ def load_checkpoint(path: Path, *, classes: int) -> Teacher:
 def fetch(name: str, folder: Path, *, base: str = RELEASE) -> Path:
     """`folder / (name + ".pt")`, downloaded if absent and in any case checked to hold what the name says.
 
-    A download shows a progress bar on standard error and appears in `folder` only when whole and checked. Raises
-    `CheckpointError` for an unknown name, a bad file, and where there is no network: then it says what to do instead.
+    `base` is the address that files are fetched from. A download shows a progress bar on standard error and appears in
+    `folder` only when whole and checked. Raises `CheckpointError` for an unknown name, a bad file, and a download that
+    fails: then it says what to do instead.
     """
     if name not in NAMES:
         raise CheckpointError(f"{name!r} is no known checkpoint; known are:\n  " + "\n  ".join(NAMES))

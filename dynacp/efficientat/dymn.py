@@ -14,10 +14,14 @@ from dynacp.efficientat.blocks import BlockShape, batch_norm, head, initialise, 
 from dynacp.efficientat.mn import MN
 
 KERNELS = 4
+"""The kernels of a dynamic convolution."""
+
 SCRATCH_TEMPERATURE = 30.0
-"""Where the softmax over kernels starts for random weights: nearly uniform, so that all kernels learn."""
+"""The temperature of the softmax over kernels at which random weights start: nearly uniform, so that all kernels learn.
+"""
+
 TRAINED_TEMPERATURE = 1.0
-"""Where it ends, falling by one an epoch, and what the AudioSet checkpoints were left at."""
+"""The temperature at which training ends, one less each epoch, and that of the AudioSet checkpoints."""
 
 KERNEL_NOISE = 0.05
 """Noise on each kernel of an MN-initialised DyMN, relative to the kernel's deviation. Kernels that start equal stay so
@@ -62,7 +66,9 @@ class DynamicReLU(nn.Module):
     """The larger of two lines, a1 x + b1 and a2 x + b2, with a, b per sample and channel (DyReLU-B, 2003.10027)."""
 
     lambdas: Tensor
+    """The scales of what the context adds to a1, a2, b1 and b2."""
     init_v: Tensor
+    """The values of a1, a2, b1 and b2 to which that is added."""
 
     def __init__(self, channels: int, context: int) -> None:
         super().__init__()
@@ -134,7 +140,7 @@ class DynamicBlock(nn.Module):
 
 
 class DyMN(nn.Module):
-    """The network at a width. Weights are drawn from torch's global generator: seed it before building.
+    """A DyMN with all channels multiplied by `width`. Weights come from torch's global generator: seed it before.
 
     `temperature` is no part of the state dict: whoever stores a half-annealed network stores it beside the weights.
     """
@@ -165,7 +171,7 @@ class DyMN(nn.Module):
 
 
 def context_length(shape: BlockShape, width: float) -> int:
-    """H: a quarter of the expanded channels, within 32 to 128 times the width."""
+    """The length H of a block's context: a quarter of its expanded channels, within 32 to 128 times the width."""
     return min(max(rounded(shape.expanded // 4), rounded(32 * width)), rounded(128 * width))
 
 

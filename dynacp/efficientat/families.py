@@ -8,6 +8,7 @@ from dynacp.efficientat.dymn import DyMN, mn_initialised_dymn
 from dynacp.efficientat.mn import MN
 
 Teacher = MN | DyMN
+"""The network of a teacher, of either family."""
 
 
 @dataclass(frozen=True)
@@ -17,17 +18,17 @@ class Family:
     name: str
     """Its name in settings (NAME, NAME_width, NAME_rate), in options (`--NAME`) and at the head of file names."""
     network: type[MN] | type[DyMN]
-    """Makes a network of a width for a number of classes; random weights come from torch's global generator."""
+    """The network's class: makes one of a width for a number of classes, with weights from torch's global generator."""
     first_key: str
     """The tensor of a state dict that this family alone has."""
     made_from: str | None = None
-    """The family whose checkpoint serves where there is none of its own."""
+    """The name of the family whose checkpoint serves where there is none of its own."""
     convert: Callable[[Any, int], Teacher] | None = None
-    """Makes a network for a number of classes from one of that family."""
+    """A function (network of the family `made_from`, number of classes) -> network of this family."""
 
     @property
     def title(self) -> str:
-        """Its name in tables."""
+        """Its name in tables, such as DyMN."""
         return self.network.__name__
 
 
@@ -38,3 +39,4 @@ FAMILIES: Mapping[str, Family] = {
         Family("dymn", DyMN, first_key="in_c.0.weight", made_from="mn", convert=mn_initialised_dymn),
     )
 }
+"""All families, by name."""

@@ -56,7 +56,7 @@ class InvertedResidual(nn.Module):
 
 
 class MN(nn.Module):
-    """The network at a width. Weights are drawn from torch's global generator: seed it before building."""
+    """An MN with all channels multiplied by `width`. Weights come from torch's global generator: seed it before."""
 
     def __init__(self, width: float, classes: int) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class MN(nn.Module):
         return self.classifier[2:](embedding), embedding
 
     def epoch_ends(self) -> None:
-        """Nothing: MN has no schedule of its own (`DyMN.epoch_ends` has), and training loops need not ask."""
+        """Do nothing: `DyMN` lowers its temperature here, and training loops need not know which one they train."""
 
 
 def mn(width: float, classes: int = 527) -> MN:

@@ -14,6 +14,7 @@ from dynacp.pipeline.plan import computed_in
 from dynacp.student.layers import layers_of, table_of
 
 TEMPLATE = Path(__file__).with_name("card.md")
+"""The Jinja template of cards."""
 
 
 def card(
@@ -26,7 +27,12 @@ def card(
     usage: str,
     adds_in_16_bits: bool = False,
 ) -> str:
-    """The card as Markdown. Each of `students` holds the facts of one export, as `Export.facts` gives them."""
+    """The card as Markdown.
+
+    Each of `students` holds the facts of one export, as `Export.facts` gives them. `title` is the export's name,
+    `library` the Hugging Face hub's name of the runtime, `usage` Markdown that shows how to run the files.
+    `adds_in_16_bits` is that of `RuntimeFile`.
+    """
     layers = layers_of(trained.base.network.architecture)
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(

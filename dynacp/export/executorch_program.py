@@ -19,10 +19,11 @@ from executorch.exir import to_edge_transform_and_lower  # isort: skip
 from executorch.runtime import Method, Runtime  # isort: skip
 
 METHOD = "forward"
+"""The name of the program's method."""
 
 
 class Program:
-    """A student as an ExecuTorch program for one clip at a time."""
+    """A student as an ExecuTorch program for one clip at a time, as `RuntimeFile` describes it."""
 
     suffix: ClassVar[str] = "pte"
     library: ClassVar[str] = "executorch"
@@ -52,14 +53,14 @@ architecture.
 
     @staticmethod
     def prepared(network: nn.Module) -> nn.Module:
-        """A copy whose average pools stand behind a layer of zeros in place of padding: XNNPACK's know none.
+        """A copy of the network, each of its average pools behind a layer that pads in its place.
 
-        They would be left to kernels that make a whole student sixty times slower.
+        XNNPACK has no average pool that pads. With the kernels that would take over, a student is sixty times slower.
         """
         return _behind_zeros(deepcopy(network))
 
     def count(self) -> GraphCount:
-        """The cost of the program, counted in its flatbuffer."""
+        """The cost of the program, counted in its flatbuffer; raises `UnknownLayerError` as `count_program` does."""
         return count_program(self.content)
 
     def run(self, inputs: np.ndarray) -> np.ndarray:

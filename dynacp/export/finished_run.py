@@ -28,29 +28,36 @@ from dynacp.student.architecture import Architecture
 from dynacp.student.layers import layers_of
 
 PARITY_CLIPS = 256
-"""The number of test clips, spread evenly over the split, that an exported model is compared on."""
+"""The number of test clips, spread evenly over the split, on which an exported model is compared with its student."""
 
 CALIBRATION_CLIPS = 64
-"""The number of clips for calibration, spread evenly over a student's training clips: 256 do no better."""
+"""The number of clips for int8 calibration, spread evenly over a student's training clips: 256 do no better."""
 
 CHOICE_CLIPS = 2_048
-"""The most training clips of a student, spread evenly over them, on which accuracies decide whether it is fine-tuned
-for int8, and which of both files is kept.
+"""The most training clips, spread evenly over a student's, whose accuracies decide whether it is fine-tuned for int8,
+and which of both files is kept.
 """
 
 TOLERATED = 0.005
-"""Of accuracy on training clips, that calibration alone may cost a student in int8; if it costs more, the student is
-fine-tuned."""
+"""The accuracy on training clips, in [0, 1], that calibration alone may cost a student in int8. If it costs more, the
+student is fine-tuned."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A run, the data that it was trained on, and the limits that its exports must keep."""
+    """A finished run, with the data that it was trained on and the limits that its exports must keep.
+
+    Raises `StageError` where it is used, if the folder is no run.
+    """
 
     run: Path
+    """The folder of the run."""
     data: Path
+    """The folder of the data set."""
     cache: Path
+    """The folder that decoded clips are kept in."""
     limits: Limits
+    """The limits that exports are judged by."""
 
     @cached_property
     def _pipeline(self) -> Pipeline:
@@ -73,12 +80,13 @@ class Trained:
 
     @property
     def dtype(self) -> str:
-        """The students' dtype at inference."""
+        """The name of the students' dtype at inference."""
         return self.settings.dtype
 
     def students(self, wanted: str | None = None) -> Sequence[str]:
-        """The names of the students to export: the one wanted, or all. Raises `StageError` for a run that is not
-        finished, or has other data.
+        """The names of the students to export: the one wanted, or all, the base first.
+
+        Raises `StageError` for a name that the run does not have, a run that is not finished, and one of other data.
         """
         all_of_run = (BASE, *self._dataset.devices)
         names = all_of_run if wanted is None else (wanted,)
@@ -97,37 +105,46 @@ class Trained:
         return self.student(BASE)
 
     def student(self, name: str, dtype: str = "float32") -> Student:
-        """A student read from its file, so that an export may change it."""
+        """A student (`base`, or a device's) in `dtype`, read anew from its file, so that an export may change it."""
         return Student.load(self.run, name, COMPUTED_IN[dtype])
 
     def fine_tuned(self, name: str) -> Student:
-        """The student after a training that knew of int8, which is kept in the run. Raises `StageError`."""
+        """A student fine-tuned for int8, in float32. It is trained now, unless the run holds it already.
+
+        Raises `StageError` where the run lacks what that needs.
+        """
         stage = self._pipeline.fine_tuned(_device(name))
         self._pipeline.store.make(stage, lambda: None)
         return Student.load(self.run, Path(stage.name).name, torch.float32)
 
     def parity_inputs(self, *, waveform: bool) -> np.ndarray:
-        """Test clips that exports are compared on, float32: log-mels [clips, 1, mels, frames], or [clips, samples]."""
+        """The test clips on which exports are compared, float32 log-mels [clips, 1, mels, frames].
+
+        With `waveform` they are samples [clips, samples].
+        """
         rows = _spread(len(self._dataset.test), PARITY_CLIPS)
         clips = self._dataset.test.take(rows)
         return self._clip_inputs(clips, self._dataset.test_features(rows), waveform=waveform).read(slice(None))
 
     def tested(self, name: str, *, waveform: bool) -> ClipInputs:
-        """The test clips of a student's device; all test clips, where the device has none."""
+        """The test clips of a student's device, or all where it has none: log-mels or, with `waveform`, samples."""
         test = self._dataset.test
         own = test.recorded_by(_device(name))
         rows = own if len(own) else np.arange(len(test))
         return self._clip_inputs(test.take(rows), self._dataset.test_features(rows), waveform=waveform)
 
     def trained_on(self, name: str, *, waveform: bool) -> ClipInputs:
-        """At most `CHOICE_CLIPS` of the clips that a student was trained on, without augmentation."""
+        """At most `CHOICE_CLIPS` of the clips that a student was trained on, without augmentation.
+
+        They are log-mels or, with `waveform`, samples.
+        """
         rows = self._dataset.rows(_device(name))
         rows = rows[_spread(len(rows), CHOICE_CLIPS)]
         clips = self._dataset.training.take(rows)
         return self._clip_inputs(clips, self._dataset.training_features(rows), waveform=waveform)
 
     def calibration(self, name: str) -> Tensor:
-        """Log-mels [clips, 1, mels, frames] that a student was trained on."""
+        """Log-mels [clips, 1, mels, frames] of at most `CALIBRATION_CLIPS` of a student's training clips."""
         clips = self._dataset.clean(_device(name))
         return clips[torch.from_numpy(_spread(len(clips), CALIBRATION_CLIPS))]
 
@@ -140,8 +157,9 @@ class Trained:
         return ClipInputs(lambda part: log_mels[numbers[part]].numpy(), clips.labels)
 
     def judge(self, architecture: Architecture, format: ExportFormat) -> Verdict:
-        """The verdict on an architecture in a format. Raises `ExportError` for an architecture that the target cannot
-        compute, and over the limits; says which formats fit.
+        """The verdict on an architecture that is exported in a format.
+
+        Raises `ExportError` if the target cannot compute it, or it exceeds the limits, and says which formats would do.
         """
 
         def verdict(format: ExportFormat) -> Verdict:

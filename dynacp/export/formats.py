@@ -23,15 +23,15 @@ from dynacp.student.architecture import Architecture
 
 
 class ExportError(UserError):
-    """A student that cannot be exported as asked, or came out as something else; nothing of it is kept."""
+    """A student that cannot be exported as asked, or that came out as something else; its export is not kept."""
 
 
 class Exported(nn.Module):
     """A student as exports are made from it: log-mels [batch, 1, mels, frames] -> logits [batch, classes].
 
-    With `waveform` it takes samples [batch, samples] instead.
-
-    `network` stands in for the student's own: one that computes in int8 inside, and takes and gives float32.
+    With `waveform` it takes samples [batch, samples] instead. `dtype` is the inference dtype. `network` replaces the
+    student's own: one that computes in int8 inside, and takes and gives float32. `input_name` is the name of the input,
+    `input_shape` its shape for one clip.
     """
 
     def __init__(
@@ -104,20 +104,20 @@ class Target:
     dtypes: tuple[str, ...]
     """The dtypes that it stores parameters in."""
     default_dtype: str | None = None
-    """The dtype without `--dtype`; None for the run's own."""
+    """The dtype where `--dtype` is not given; None for the run's own."""
     no_waveform: str | None = None
     """Why the front end cannot be part of an export; None where it can."""
     no_response: str | None = None
     """Why a network with global response norms cannot be exported; None where it can."""
     writer: str | None = None
-    """Module and class of its files; None for the challenge's package, which `dynacp.export.package` writes."""
+    """The class of its files, as module:class; None for the challenge's package (`dynacp.export.package`)."""
 
     def computes(self, architecture: Architecture) -> bool:
         """Whether the target can compute such a network, whatever its size."""
         return self.no_response is None or architecture.response == "none"
 
     def file(self) -> type[RuntimeFile]:
-        """The class of its files. The first import of a runtime takes seconds."""
+        """The class of its files, for a target with a `writer`. The first import of a runtime takes seconds."""
         assert self.writer is not None
         module, _, name = self.writer.partition(":")
         found: type[RuntimeFile] = getattr(import_module(module), name)
@@ -140,6 +140,7 @@ TARGETS: Mapping[str, Target] = {
         Target("dcase", DCASE, ("float32", "float16")),  # packages compute in PyTorch, which has no int8 of this kind
     )
 }
+"""All targets, by name."""
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,17 @@ from budget.onnx_count import GraphCount, count_graph
 from dynacp.export.formats import Exported
 
 OUTPUT = "logits"
+"""The name of the graph's output."""
 
 RUN_AT_ONCE = 16
-"""Clips of one run of onnxruntime."""
+"""Clips, about, in one run of onnxruntime."""
 
 
 class OnnxGraph:
-    """A student as an ONNX model; batch norms that follow a convolution directly are merged into it."""
+    """A student as an ONNX model, as `RuntimeFile` describes it.
+
+    Batch norms that follow a convolution directly are merged into it.
+    """
 
     suffix: ClassVar[str] = "onnx"
     library: ClassVar[str] = "onnx"
@@ -51,7 +55,7 @@ rate, front end and architecture.
         return network
 
     def count(self) -> GraphCount:
-        """The cost of the model, counted in its graph."""
+        """The cost of the model, counted in its graph; raises `UnknownLayerError` as `count_graph` does."""
         return count_graph(self.model)
 
     def run(self, inputs: np.ndarray) -> np.ndarray:
@@ -77,7 +81,7 @@ rate, front end and architecture.
 
 
 def onnx_graph(exported: Exported) -> onnx.ModelProto:
-    """The student as an ONNX model with a free batch."""
+    """The student as an ONNX model that takes any number of clips at once."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)

@@ -31,9 +31,10 @@ from dynacp.files import behind_links, write_text
 from dynacp.student.layers import layers_of
 
 PACKAGE = TARGETS["dcase"]
+"""The target of packages."""
 
 MOST_SYSTEMS = 4
-"""The number of systems that the challenge takes of one team."""
+"""The most systems that the challenge takes of one team."""
 
 OF_MODULES = {
     "numpy": "numpy>=1.26",
@@ -41,10 +42,10 @@ OF_MODULES = {
     "torch": "torch>=2.11,<2.13",  # torchaudio names no torch, and does not load beside later ones
     "torchaudio": "torchaudio>=2.11",
 }
-"""What copied modules may import beside Python's own, and the requirement that brings it."""
+"""Package that copied modules may import -> the requirement that installs it."""
 
 OF_SCRIPTS = ("pandas>=2.2", "scikit-learn>=1.5", "torchinfo>=1.8")
-"""What the challenge's two scripts import: they run in an environment that holds what a submission requires."""
+"""Requirements of the challenge's two scripts, which run in an environment that holds what a submission requires."""
 
 INTERFACE = '''"""The challenge's interface to system {number} of {package}."""
 
@@ -77,6 +78,7 @@ def predict(file_paths, device_ids, model_file_path=None, use_cuda=False):
     model = load_model(model_file_path)
     return submission.predict(model, file_paths, device_ids, use_cuda=use_cuda), model.classes
 '''
+"""A template of the module of one system."""
 
 PYPROJECT = """[build-system]
 requires = ["setuptools>=77"]
@@ -96,6 +98,7 @@ packages = {packages}
 [tool.setuptools.package-data]
 "{package}.resources" = ["*"]
 """
+"""A template of a package's pyproject.toml."""
 
 README = """# {package}
 
@@ -116,6 +119,7 @@ python test_complexity.py --submission_name {package} --submission_index 1
 python evaluate_submission.py --submission_name {package} --submission_index 1 --dev_set_dir DEV --eval_set_dir EVAL
 ```
 """
+"""A template of a package's README.md."""
 
 USAGE = """
 ```
@@ -131,21 +135,24 @@ logits, classes = {module}.predict(["clip.wav"], ["a"])
 Clips may have any sample rate and several channels, but last one second: other lengths are an error. Devices that have
 no student are predicted by the base. Computed in {dtype}, on a GPU with `use_cuda=True` where there is one.
 """
+"""A template of what a system's card says of its use."""
 
 
 @dataclass(frozen=True)
 class Packaged:
-    """What was written, and how each system's students compare with the run's."""
+    """A package that was written, and how its students compare with those of the runs."""
 
     folder: Path
+    """The folder to install with pip."""
     parity: dict[str, dict[str, Parity]]
-    """How students compare, by the system's module and the student's name."""
+    """Module of a system -> name of a student -> how its logits compare with those of the run's student."""
 
 
 def write_package(runs: Sequence[Trained], name: str) -> Packaged:
-    """Write RUN/exports/dcase of the first run, a project for pip with a system for each run, in their order.
+    """Write RUN/exports/dcase in the first run: a project for pip, with a system for each run, in their order.
 
-    Raises `ExportError`, and `StageError` for a run that is not finished or has other data; leaves nothing half done.
+    Raises `ExportError` for runs or a name that no package takes, for students over the limits, and for copies that
+    compute something else; `StageError` for a run that is not finished, or of other data. Nothing is left half done.
     """
     package = package_name(name)
     _check_runs(runs)
@@ -173,7 +180,7 @@ def write_package(runs: Sequence[Trained], name: str) -> Packaged:
 
 
 def package_name(name: str) -> str:
-    """`<name>_task1`. Raises `ExportError` for what is no name of a Python package."""
+    """The package's name, `<name>_task1`. Raises `ExportError` for what cannot be the name of a Python package."""
     if not (name.isascii() and name.isidentifier()) or keyword.iskeyword(name):
         raise ExportError(
             f"`--name` must be a Python name of ASCII letters, digits and '_', such as Team_Lab, but got {name!r}."
@@ -228,7 +235,7 @@ def _checked(trained: Trained, system: System) -> dict[str, Parity]:
 
 
 def compare(name: str, counted: tuple[int, int], account: Ledger) -> None:
-    """Raise `ExportError` unless torchinfo counts the parameters and MACs of the ledger."""
+    """Raise `ExportError` unless `counted`, torchinfo's (parameters, MACs) of the student `name`, are the ledger's."""
     if counted != (account.parameters, account.macs):
         raise ExportError(
             f"{name}: torchinfo counts {counted[0]:,} parameters and {counted[1]:,} MACs, but the ledger "

@@ -1,4 +1,4 @@
-"""Whether an exported model says what the student says, clip by clip, and what it recognises where it does not."""
+"""How an exported model compares with its student: logits clip by clip, and accuracies where these differ."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +17,9 @@ class Parity:
     """How far two models' logits on the same clips agree."""
 
     clips: int
+    """The number of clips."""
     largest_difference: float
-    """The largest absolute difference of any logit."""
+    """The largest absolute difference between two logits of the same clip and class."""
     equal_decisions: float
     """The share of clips, in [0, 1], that both models take for the same class."""
 
@@ -35,13 +36,12 @@ class Parity:
 
 @dataclass(frozen=True)
 class ClipInputs:
-    """Clips as an exported model takes them, and their class numbers [clips].
-
-    `read` returns those of a slice, float32 [clips, ...], so that a test split need not fit into memory.
-    """
+    """Clips as an exported model takes them, which need not fit into memory together."""
 
     read: Callable[[slice], np.ndarray]
+    """Gives the clips of a slice: float32 log-mels [clips, 1, mels, frames], or samples [clips, samples]."""
     labels: np.ndarray
+    """The class numbers of all clips, [clips]."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,7 +58,9 @@ class Choice:
     """Macro accuracies in [0, 1] on training clips, by which one of two int8 students is kept."""
 
     clips: int
+    """The number of clips."""
     float32: float
+    """The accuracy of the student before quantisation."""
     calibrated: float
     """The accuracy in int8 without further training."""
     fine_tuned: float | None = None
@@ -66,12 +68,12 @@ class Choice:
 
     @property
     def lost(self) -> float:
-        """The accuracy that calibration alone costs."""
+        """The accuracy that calibration alone costs; negative where it gains."""
         return self.float32 - self.calibrated
 
     @property
     def keeps_fine_tuned(self) -> bool:
-        """Whether the fine-tuned student is kept; of equals the calibrated one is."""
+        """Whether the fine-tuned student is kept: it must be better than the calibrated one."""
         return self.fine_tuned is not None and self.fine_tuned > self.calibrated
 
     def __str__(self) -> str:
@@ -85,10 +87,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Macro accuracies in [0, 1] on the test clips that a student is for. They decide nothing."""
+    """Macro accuracies in [0, 1] on the test clips of a student's device. They decide nothing."""
 
     clips: int
+    """The number of clips."""
     float32: float
+    """The accuracy of the student before quantisation."""
     int8: float
     """The accuracy of the exported file, computed by its runtime."""
 

@@ -12,8 +12,11 @@ from dynacp import executorch_tools
 from executorch.exir._serialize._program import deserialize_pte_binary  # isort: skip
 
 SCHEMA = "backends/xnnpack/serialization/schema.fbs"
+"""The schema of XNNPACK's graphs, in the installed package `executorch`."""
 
 CONVOLUTIONS = {"XNNConv2d", "XNNDepthwiseConv2d"}
+"""Node types that are counted: norms that are left are convolutions too."""
+
 FREE_NODES = {
     "XNNAdd", "XNNAvgPooling2d", "XNNClamp", "XNNConvert", "XNNGlobalAvgPooling2d", "XNNMaxPooling2d",
     "XNNStaticConstantPad", "XNNStaticReshape", "XNNStaticTranspose",
@@ -21,14 +24,14 @@ FREE_NODES = {
 """Node types that the challenge charges nothing for."""
 
 DTYPES = {"xnn_datatype_fp32": "float32", "xnn_datatype_fp16": "float16", "xnn_datatype_qcint8": "int8"}
+"""XNNPACK's name of a kernel's dtype -> the name in `budget.dtypes`."""
 
 
 def count_program(content: bytes) -> GraphCount:
-    """Count one clip through an ExecuTorch program (the bytes of a .pte file), by the challenge's rule
-    (`budget.conventions.DCASE`).
+    """The cost of an ExecuTorch program (the bytes of a .pte file) for one clip, by the challenge's rule.
 
-    Raises `UnknownLayerError` for what XNNPACK does not compute, and for a node that it has no rule for: a count that
-    skips either would be wrong in silence.
+    The rule is `budget.conventions.DCASE`. Raises `UnknownLayerError` for what XNNPACK does not compute, and for a node
+    without a rule: a count that skips either would be wrong in silence.
     """
     program = deserialize_pte_binary(content).program
     (plan,) = program.execution_plan

@@ -29,18 +29,26 @@ from dynacp.training.loop import PREDICTED_AT_ONCE
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """One student's file, what was counted in it, and how it compares."""
+    """One student's exported file, what was counted in it, and how it compares with the student."""
 
     student: str
+    """The student's name: `base`, or its device."""
     format: ExportFormat
+    """The format of the file."""
     file: Path
+    """The file that was written."""
     count: GraphCount
+    """The cost that was counted in the file."""
     verdict: Verdict
+    """Whether the student keeps the limits in this format."""
     parity: Parity
+    """How the file's logits compare with those of the student that it was made from, on test clips."""
     choice: Choice | None
-    """How it was decided on fine-tuning, for students in int8."""
+    """The accuracies that decided on fine-tuning, for students in int8."""
     accuracy: Accuracy | None
+    """Accuracies on test clips in float32 and in int8, for students in int8."""
     peak_activation_bytes: int
+    """The peak of activation memory in this format's dtype (`budget.memory`)."""
 
     def __str__(self) -> str:
         account = self.count.ledger
@@ -58,7 +66,7 @@ class Export:
         )
 
     def facts(self) -> dict[str, Any]:
-        """The facts that are kept as JSON beside the file."""
+        """What is kept of this export as JSON beside the file."""
         account = self.count.ledger
         return {
             "student": self.student,
@@ -80,11 +88,14 @@ class Export:
 
 @dataclass(frozen=True)
 class Files:
-    """A run's students as files of one format. `tell` is called with a line before what takes long."""
+    """Writes a run's students as files of one format."""
 
     trained: Trained
+    """The finished run."""
     format: ExportFormat
+    """The format of all files."""
     tell: Callable[[str], None]
+    """Called with a line of text before what takes long."""
 
     @property
     def folder(self) -> Path:
@@ -96,15 +107,20 @@ class Files:
         return self.format.target.file()
 
     def exports(self, students: Sequence[str]) -> Iterator[Export]:
-        """Export one student after the other; yields each when its file is kept. Raises `ExportError`, and `StageError`
-        where fine-tuning lacks something.
+        """Export one student after the other, and yield each when its file is kept.
+
+        Raises `ExportError` for a student over the limits, or whose file costs or computes something else, and
+        `StageError` where fine-tuning lacks something.
         """
         inputs = self.trained.parity_inputs(waveform=self.format.waveform)
         for name in students:
             yield self._kept(name, self.trained.student(name), inputs)
 
     def write_card(self) -> Path:
-        """Write README.md, the model card of all files in the folder."""
+        """Write README.md, the model card of all files in the folder; returns its path.
+
+        Raises `ExportError` for a damaged JSON beside a file.
+        """
         shape = FACTS_OF_INT8 if self.format.dtype == "int8" else FACTS
         facts = [_facts(file, shape) for file in self.folder.glob("*.json")]
         facts.sort(key=lambda each: (each["student"] != BASE, each["student"]))
@@ -214,6 +230,7 @@ FACTS_OF_INT8 = FACTS | {
     "choice": {"clips": int, "float32": float, "calibrated": float},
     "accuracy": {"clips": int, "float32": float, "int8": float},
 }
+"""The same for students in int8."""
 
 
 def _facts(file: Path, shape: dict[str, Any]) -> dict[str, Any]:
@@ -238,7 +255,11 @@ def _metadata(student: Student, account: Ledger) -> dict[str, object]:
 
 
 def compare(name: str, counted: Ledger, expected: Ledger) -> None:
-    """Raise `ExportError` unless the graph's layers cost what the ledger says, one by one."""
+    """Raise `ExportError` unless the layers of the file of student `name` cost what those of the ledger do, one by one.
+
+    `counted` is the ledger of the file, `expected` that of the architecture, whose layers without parameters are left
+    out.
+    """
     rows = [row for row in expected.rows if row.parameters]
     for ours, theirs in zip(counted.rows, rows, strict=False):
         for what, found, wanted in zip(Row._fields[2:], ours[2:], theirs[2:], strict=True):

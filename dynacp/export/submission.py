@@ -17,7 +17,7 @@ from dynacp.student.model import DynaCP
 
 
 class Submodel(DynaCP):
-    """One student. Takes log-mels [batch, 1, mels, frames] of any float type, gives float32 logits [batch, classes]."""
+    """One student, which takes log-mels [batch, 1, mels, frames] of any float type and gives float32 logits."""
 
     def forward(self, log_mel: Tensor) -> Tensor:
         """Log-mels [batch, 1, mels, frames] -> logits [batch, classes], float32."""
@@ -25,9 +25,9 @@ class Submodel(DynaCP):
 
 
 class System(nn.Module):
-    """The base student and the devices' students, in the dtype of their parameters, and what they hear with.
+    """The base student and the devices' students, each in the dtype of its parameters, and their front end.
 
-    `model` holds the students in the order of the checkpoint, `classes` the names of the logits.
+    `model` holds the students in the order of the checkpoint, `classes` the names of the logits in theirs.
     """
 
     def __init__(self, checkpoint: dict[str, Any]) -> None:
@@ -49,16 +49,19 @@ class System(nn.Module):
 
 
 def load_system(checkpoint: str | Path) -> System:
-    """Read what `torch.save` wrote of a checkpoint; everything is on the CPU."""
+    """The students, classes and front end of a submission's checkpoint file, on the CPU and in evaluation mode.
+
+    Only tensors and plain values are unpickled. Raises what `torch.load` raises.
+    """
     return System(torch.load(checkpoint, map_location="cpu", weights_only=True))
 
 
 @torch.inference_mode()
 def log_mels(system: System, files: Iterable[str | Path]) -> Iterator[Tensor]:
-    """A tensor [1, 1, mels, frames] for each file, in order, computed when it is asked for.
+    """The log-mel [1, 1, mels, frames] of each file, in order, computed when it is asked for.
 
-    Other rates are resampled and channels mixed. Raises `AudioError` for a clip that does not last one second: the
-    students know no other, and each second beyond would cost its MACs again.
+    Other rates are resampled and channels mixed. Raises `AudioError` for a file that cannot be used, and for one that
+    does not last one second: the students know no other, and each second beyond would cost its MACs again.
     """
     rate = system.front_end.settings.sample_rate
     for file in files:
@@ -73,9 +76,10 @@ def log_mels(system: System, files: Iterable[str | Path]) -> Iterator[Tensor]:
 
 @torch.inference_mode()
 def logits(system: System, inputs: Iterable[Tensor], device_ids: Iterable[str], *, use_cuda: bool) -> list[Tensor]:
-    """Logits [classes] of each input by its device's student, on a GPU if one is wanted and there.
+    """The logits [classes] of each log-mel [1, 1, mels, frames] by its device's student, as tensors on the CPU.
 
-    Takes one input at a time. The front end stays on the CPU.
+    The students compute on a GPU if one is wanted and there, one input at a time. Raises `ValueError` unless there is a
+    device for each input.
     """
     place = torch.device("cuda" if use_cuda and torch.cuda.is_available() else "cpu")
     system.model.to(place)
@@ -83,7 +87,7 @@ def logits(system: System, inputs: Iterable[Tensor], device_ids: Iterable[str], 
 
 
 def predict(system: System, files: Sequence[str | Path], device_ids: Sequence[str], *, use_cuda: bool) -> list[Tensor]:
-    """Logits [classes] of each file, in order; one log-mel is held at a time, however many files there are.
+    """The logits [classes] of each file, in order; one log-mel is held at a time, however many files there are.
 
     Raises `AudioError` as `log_mels` does, and `ValueError` unless there is a device for each file.
     """

@@ -12,16 +12,17 @@ from pathlib import Path
 from dynacp.export.formats import ExportError
 
 OURS = ("budget", "dynacp", "nas")
+"""The packages of this project, whose modules are copied."""
 
 _DYNAMIC = ("import_module", "__import__")
 
 
 def vendored(module: str, package: str, *, allowed: Collection[str]) -> dict[str, str]:
-    """File -> source of a module of ours, of the modules that it needs, and of the packages that these lie in.
+    """File -> source of a module of this project, of the modules that it needs, and of the packages that these lie in.
 
-    Files are relative to the folder of `package`, the dotted name that the copies will have. Imports of ours are
-    rewritten to the copies. Raises `ExportError` for an import that cannot be, and for one of a package that is neither
-    Python's own nor `allowed`.
+    Files are relative to the folder of `package`, the dotted name that the copies will have. Imports of this project's
+    modules are rewritten to the copies. Raises `ExportError` for an import that cannot be rewritten, and for one of a
+    package that is neither Python's own nor `allowed`.
     """
     found, waiting = dict[str, str](), [module]
     while waiting:

@@ -1,4 +1,4 @@
-"""The test split, read by these stages alone: what every model says of each of its clips.
+"""The stages that read the test split, which no others do: every model's logits of each of its clips.
 
 A system is `general` (the same models for every clip) or `device-specific` (those of the clip's device; the general
 ones for a device without). Both are logits [test clips, classes].
@@ -16,11 +16,14 @@ from dynacp.stages import FORMAT, OnStep, Stage
 from dynacp.training.loop import batches, predict
 
 SPECIFIC = "device-specific"
+"""The name of the system in which a clip's own device decides which model predicts it."""
+
 SYSTEMS = (GENERAL, SPECIFIC)
+"""The names of both systems."""
 
 
 def tested_teachers(pipeline: Pipeline) -> Stage:
-    """The stage of the logits [test clips, classes] of each family, summed over its four teachers.
+    """The stage of each family's logits [test clips, classes], summed over its four teachers. It stores
 
     `{"mn": {"general": logits, "device-specific": logits}, "dymn": ...}`
     """
@@ -42,7 +45,7 @@ def tested_teachers(pipeline: Pipeline) -> Stage:
 
 
 def tested_students(pipeline: Pipeline) -> Stage:
-    """The stage of the students' logits [test clips, classes], computed in the inference dtype.
+    """The stage of the students' logits [test clips, classes], computed in `COMPUTED_IN` of the run's dtype. It stores
 
     `{"general": logits, "device-specific": logits}`
     """

@@ -14,14 +14,20 @@ from torch import Tensor
 from dynacp.audio.recording_devices import OVERALL, RecordingDevices
 from dynacp.audio.tau import Clips
 
-RESAMPLES, CONFIDENCE = 2_000, 0.95
+RESAMPLES = 2_000
+"""The number of draws of locations behind each interval."""
+
+CONFIDENCE = 0.95
+"""The probability that an interval is to cover the true value."""
 
 
 class Bootstrap:
     """Draws of the test split's locations: the first is the split itself, the others resample it.
 
-    `trained_devices` are those with training clips, `recording` says which of them are real. A class recorded in one
-    place alone cannot be resampled, and adds nothing to any interval: see `fewest_places`.
+    `clips` are the test clips, `trained_devices` the devices with training clips; `recording` says which of them are
+    real, and `seed` decides the draws. `tested_devices` are the names of the devices with test clips, `groups` those in
+    each group. A class recorded in one place alone cannot be resampled, and adds nothing to any interval: see
+    `fewest_places`, the least number of locations of a class.
     """
 
     def __init__(
@@ -50,8 +56,9 @@ class Bootstrap:
     def accuracies(self, logits: Tensor) -> pd.DataFrame:
         """The accuracies of predictions [clips, classes]: a row for each draw, a column for each accuracy, in [0, 1].
 
-        `accuracy` is the mean over classes (the challenge's measure); a class's and a device's is the share of its
-        clips that is recognised; `real`, `seen` and `unseen` are means over these devices.
+        The first row is of the test split itself. `accuracy` is the mean over classes (the challenge's measure); that
+        of a class or a device is the share of its clips that is recognised; `real`, `seen` and `unseen` are means over
+        the devices in these groups.
         """
         right = self._counts(logits.argmax(dim=1).numpy() == self.clips.labels)
         total = self._all
@@ -88,8 +95,9 @@ class Bootstrap:
 
 
 def summary(draws: pd.DataFrame) -> pd.DataFrame:
-    """A table of value, low and high (95 %) of each column, of accuracies or of differences between two systems'
-    draws.
+    """The value and the 95 % interval of each column of draws: a table with the columns value, low and high.
+
+    `draws` are what `Bootstrap.accuracies` gives, or the difference between two systems' draws.
     """
     tail = (1 - CONFIDENCE) / 2
     spread = draws.iloc[1:].quantile([tail, 1 - tail])
@@ -97,7 +105,10 @@ def summary(draws: pd.DataFrame) -> pd.DataFrame:
 
 
 def confusion(logits: Tensor, labels: np.ndarray) -> np.ndarray:
-    """The share of each class's clips (rows) that is taken for each class (columns)."""
+    """The share of each class's clips (rows) that is taken for each class (columns), in [0, 1].
+
+    `logits` are [clips, classes], `labels` class numbers [clips].
+    """
     classes = logits.shape[1]
     counts = np.zeros((classes, classes))
     np.add.at(counts, (labels, logits.argmax(dim=1).numpy()), 1)

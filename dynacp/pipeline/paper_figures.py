@@ -4,6 +4,7 @@ TAU_CLASSES = (
     "airport", "bus", "metro", "metro_station", "park",
     "public_square", "shopping_mall", "street_pedestrian", "street_traffic", "tram",
 )  # fmt: skip
+"""The classes of TAU, sorted."""
 
 TABLE2 = {
     ("general", "DyMN"): (64.57, 60.37, 59.56, 61.50),
@@ -15,7 +16,7 @@ TABLE2 = {
     ("device-specific", "DyMN + MN"): (70.09, 62.13, 60.52, 64.24),
     ("device-specific", "student"): (67.50, 57.24, 56.39, 60.37),
 }
-"""Accuracies of (system, model): on real, seen and unseen devices, and in all."""
+"""(System, model) -> accuracies in per cent on real, seen and unseen devices, and in all."""
 
 TABLE3 = {
     "general": {
@@ -29,11 +30,14 @@ TABLE3 = {
         "s1": 56.48, "s2": 55.82, "s3": 59.42, "s4": 57.12, "s5": 57.09, "s6": 54.97,
     },
 }  # fmt: skip
-"""Accuracies of the students of each system, by class and by device."""
+"""System -> accuracies of its students in per cent, by class and by device."""
 
 
 def figure(system: str, model: str, measure: str) -> float | None:
-    """The paper's figure as a share, None where it gives none."""
+    """The paper's accuracy in [0, 1], or None where it gives none.
+
+    `system` and `model` are a key of `TABLE2`; `measure` is real, seen, unseen, accuracy, a class or a device.
+    """
     columns = ("real", "seen", "unseen", "accuracy")
     if measure in columns:
         return TABLE2[(system, model)][columns.index(measure)] / 100

@@ -1,5 +1,4 @@
-"""From an architecture to seven trained models: the paper's two-stage distillation, as stages that depend on each
-other.
+"""From an architecture to seven trained models: the paper's two-stage distillation, as stages that build on others.
 
     general teachers -> their ensemble -> base student ----------------------+
         |                                                                    |
@@ -35,9 +34,14 @@ from dynacp.training.schedule import Recipe
 
 
 class Pipeline:
-    """A plan's stages, and what they make."""
+    """The stages of a plan, and the models that finished ones hold.
+
+    `plan`, its `settings`, the `dataset` and the `store` of stages are attributes. A device is a recording device's
+    name, or `GENERAL` for all clips.
+    """
 
     members = MEMBERS
+    """The teachers of each ensemble."""
 
     def __init__(self, plan: Plan) -> None:
         settings = plan.settings
@@ -53,7 +57,7 @@ class Pipeline:
         return len(self.dataset.training.classes)
 
     def check(self) -> None:
-        """Raise `SettingError`, `CheckpointError` or `DataError` for what can be known to fail without decoding."""
+        """Raise `SettingError`, `CheckpointError` or `DataError` for what is bound to fail; no clip is decoded."""
         front_end, wanted = self.settings.front_end, self.plan.architecture.input
         given = (front_end.mels, front_end.frames(front_end.sample_rate))
         if wanted != given:
@@ -74,7 +78,7 @@ class Pipeline:
         return self._stages.setdefault(stage.name, stage)
 
     def teacher(self, device: str, member: Member) -> Stage:
-        """The stage of a teacher: fine-tuned on all clips, or from that one on a device's clips."""
+        """The stage of a teacher: fine-tuned on all clips (`GENERAL`), or from that one on a device's clips."""
         settings, dataset = self.settings, self.dataset
         clips, general = len(dataset.rows(device)), device == GENERAL
         recipe = member.recipe(settings.teachers, clips)
@@ -114,8 +118,9 @@ class Pipeline:
         )
 
     def student(self, device: str) -> Stage:
-        """The stage of a student: the base from scratch, or a device's from the base, with its ensemble's soft
-        labels.
+        """The stage of a student: the base (`GENERAL`) from scratch, or a device's from the base.
+
+        It learns from the soft labels of its ensemble.
         """
         settings, clips = self.settings, len(self.dataset.rows(device))
         base = device == GENERAL
@@ -159,8 +164,9 @@ class Pipeline:
         )
 
     def fine_tuned(self, device: str) -> Stage:
-        """The stage of a finished student that is trained further with int8 rounding in its forward pass; its weights
-        are floats still.
+        """The stage of a finished student that is trained further with int8 rounding in its forward pass.
+
+        Its weights are still floats.
         """
         settings, clips = self.settings, len(self.dataset.rows(device))
         recipe = settings.fine_tuning.recipe(clips, settings.device_augmentation)
@@ -203,11 +209,11 @@ class Pipeline:
         return train(network, source, (soft, hard), loss, recipe, seed=seed, after_step=on_step)[-1]
 
     def load_teacher(self, stage: Stage) -> Teacher:
-        """The network that a teacher's finished stage holds."""
+        """The network that a teacher's finished stage holds. Raises `StageError` for one that is not finished."""
         return load_teacher(stage, self.store, self.classes)
 
     def load_student(self, device: str) -> DynaCP:
-        """The network of a finished student: a device's, or the base."""
+        """A finished student: a device's, or the base (`GENERAL`). Raises `StageError` for one that is not finished."""
         network = DynaCP(self.architecture)
         network.load_state_dict(self.store.load(self.student(device))["state"])
         return network

@@ -25,10 +25,10 @@ from dynacp.training.distillation import Distillation
 from dynacp.training.schedule import Schedule
 
 RUN_FILE = "run.json"
+"""The file in a run's folder that holds its architecture and settings."""
 
 COMPUTED_IN = {"float32": torch.float32, "float16": torch.float16, "int8": torch.float32}
-"""Torch dtype used in this package for each inference dtype. int8 students run in float32 here and become int8 on
-export."""
+"""Inference dtype -> the torch dtype that students of it compute in here: int8 students become int8 on export alone."""
 
 TEACHERS = "teachers"
 """The folder in a run that holds its teachers, unless they are shared."""
@@ -41,14 +41,20 @@ _ON_WAVES = "the roll is done on the waves"
 class TrainingSettings:
     """All that a run depends on besides the architecture, the data and the files it is given; `paper` is the default.
 
-    Raises `ValueError` for settings that do not go together, and for a dtype that no student runs in here.
+    `device_teachers`, `base`, `devices` and `fine_tuning` are the schedules of the devices' teachers, the base student,
+    the device students, and students that are fine-tuned for int8. `augmentation` is that of the base student,
+    `device_augmentation` that of the latter two. Raises `ValueError` for settings that do not go together, and for a
+    dtype that is not in `COMPUTED_IN`.
     """
 
     seed: int = sourced(0, "of the students; teachers have one of their own, so that runs can share them")
     dtype: str = sourced(DEFAULT_DTYPE, "of the students at inference, as the budget counts them")
     front_end: FrontEnd = FrontEnd()
+    """How log-mels are computed."""
     recording: RecordingDevices = RecordingDevices()
+    """Which recording devices are clean, and which are real."""
     waves: WaveAugmentation = WaveAugmentation()
+    """What is done to waves in every training."""
     teachers_seed: int = sourced(0, "of the teachers")
     teachers: TeacherSettings = sourced(
         TeacherSettings(augmentation=replace(MASKING_AND_ROLL, roll_frames=0)),
@@ -65,6 +71,7 @@ class TrainingSettings:
         Schedule(10, 256, 1e-4), "none is known: where int8 costs too much, a fifth of the devices' schedule, slower"
     )
     distillation: Distillation = Distillation()
+    """The loss of students."""
     limits: Limits = sourced(Limits(), "DCASE 2025 Task 1")
 
     def __post_init__(self) -> None:
@@ -79,7 +86,7 @@ class TrainingSettings:
 
 
 def computed_in(dtype: str) -> str:
-    """The name of the dtype that students run in here, given their inference dtype."""
+    """The name of the torch dtype that students compute in here, such as float32, given their inference dtype."""
     return str(COMPUTED_IN[dtype]).removeprefix("torch.")
 
 
@@ -102,20 +109,31 @@ minutes on two CPU cores."""
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to train, on what, and where to keep it. `teachers` may be another run's, to share them."""
+    """What to train, on what, and where to keep it."""
 
     architecture: Architecture
+    """The students' architecture, with any number of classes: they get as many as the data has."""
     settings: TrainingSettings
+    """All other settings."""
     data: Path
+    """The folder of the data set, in TAU's layout."""
     run: Path
+    """The folder of the run."""
     teachers: Path
+    """The folder of the teachers, which may be another run's, to share them."""
     cache: Path
+    """The folder that decoded clips are kept in."""
     responses: Path | None = None
+    """The folder of impulse responses that augment clips of the clean device, if any."""
     device: str = "cpu"
+    """The torch device to train on."""
 
 
 def claim_run(plan: Plan) -> None:
-    """Keep what the plan asks for in RUN/run.json. Raises `StageError` for the run of another architecture."""
+    """Write what the plan asks for into the run's `RUN_FILE`.
+
+    Raises `StageError` if the folder is the run of another architecture.
+    """
     shared = plan.teachers != plan.run / TEACHERS
     content = plain(
         {
@@ -138,9 +156,9 @@ def claim_run(plan: Plan) -> None:
 
 
 def read_plan(folder: Path, data: Path, cache: Path) -> Plan:
-    """The plan that a run was made by, to go on with on the CPU.
+    """The plan that a run was made by, with these folders, and the CPU as its device.
 
-    Raises `StageError` for a folder that is no run, `SettingError` for one with other settings than there are.
+    Raises `StageError` for a folder that is no run, `SettingError` for a run with settings that no longer exist.
     """
     content = read_run(folder)
     teachers, responses = content.get("teachers"), content.get("responses")
@@ -156,7 +174,10 @@ def read_plan(folder: Path, data: Path, cache: Path) -> Plan:
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """Architecture and settings of a run. Raises `StageError` for a folder that is none."""
+    """What a run's `RUN_FILE` holds, as parsed JSON: `architecture` (a JSON text), `settings`, `teachers`, `responses`.
+
+    Raises `StageError` for a folder that is no run.
+    """
     content = _stored(folder)
     if content is None:
         raise StageError(

@@ -19,21 +19,25 @@ from dynacp.student.model import DynaCP
 from dynacp.training.loop import PREDICTED_AT_ONCE
 
 NAMED_FILES = 3
-"""Files that a note names, of all that it is about."""
+"""The most files that a note names, of all that it is about."""
 
 
 @dataclass(frozen=True)
 class Student:
-    """A trained student and what it needs to know of the audio."""
+    """A trained student, and all that it takes to predict recordings with it."""
 
     network: DynaCP
+    """The network, in evaluation mode."""
     front_end: LogMel
+    """Computes its log-mels from samples."""
     classes: tuple[str, ...]
+    """The names of the classes, in the order of the logits."""
     dtype: torch.dtype
+    """The dtype that the network computes in."""
 
     @classmethod
     def load(cls, run: Path, name: str, dtype: torch.dtype | None = None) -> "Student":
-        """The student of that name (`base`, or a device), in the run's inference dtype or in another.
+        """The run's student of that name (`base`, or a device), in `dtype`; None is that of the run (`COMPUTED_IN`).
 
         Raises `StageError` if it is not there, damaged, or no student.
         """
@@ -50,12 +54,12 @@ class Student:
     def probabilities(self, seconds: np.ndarray) -> np.ndarray:
         """The class probabilities [classes] of one recording: the softmax of the mean logits of its whole seconds.
 
-        `seconds` are samples in [-1, 1] at the front end's rate, [count, samples].
+        `seconds` are float32 samples in [-1, 1] at the front end's rate, [count, samples], each row a second.
         """
         return self._softened([self._logits(seconds)])
 
     def of_recording(self, audio: AudioFile) -> tuple[np.ndarray, int]:
-        """The probabilities of one recording, read in blocks, and its length in samples at the front end's rate.
+        """The class probabilities [classes] of one recording, and its length in samples at the front end's rate.
 
         Raises `AudioError` if it cannot be read, or lasts less than a second.
         """
@@ -81,30 +85,32 @@ class Student:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The likeliest class of a file, and the probability of each."""
+    """What a student says of a file."""
 
     file: Path
+    """The audio file."""
     probabilities: dict[str, float]
+    """Class -> its probability."""
 
     @property
     def best(self) -> str:
-        """The class of the highest probability."""
+        """The class with the highest probability."""
         return max(self.probabilities, key=self.probabilities.__getitem__)
 
 
 class Notes:
-    """What was done to files so that they could be predicted, in one line for all files of a kind."""
+    """What was done to files so that they could be predicted. Iteration gives lines, one for all files of a kind."""
 
     def __init__(self) -> None:
         self._said: list[str] = []
         self._kinds: dict[str, tuple[int, list[str], str]] = {}
 
     def say(self, text: str) -> None:
-        """Add a note that stands for itself."""
+        """Add a line of its own."""
         self._said.append(text)
 
     def add(self, file: Path, what: str, like: str) -> None:
-        """Note `what` was found in a file; `like` says what others with a note of its kind are."""
+        """Note `what` was found in a file; files with one `like` share a line, which describes the others by it."""
         count, names, first = self._kinds.get(like, (0, [], what))
         self._kinds[like] = count + 1, [*names, file.name][:NAMED_FILES], first
 
@@ -116,13 +122,13 @@ class Notes:
 
 
 class Predictor:
-    """The students of a run; `notes` tells what was done to files, or in place of what was asked."""
+    """Predicts files by a run's students; `notes` say what was done to files, or in place of what was asked."""
 
     def __init__(self, run: Path) -> None:
         self.run, self.notes = run, Notes()
 
     def student(self, device: str | None) -> Student:
-        """A device's student; the base for a device without one, or none given. Raises `StageError`."""
+        """A device's student; the base if it has none, or for None. Raises `StageError` as `Student.load` does."""
         own = {file.stem for file in (self.run / "students").glob("*.pt") if not file.stem.endswith(FINE_TUNED)}
         name = device if device in own else BASE
         if device and name == BASE:
@@ -157,7 +163,10 @@ def _seconds(samples: int, rate: int) -> str:
 
 
 def audio_files(paths: Iterable[Path]) -> list[Path]:
-    """The files given, and the audio files in the folders given. Raises `AudioError` for what is not there."""
+    """The files among `paths`, and the audio files in the folders among them, however deep.
+
+    Raises `AudioError` for a path that does not exist, and for a folder without audio files.
+    """
     found: list[Path] = []
     for path in paths:
         if path.is_dir():

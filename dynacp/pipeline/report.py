@@ -23,13 +23,19 @@ from dynacp.pipeline.plan import computed_in
 from dynacp.student.layers import layers_of
 
 STUDENT = "student"
+"""The name of the students among the models of a system; the others are `ENSEMBLES`."""
+
 _BY_TITLE = {family.title: (name,) for name, family in sorted(FAMILIES.items())}
 ENSEMBLES = {**_BY_TITLE, " + ".join(_BY_TITLE): tuple(sorted(FAMILIES))}
-"""The ensembles of the paper's Table 2: each family by itself, and all together."""
+"""Title -> families of the ensembles in the paper's Table 2: each family by itself, and all together."""
 
 
 def figures_of(draws: Mapping[tuple[str, str], pd.DataFrame], classes: tuple[str, ...]) -> pd.DataFrame:
-    """A row per system, model and measure: value, low and high as shares; on TAU's classes the paper's figure too."""
+    """A table with a row for each system, model and measure: value, low and high, in [0, 1].
+
+    `draws` are those of `Bootstrap.accuracies`, by (system, model). Where `classes` are TAU's, the column `report`
+    holds the paper's figures.
+    """
     frames = []
     for (system, model), of_system in draws.items():
         frame = summary(of_system).reset_index()
@@ -43,13 +49,16 @@ def figures_of(draws: Mapping[tuple[str, str], pd.DataFrame], classes: tuple[str
 
 
 def cells(figures: pd.DataFrame, system: str, model: str, measures: Iterable[str]) -> dict[str, str]:
-    """Measure -> "59.00 [57.1, 60.9]" in %, and the paper's figure in parentheses where there is one."""
+    """Measure -> text such as "59.00 [57.1, 60.9]", in %, with the paper's figure in parentheses where there is one.
+
+    `figures` are what `figures_of` gives.
+    """
     rows = figures[(figures["system"] == system) & (figures["model"] == model)].set_index("measure")
     return {measure: _cell(rows.T[measure]) for measure in measures}
 
 
 class Report:
-    """All figures of a finished run."""
+    """All figures of a finished run. Raises `StageError` for a run whose evaluation is not finished."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline, self.folder = pipeline, pipeline.plan.run
@@ -68,7 +77,7 @@ class Report:
         self.draws = {key: self.bootstrap.accuracies(logits) for key, logits in self.logits.items()}
 
     def gain(self) -> "pd.Series[float]":
-        """What device students bring over the base student: value, low, high of the difference in accuracy."""
+        """What device students gain over the base student: value, low and high of the difference in accuracy."""
         return summary(self.draws[(SPECIFIC, STUDENT)] - self.draws[(GENERAL, STUDENT)]).T[OVERALL]
 
     @cached_property
@@ -77,7 +86,7 @@ class Report:
         return figures_of(self.draws, self.clips.classes)
 
     def headline(self) -> str:
-        """The two accuracies that matter most, and their difference."""
+        """The accuracies of the base and the device students, and their difference, in a sentence."""
         of_base, of_devices = (cells(self.figures, system, STUDENT, [OVERALL])[OVERALL] for system in SYSTEMS)
         return (
             f"Test split, mean over classes in %: base student {of_base}, device students {of_devices}; "
@@ -85,7 +94,7 @@ class Report:
         )
 
     def budget(self) -> tuple[Ledger, Verdict]:
-        """The ledger and the verdict of one model: all seven have one architecture."""
+        """The ledger of a student, and the verdict on it: all students have one architecture."""
         settings = self.pipeline.settings
         account = ledger(layers_of(self.pipeline.architecture), dtype=settings.dtype)
         return account, settings.limits.verdict(account)

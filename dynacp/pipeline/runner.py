@@ -24,13 +24,14 @@ Progress = Callable[[str, int], None]
 """A function (name of a stage, steps done since the last call)."""
 
 GROUPS = ("teachers", "base", "device-teachers", "device-students", "evaluation")
-"""The kinds of stages, in order; those of one kind do not need each other."""
+"""The groups of stages, in order; stages of one group do not need each other."""
 
 POLL_SECONDS = 0.2
+"""How often processes look at each other, in seconds."""
 
 
 def stages_of(pipeline: Pipeline, group: str) -> list[Stage]:
-    """The stages of one of `GROUPS`. The evaluation's alone read the test split."""
+    """The stages of one of `GROUPS`. Those of the evaluation alone read the test split."""
     general, own = (GENERAL,), pipeline.dataset.devices
     if group in ("teachers", "device-teachers"):
         devices = general if group == "teachers" else own
@@ -41,7 +42,7 @@ def stages_of(pipeline: Pipeline, group: str) -> list[Stage]:
 
 
 def make_in_turn(pipeline: Pipeline, stages: list[Stage], progress: Progress) -> None:
-    """Make the stages that are not current, one after the other."""
+    """Make the stages that are not current, one after the other. Raises `StageError` for one that cannot be made."""
     for stage in stages:
         pipeline.store.make(stage, partial(progress, stage.name, 1))
 
@@ -50,7 +51,7 @@ def make_side_by_side(plan: Plan, groups: tuple[str, ...], stages: list[Stage], 
     """Make the stages that are not current in `jobs` processes, each stage as soon as what it needs is there.
 
     `groups` are those that the stages belong to. The processes share torch's threads among them. Raises `StageError`
-    for the first stage that cannot be made, when those that run beside it are finished.
+    for the first stage that cannot be made, once those that run beside it are finished.
     """
     waiting, running = {stage.name: stage for stage in stages}, dict[Future[None], str]()
     failed: list[StageError] = []

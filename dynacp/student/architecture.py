@@ -18,21 +18,34 @@ from typing import Any
 from budget.errors import UserError
 from dynacp.strict_json import JSONError, parse_json, read_json, shown
 
-PLAIN, IDENTITY, POOLED = 1, 2, 3
-"""Residual types: 1 no shortcut, 2 identity, 3 a pool with the block's stride."""
+PLAIN = 1
+"""The residual type of a block without a shortcut."""
+
+IDENTITY = 2
+"""The residual type of a block that adds its input to its output."""
+
+POOLED = 3
+"""The residual type of a block that adds its input, pooled with the block's stride."""
 
 STEM_STRIDE = (2, 2)
 """(frequency, time) stride of both convolutions of the stem."""
 
-MOST_WEIGHTS, MOST_ELEMENTS = 100_000_000, 1 << 26
-"""Bounds on the weights of a network and on the outputs of one layer for one clip: a thousand times what small devices
-hold. More would end in an overflow of 64 bits or in memory that runs out, where an architecture is only mistyped."""
+MOST_WEIGHTS = 100_000_000
+"""The most weights of a network, a thousand times what small devices hold. More are taken for a mistake: they would end
+in an overflow of 64 bits, or in memory that runs out."""
 
-MOST_BLOCKS, MOST_DILATION = 256, 1_024
+MOST_ELEMENTS = 1 << 26
+"""The most outputs of one layer for one clip, for the same reason."""
+
+MOST_BLOCKS = 256
+"""The most blocks of a network."""
+
+MOST_DILATION = 1_024
+"""The largest dilation of a block."""
 
 
 class ArchitectureError(UserError):
-    """A description that is no network of this kind."""
+    """A description that no network of this kind has; the message says why."""
 
 
 def _require(condition: bool, message: str) -> None:
@@ -70,16 +83,22 @@ def _check_size(where: str, weights: int, elements: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """DPCPBlock(dilation)_residual: channels in -> expanded -> out, with a (frequency, time) stride.
+    """One block, DPCPBlock(dilation)_residual in the paper: channels in -> expanded -> out.
 
-    The channels that enter are those that leave the block before, so `Architecture` checks what depends on them.
+    The channels that enter are those that leave the block before, so `Architecture` checks what depends on them. Raises
+    `ArchitectureError` for fields that no block has.
     """
 
     expanded: int
+    """The channels of the depthwise convolution."""
     out: int
+    """The channels that leave the block."""
     dilation: int = 1
+    """The dilation of the depthwise convolution, along both axes."""
     residual: int = PLAIN
+    """The shortcut: `PLAIN` (1), `IDENTITY` (2, with stride (1, 1) alone) or `POOLED` (3, with other strides alone)."""
     stride: tuple[int, int] = (1, 1)
+    """(frequency, time), each 1 or 2."""
 
     def __post_init__(self) -> None:
         for name in ("expanded", "out", "dilation"):
@@ -109,21 +128,29 @@ class Block:
 class Architecture:
     """A network: stem, blocks, head. One network has one description, and one JSON text.
 
-    `input` is (mel bands, frames). `family` is `dpcp` (depthwise convolution with bias, plus a parallel pool) or `cp`
-    (CP-Mobile's block: neither). `norm` says where the batch norm behind the depthwise convolution stands: after the
-    `sum` with the pool, or on the `depthwise` branch alone. `response` is `global` where each block ends in a global
-    response normalisation (ConvNeXt V2, arXiv 2301.00808). Raises `ArchitectureError` for anything else.
+    Raises `ArchitectureError` for other values than those that the fields list, for blocks that do not fit each other,
+    and for sizes that can only be a mistake.
     """
 
     blocks: tuple[Block, ...]
+    """The blocks, in order."""
     input: tuple[int, int] = (256, 89)
+    """The size of the log-mel: (mel bands, frames)."""
     classes: int = 10
+    """The number of classes, and of logits."""
     stem: tuple[int, int] = (8, 32)
+    """The output channels of the stem's two convolutions."""
     family: str = "dpcp"
+    """`dpcp` (depthwise convolution with bias, and a pool beside it) or `cp` (CP-Mobile's block: neither)."""
     activation: str = "relu6"
+    """`relu6` or `relu`, everywhere."""
     pool: str = "average"
+    """`average` or `maximum`: the kind of the pools in blocks and shortcuts."""
     norm: str = "sum"
+    """Where the batch norm behind the depthwise convolution is: after the `sum` with the pool, or on the `depthwise`
+    branch alone."""
     response: str = "none"
+    """`global` where each block ends in a global response norm (ConvNeXt V2, arXiv 2301.00808), else `none`."""
 
     def __post_init__(self) -> None:
         _pair("input", self.input)
@@ -177,8 +204,8 @@ class Architecture:
     def to_json(self) -> str:
         """The JSON text of this network, which `from_json` reads.
 
-        `response` stands in it only where it is not `none`: the texts and keys of networks of before it had that field
-        are kept in studies and runs, and stay as they are.
+        `response` is in it only where it is not `none`, so that networks keep the texts and keys under which studies
+        and runs stored them before that field existed.
         """
         content = asdict(self)
         if self.response == "none":
@@ -187,7 +214,10 @@ class Architecture:
 
     @classmethod
     def from_json(cls, text: str) -> "Architecture":
-        """The network that `to_json` wrote; a field left out takes its default. Raises `ArchitectureError`."""
+        """The network in a JSON text, where fields left out take their defaults.
+
+        Raises `ArchitectureError` for text that is no JSON, and for fields that no network has.
+        """
         try:
             return cls._from(parse_json(text))
         except JSONError as error:
@@ -210,7 +240,7 @@ class Architecture:
 
     @classmethod
     def read(cls, path: Path) -> "Architecture":
-        """The network in a JSON file; raises `ArchitectureError` that names the file."""
+        """The network in a JSON file, as `from_json` reads it; raises `ArchitectureError` that names the file."""
         try:
             return cls._from(read_json(path))
         except OSError as error:
@@ -229,7 +259,7 @@ class Architecture:
 
 
 def as_text(value: str | tuple[int, ...]) -> str:
-    """A value of a field of `Architecture` in a word: `8-32` for a stem."""
+    """The value of a field of `Architecture` as one word, such as `8-32` for a stem."""
     return value if isinstance(value, str) else "-".join(map(str, value))
 
 
@@ -275,10 +305,14 @@ BASELINE = Architecture(
 61,148 parameters."""
 
 NAMED = {"table1": TABLE1, "baseline": BASELINE}
+"""The architectures that commands take by name."""
 
 
 def resolve(architecture: str) -> Architecture:
-    """`table1`, `baseline`, or the path of a JSON file; raises `ArchitectureError`."""
+    """The architecture that a command is given: a name in `NAMED`, or the path of a JSON file.
+
+    Raises `ArchitectureError` for anything else.
+    """
     if architecture in NAMED:
         return NAMED[architecture]
     path = Path(architecture)

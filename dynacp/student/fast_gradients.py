@@ -23,13 +23,14 @@ TAPS = 3
 """Taps of a kernel along each axis."""
 
 FloatArray = npt.NDArray[Any]
+"""A numpy array of floats."""
 
 
 @contextmanager
 def fast_gradients(network: nn.Module) -> Iterator[None]:
     """A context in which the network's dilated depthwise layers (3x3, padded by their dilation) have fast gradients.
 
-    What the network computes stays the same, and so do layers on a GPU.
+    They compute the same as before. Layers on a GPU are left as they are.
     """
     dilated = [
         layer

@@ -35,9 +35,10 @@ from torchao.quantization.pt2e import (  # isort: skip
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e, prepare_qat_pt2e  # isort: skip
 
 CALIBRATED_AT_ONCE = 32
-"""Clips of one batch of calibration."""
+"""Clips in one batch of calibration."""
 
 LEAST_SCALE = 2**-12
+"""The smallest scale that a kernel's channel or an activation gets."""
 
 
 class PairwiseObserver(PerChannelMinMaxObserver):
@@ -49,7 +50,7 @@ class PairwiseObserver(PerChannelMinMaxObserver):
     """
 
     def forward(self, kernel: Tensor) -> Tensor:
-        """Observe a kernel [out, in, frequency, time]; returns it as it is."""
+        """Observe a kernel [out, in, frequency, time], and return it unchanged."""
         worst = worst_pairs(kernel.detach())
         self.min_val, self.max_val = -worst, worst
         return kernel
@@ -64,12 +65,13 @@ def worst_pairs(kernel: Tensor) -> Tensor:
 
 
 def quantised(network: nn.Module, log_mels: Tensor, *, adds_in_16_bits: bool) -> nn.Module:
-    """The network in int8, for log-mels like these [clips, 1, mels, frames]; in evaluation mode.
+    """The network in int8, in evaluation mode, calibrated on log-mels [clips, 1, mels, frames].
 
-    `adds_in_16_bits`: the runtime may add two products in 16 bits, so kernels must not saturate these.
+    `adds_in_16_bits`: the runtime may add two products in 16 bits, so kernels are scaled not to saturate these
+    (`PairwiseObserver`).
 
-    Activations take the range that they have there: a ReLU6 bounds most of them, so histograms, torchao's default, find
-    nothing better (73.5 % for Table 1 on the pocket set both ways, in half the time).
+    Activations take the range that they have on these clips: a ReLU6 bounds most of them, so histograms, torchao's
+    default, find nothing better (73.5 % for Table 1 on the pocket set both ways, in half the time).
     """
     config = get_symmetric_quantization_config(is_per_channel=True)
     seen = MinMaxObserver.with_args(eps=LEAST_SCALE)
@@ -90,7 +92,7 @@ def quantised(network: nn.Module, log_mels: Tensor, *, adds_in_16_bits: bool) ->
 
 
 def aware(network: DynaCP) -> nn.Module:
-    """The network with int8 rounding put into its forward pass, to be trained.
+    """The network with int8 rounding in its forward pass, to be trained.
 
     Its parameters and buffers start as the network's, and have the same names.
     """

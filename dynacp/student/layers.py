@@ -11,22 +11,31 @@ from budget.memory import Step
 from dynacp.student.architecture import PLAIN, POOLED, STEM_STRIDE, Architecture
 
 INPUT = "input"
-"""The name of the log-mel."""
+"""The name of the step that stands for the log-mel."""
 
 
 class BlockLike(Protocol):
-    """What the layers of a block follow from: a `Block`, or the same fields as arrays over many networks."""
+    """A `Block`, or the same fields as integer arrays [networks], which describe a block in many networks at once."""
 
     @property
-    def expanded(self) -> Count: ...
+    def expanded(self) -> Count:
+        """The channels of the depthwise convolution."""
+
     @property
-    def out(self) -> Count: ...
+    def out(self) -> Count:
+        """The channels that leave the block."""
+
     @property
-    def dilation(self) -> Count: ...
+    def dilation(self) -> Count:
+        """The dilation of the depthwise convolution."""
+
     @property
-    def residual(self) -> Count: ...
+    def residual(self) -> Count:
+        """`PLAIN`, `IDENTITY` or `POOLED`."""
+
     @property
-    def stride(self) -> tuple[Count, Count]: ...
+    def stride(self) -> tuple[Count, Count]:
+        """(frequency, time)."""
 
 
 def layers_of(architecture: Architecture) -> Iterator[Layer]:
@@ -35,7 +44,10 @@ def layers_of(architecture: Architecture) -> Iterator[Layer]:
 
 
 def network_layers(frame: Architecture, blocks: Iterable[BlockLike]) -> Iterator[Layer]:
-    """The layers of `frame` with these blocks in place of its own: blocks of arrays stand for many networks at once."""
+    """The layers of a network in order: the stem and head of `frame`, with `blocks` between them in place of its own.
+
+    Where a block's fields are integer arrays [networks], the layers' sizes are such arrays too, one entry per network.
+    """
     shape: Shape = (1, *frame.input)
     for layer in stem_layers(frame):
         shape = layer.output
@@ -53,7 +65,7 @@ def shape_after(block: BlockLike, shape: Shape) -> Shape:
 
 
 def stem_layers(frame: Architecture) -> Iterator[Layer]:
-    """The layers before the first block: two strided convolutions, each with a batch norm."""
+    """The layers before the first block of `frame`: two strided convolutions, each with a batch norm."""
     shape: Shape = (1, *frame.input)
     for number, channels in enumerate(frame.stem, start=1):
         conv = Conv2d(
@@ -65,7 +77,7 @@ def stem_layers(frame: Architecture) -> Iterator[Layer]:
 
 
 def head_layers(frame: Architecture, shape: Shape) -> Iterator[Layer]:
-    """The layers behind the last block, which `shape` leaves."""
+    """The layers behind the last block, for the shape (channels, frequency, time) that leaves it."""
     head = Conv2d("head.conv", shape, frame.classes, foldable_norm=True)
     yield head
     yield BatchNorm2d("head.norm", head.output, True)
@@ -73,7 +85,10 @@ def head_layers(frame: Architecture, shape: Shape) -> Iterator[Layer]:
 
 
 def block_layers(frame: Architecture, name: str, block: BlockLike, shape: Shape) -> Iterator[Layer]:
-    """The layers of a block that `shape` enters."""
+    """The layers of a block in `frame`, for the shape (channels, frequency, time) that enters it.
+
+    `name`, such as blocks.2, begins the layers' names.
+    """
     parallel_pool, average = frame.family == "dpcp", frame.pool == "average"
     norm_on_depthwise = frame.norm == "depthwise"
     expanded, stride, dilation = block.expanded, block.stride, block.dilation
@@ -147,8 +162,10 @@ def steps_of(architecture: Architecture) -> Iterator[Step]:
 
 
 def table_of(architecture: Architecture) -> list[tuple[str, str, str, str]]:
-    """The network in the form of the paper's Table 1: rows of input (frequency x time x channels), operator, stride and
-    dilation."""
+    """The network in the form of the paper's Table 1, as rows (input, operator, stride, dilation) of text.
+
+    Inputs are frequency x time x channels.
+    """
     shapes = {layer.name: layer.input for layer in layers_of(architecture)}
     act = {"relu6": "ReLU6", "relu": "ReLU"}[architecture.activation]
     rows = [(shapes[f"stem.conv{i}"], f"Conv2D@3x3, BN, {act}", "{} x {}".format(*STEM_STRIDE), "-") for i in (1, 2)]

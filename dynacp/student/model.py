@@ -31,6 +31,7 @@ class GlobalResponseNorm(nn.Module):
     """
 
     EPSILON = 1e-6
+    """Added to the mean square of a channel, and to the divisor, so that zeros divide and differentiate."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -50,6 +51,7 @@ class DPCPBlock(nn.Module):
     """Expand, depthwise convolution beside a pool, project, shortcut (DynaCP paper, section 3.2 and figure 3).
 
     In the family `cp` the pool is left out, which makes it CP-Mobile's block. A global response norm may end it.
+    `frame` decides what is the same in all blocks, `block` the rest; `channels_in` enter.
     """
 
     def __init__(self, frame: Architecture, block: Block, channels_in: int) -> None:
@@ -90,7 +92,10 @@ class DPCPBlock(nn.Module):
 
 
 class DynaCP(nn.Module):
-    """The whole network. Weights are drawn from torch's global generator: seed it before building."""
+    """A student: the network that an `Architecture` describes.
+
+    Weights are drawn from torch's global generator: seed it before building.
+    """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()

@@ -22,11 +22,14 @@ from dynacp.training.schedule import Recipe
 
 @dataclass(frozen=True)
 class Member:
-    """One teacher's place in the ensemble."""
+    """One teacher of the ensemble, by what tells it from the others."""
 
     family: Family
+    """The family of its network."""
     masking: bool
+    """Whether bands and frames are masked in its training."""
     roll: bool
+    """Whether clips are rolled in time in its training."""
 
     @property
     def name(self) -> str:
@@ -34,7 +37,7 @@ class Member:
         return f"{self.family.name}-{'masking' if self.masking else 'plain'}-{'roll' if self.roll else 'still'}"
 
     def recipe(self, settings: TeacherSettings, clips: int) -> Recipe:
-        """How this teacher is fine-tuned on a number of clips."""
+        """How this teacher is fine-tuned on that many clips."""
         augmentation = settings.augmentation
         if not self.masking:
             augmentation = replace(augmentation, mask_bands=0, mask_frames=0)
@@ -44,23 +47,28 @@ class Member:
 
 
 MEMBERS = tuple(Member(*choice) for choice in product(FAMILIES.values(), (False, True), (False, True)))
+"""The eight teachers: each family with and without masking and roll."""
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Summed logits of the unaugmented training clips, and of the validation clips, each [clips, classes]; and the
-    accuracies on the latter, in [0, 1]."""
+    """The summed logits of finished teachers, and how well they do on validation clips."""
 
     summed_logits: Tensor
+    """The logits [clips, classes] of the training clips without augmentation, summed over the teachers."""
     validation_logits: Tensor
+    """The same of the validation clips."""
     accuracies: dict[str, float]
-    """Of each teacher, by its name."""
+    """Name of a teacher -> its macro accuracy on the validation clips, in [0, 1]."""
     accuracy: float
-    """Of all together."""
+    """The macro accuracy of the summed logits on the validation clips, in [0, 1]."""
 
     @classmethod
     def of(cls, stages: Mapping[str, Stage], store: StageStore, validation: np.ndarray) -> "Ensemble":
-        """The ensemble of finished teachers, by name; `validation` are the labels of the last clips of their logits."""
+        """The ensemble of finished teachers, `stages` by name. Raises `StageError` for one that is not finished.
+
+        `validation` are the class numbers of the validation clips, which come last in the teachers' logits.
+        """
         logits = {name: store.load(stage)["logits"] for name, stage in stages.items()}
         summed = summed_logits(list(stages.values()), store)
         training = len(summed) - len(validation)
@@ -70,12 +78,12 @@ class Ensemble:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the logits: machines and numbers of threads that round otherwise come to other teachers."""
+        """A hash of the training clips' logits, which differs between ensembles that machines rounded differently."""
         return blake2b(self.summed_logits.numpy().tobytes(), digest_size=4).hexdigest()
 
 
 def summed_logits(stages: Sequence[Stage], store: StageStore) -> Tensor:
-    """The sum of the logits [clips, classes] that finished teachers stored."""
+    """The sum of the logits [clips, classes] that teachers stored; raises `StageError` for unfinished ones."""
     logits: Tensor = sum(store.load(stage)["logits"] for stage in stages)
     return logits
 
@@ -83,7 +91,8 @@ def summed_logits(stages: Sequence[Stage], store: StageStore) -> Tensor:
 def chance_warning(accuracies: Mapping[str, float], labels: np.ndarray, clips: str) -> str | None:
     """A warning about teachers whose macro accuracy is within two standard errors of guessing; None where none is.
 
-    `accuracies` are by teacher, on clips with these labels; `clips` names the clips.
+    `accuracies` are in [0, 1], by the teacher's name, on clips with these class numbers [clips]; `clips` is what the
+    warning calls the clips.
     """
     counts = np.unique(labels, return_counts=True)[1]
     chance = 1 / len(counts)

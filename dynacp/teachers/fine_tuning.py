@@ -37,16 +37,17 @@ class TeacherData:
     """The clips that a teacher is fine-tuned on, and those whose logits it stores."""
 
     classes: int
+    """The number of classes."""
     clips: int
-    """The number of clips of both."""
+    """The number of clips whose logits are stored."""
     labels: Callable[[], np.ndarray]
-    """Class numbers [clips] of the clips that it is fine-tuned on."""
+    """Gives the class numbers [clips] of the clips that it is fine-tuned on."""
     training: Callable[[], ClipSource]
     """Gives batches of these clips."""
     predicted: Callable[[], Features]
     """Gives the clips whose logits are stored, in their order; those that it is fine-tuned on come first."""
     made_with: Mapping[str, Any]
-    """Names the clips by their content, as plain JSON."""
+    """What identifies the clips by their content, as plain JSON."""
     augmented_by: Mapping[str, Any]
     """What is done to the clips before the recipe's augmentation, as plain JSON."""
 
@@ -69,7 +70,7 @@ def teacher_stage(
 
     `start` says, as plain JSON, what `build` gives: the network before it is fine-tuned, perhaps from the stages in
     `needs`. The stage's seed follows from `seed` and the stage's name. `macs` are the network's for one clip. With
-    `warns` a teacher that learned nothing is told of.
+    `warns` there is a warning if the teacher is not clearly better than guessing.
     """
     seed = derived_seed(seed, name)
     made_with = {**data.made_with, "from": start, "recipe": asdict(recipe), **data.augmented_by, "seed": seed}

@@ -22,7 +22,8 @@ class TeacherSettings:
     """Where the teachers start, and how they are fine-tuned.
 
     `mn` and `dymn` are official EfficientAT checkpoints. Without `dymn`, DyMN starts from the MN checkpoint
-    ("MN-initialised"); without either, both start from random weights at the widths given here.
+    ("MN-initialised"); without either, both start from random weights at the widths given here. Raises `SettingError`
+    for values that make no training.
     """
 
     mn: Path | None = sourced(None, "given with --mn")
@@ -37,6 +38,7 @@ class TeacherSettings:
     weight_decay: float = sourced(1e-4, "the paper gives none: CP-JKU's for students (EfficientAT has 0)")
     warm_up: float = sourced(0.25, "share of the steps before the peak; the paper gives none, chosen here")
     augmentation: Augmentation = MASKING_AND_ROLL
+    """The augmentation of a teacher with masking and roll; the others leave out one or both."""
 
     def __post_init__(self) -> None:
         for name in ("mn_rate", "dymn_rate", "scratch_rate"):
@@ -44,7 +46,7 @@ class TeacherSettings:
         self.schedule(FAMILIES["mn"])
 
     def checkpoint(self, family: Family) -> Path | None:
-        """The file that a family's weights come from: its own, or that of the family that it is made from."""
+        """The file that a family's weights come from: its own, or that of the family it is made from; or None."""
         own: Path | None = getattr(self, family.name)
         return own or (self.checkpoint(FAMILIES[family.made_from]) if family.made_from else None)
 
@@ -65,7 +67,10 @@ class TeacherSettings:
         )
 
     def build(self, family: Family, classes: int) -> Teacher:
-        """A teacher before fine-tuning; random parts come from torch's global generator. Raises `CheckpointError`."""
+        """A teacher before fine-tuning; random parts come from torch's global generator.
+
+        Raises `CheckpointError` for a file that is no checkpoint of the family, `UserError` for a width that none has.
+        """
         path = self.checkpoint(family)
         if path is None:
             return family.network(self.width(family), classes)
@@ -84,7 +89,7 @@ class TeacherSettings:
             self.build(family, classes)
 
     def identity(self) -> dict[str, object]:
-        """All settings that the teachers depend on, and no others; checkpoints are named by their content."""
+        """All settings that the teachers depend on, as plain JSON; checkpoints are named by their content."""
         return {
             **{name: self._origin(family) for name, family in FAMILIES.items()},
             "epochs": self.epochs,

@@ -20,7 +20,10 @@ from dynacp.settings import require, sourced
 
 @dataclass(frozen=True)
 class Distillation:
-    """Weight of the labels (the rest is the teachers'), and the temperature on the mean of the teachers' logits."""
+    """The loss of students: the weight of the labels (the rest is the teachers') and the softening temperature.
+
+    The temperature is that on the mean of the teachers' logits. Raises `SettingError` for values out of range.
+    """
 
     label_weight: float = sourced(0.17, "the paper gives none: CP-JKU's, averaged over the batch alone")
     temperature: float = sourced(2.0, "the paper gives none: CP-JKU's")
@@ -30,13 +33,14 @@ class Distillation:
         require(self.temperature > 0, "temperature", self.temperature, "positive")
 
     def soft_labels(self, summed_logits: Tensor, teachers: int) -> Tensor:
-        """Summed logits of that many teachers [..., classes] -> probabilities [..., classes]."""
+        """The summed logits [..., classes] of that many teachers as softened probabilities [..., classes]."""
         return torch.softmax(summed_logits / (teachers * self.temperature), dim=-1)
 
     def loss(self, logits: Tensor, soft_labels: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy with the labels and T² x the divergence from the teachers, averaged over the batch.
+        """The weighted sum of the cross-entropy with the labels and T² x the divergence from the teachers, in nats.
 
-        All [batch, classes]; `soft_labels` and `labels` are probabilities, so that mixup can mix them.
+        It is a scalar, averaged over the batch. All arguments are [batch, classes]; `soft_labels` and `labels` are
+        probabilities, so that mixup can mix them.
         """
         student = functional.log_softmax(logits / self.temperature, dim=-1)
         divergence = functional.kl_div(student, soft_labels, reduction="batchmean")

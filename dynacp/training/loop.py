@@ -17,14 +17,14 @@ from dynacp.training.malloc import keep_freed_memory
 from dynacp.training.schedule import Recipe
 
 TRAINING_WORK = 3
-"""The work of training on a clip, in forward passes."""
+"""How much longer it takes to train on a clip than to predict it, roughly."""
 
 PREDICTED_AT_ONCE = 64
-"""Clips in one batch of predictions."""
+"""The number of clips in one batch of predictions."""
 
 
 def one_hot(labels: np.ndarray, classes: int) -> Tensor:
-    """Labels [clips] -> probabilities [clips, classes]."""
+    """Class numbers [clips] as float32 probabilities [clips, classes] of 0 and 1."""
     return torch.nn.functional.one_hot(torch.from_numpy(labels), classes).float()
 
 
@@ -41,8 +41,8 @@ def train(
 ) -> list[float]:
     """Train `model` in place by `loss(logits, *targets)`; returns every step's loss, each before that step was taken.
 
-    `seed` decides the order of the clips and the augmentation; the weights are the caller's. A loss that is not finite
-    ends the training there, as the last one returned. On a GPU the network computes in bfloat16 where that is safe.
+    `targets` are [clips, ...]; `seed` decides the order of the clips and the augmentation. A loss that is not finite
+    ends the training, as the last one returned. On a GPU the network computes in bfloat16 where that is safe.
     """
     keep_freed_memory()
     generator = torch.Generator().manual_seed(seed)
@@ -88,7 +88,7 @@ def predict(
     dtype: torch.dtype = torch.float32,
     after_batch: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """Logits [clips, classes] on the CPU, in evaluation mode and without augmentation, computed in `dtype`."""
+    """Float32 logits [clips, classes] on the CPU, in evaluation mode, computed in `dtype` by the model in place."""
     model.to(device=features.device, dtype=dtype, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     logits = []
     for clips in torch.arange(len(features)).split(PREDICTED_AT_ONCE):
@@ -104,13 +104,16 @@ def _logits(output: Tensor | tuple[Tensor, ...]) -> Tensor:
 
 
 def macro_accuracy(logits: Tensor, labels: np.ndarray) -> float:
-    """The mean over classes of the share of each class's clips that is recognised, in [0, 1]."""
+    """The mean over classes of the share of each class's clips that is recognised, in [0, 1].
+
+    `logits` are [clips, classes], `labels` class numbers [clips]; classes without clips do not count.
+    """
     right = logits.argmax(dim=1).numpy() == labels
     return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
 
 
 def macro_cross_entropy(logits: Tensor, labels: np.ndarray) -> float:
-    """The mean over classes of the mean cross-entropy of each class's clips, in nats."""
+    """The mean over classes of the mean cross-entropy of each class's clips, in nats; called as `macro_accuracy`."""
     losses = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels), reduction="none").numpy()
     return float(np.mean([losses[labels == label].mean() for label in np.unique(labels)]))
 
@@ -126,7 +129,7 @@ def state_on_cpu(network: nn.Module) -> dict[str, Tensor]:
 
 
 def refuse_divergence(name: str, loss: float, recipe: Recipe) -> None:
-    """Raise `StageError` for a training that ended with a loss which is not finite."""
+    """Raise `StageError` if `loss`, the last one of the training called `name`, is not finite."""
     if not math.isfinite(loss):
         raise StageError(
             f"{name}: the training diverged, its loss became {loss}. Lower its peak rate ({recipe.peak_rate:g}) with "

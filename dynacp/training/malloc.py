@@ -4,16 +4,22 @@ import ctypes
 import sys
 from functools import cache
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-"""Parameters of mallopt(3)."""
+_TRIM_THRESHOLD = -1
+"""A parameter of mallopt(3)."""
 
-LARGEST_KEPT, MOST_KEPT = 2**25, 2**31 - 1
-"""Bytes: of a block that is kept (glibc's greatest), and in all (its integer's)."""
+_MMAP_THRESHOLD = -3
+"""A parameter of mallopt(3)."""
+
+LARGEST_KEPT = 2**25
+"""The largest block that is kept when freed, in bytes; glibc allows no larger one."""
+
+MOST_KEPT = 2**31 - 1
+"""The most bytes that are kept in all, the largest value of glibc's integer."""
 
 
 @cache
 def keep_freed_memory() -> None:
-    """Keep what is freed for what comes next, where the C library is glibc.
+    """Make this process keep freed memory for what comes next, where the C library is glibc.
 
     By default it hands a tensor of some megabytes back to the system as soon as it is freed, and each page of the next
     one is fetched and zeroed anew: a training step of Table 1 with 32 clips takes 32,000 page faults so, a fifth of its
