@@ -77,11 +77,12 @@ def _check(search: Search, options: argparse.Namespace, words: Sequence[str], ar
                 left = sum(each.samples for _, each in done.missing(trainings))
                 screen.note(f"{f'#{number}':>8}  {accuracy:6.1%} {trained.samples:6,} samples; {left:,} left")
     table = agreement(done, short=short, full=full)
-    write_text(store.folder / "fidelity.csv", table.to_csv(index=False))
-    show(screen.console, fidelity_table(table))
+    if not table.empty:
+        show(screen.console, fidelity_table(table))
+        write_text(store.folder / "fidelity.csv", table.to_csv(index=False))
+        for path in draw_fidelity(store, table):
+            screen.note(str(path))
     screen.note(conclusion(table, short=short))
-    for path in draw_fidelity(store, table):
-        screen.note(str(path))
 
 
 if __name__ == "__main__":

@@ -40,3 +40,13 @@ def test_a_search_that_is_not_there_is_named(
     monkeypatch.chdir(tmp_path)
     assert main(["--study", "none"]) == 2
     assert "no study 'none'" in capsys.readouterr().err
+
+
+def test_a_search_of_too_few_candidates_is_told_so(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert search(search_options(data, "few", 2, race=0)) == 0
+    assert main(["--study", "few", "--seeds", "1"]) == 0
+    assert "Fewer than 4 candidates have all their trainings" in capsys.readouterr().out
+    assert not Path("studies/few/fidelity.csv").exists()
