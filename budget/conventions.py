@@ -37,7 +37,7 @@ FREE = Cost(0, 0, 0)
 """The cost of a layer that a convention charges nothing for."""
 
 Rule = Callable[[Any, Shape], Cost]
-"""A function (layer, shape of its output) -> cost."""
+"""A function (layer, shape of its output) -> cost. The layer is of the type that the rule is for."""
 
 
 @dataclass(frozen=True)

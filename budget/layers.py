@@ -21,8 +21,9 @@ Shape: TypeAlias = tuple[Count, Count, Count]
 class Conv2d(NamedTuple):
     """A convolution with a square kernel, by default 1x1.
 
-    `name` is that of its row in a ledger, `input` the shape that enters, `stride` (frequency, time); the other fields
-    mean what they do in `torch.nn.Conv2d`. `foldable_norm`: a batch norm follows directly, and can be merged into it.
+    `name` is that of its row in a ledger, `input` the shape that enters, `kernel` the kernel's side, `stride`
+    (frequency, time); the other fields mean what they do in `torch.nn.Conv2d`, along both axes. `foldable_norm`: a
+    batch norm follows directly, and can be merged into it.
     """
 
     name: str

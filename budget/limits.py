@@ -34,7 +34,10 @@ class Limits:
         return (bytes <= self.max_bytes) & (macs <= self.max_macs)
 
     def verdict(self, account: Ledger) -> "Verdict":
-        """Whether a network keeps the limits, by how much, and which layers are to blame where it does not."""
+        """Whether a network keeps the limits, by how much, and which layers are to blame where it does not.
+
+        Its bytes are those of the ledger, in the ledger's dtype.
+        """
         return Verdict(
             bytes_over=account.bytes - self.max_bytes,
             macs_over=account.macs - self.max_macs,

@@ -59,7 +59,8 @@ class Peak(NamedTuple):
 def peak(steps: Iterable[Step]) -> Peak:
     """The peak of memory while the steps run in this order: the first step at which the most elements are held.
 
-    The steps' names must be unique. Raises `ValueError` for a step that reads what no step before it wrote.
+    The steps' names must be unique. Raises `ValueError` for a step that reads what no step before it wrote, and where
+    there is no step.
     """
     order = tuple(steps)
     last_reader = {name: index for index, step in enumerate(order) for name in step.reads}

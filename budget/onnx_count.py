@@ -43,7 +43,8 @@ class GraphCount:
 def count_graph(model: ModelProto) -> GraphCount:
     """The cost of an ONNX model for one clip, by the challenge's rule (`budget.conventions.DCASE`).
 
-    Raises `UnknownLayerError` for an operator without a rule: a count that skips it would be wrong in silence.
+    `model` is not changed. Raises `UnknownLayerError` for an operator without a rule, as a count that skips it would be
+    wrong in silence, and for a model without a convolution; `InferenceError` as `for_one_clip` does.
     """
     inferred = for_one_clip(model)
     weights = {tensor.name: tensor for tensor in inferred.graph.initializer}
@@ -95,7 +96,10 @@ def _row(node: NodeProto, own: list[TensorProto], output: tuple[int, int, int]) 
 
 
 def for_one_clip(model: ModelProto) -> ModelProto:
-    """A copy of a model for a batch of one clip, with the shape of every value inferred."""
+    """A copy of a model for a batch of one clip, with the shape of every value inferred.
+
+    Raises `onnx.shape_inference.InferenceError` for a model whose shapes do not follow from its input.
+    """
     single = ModelProto()
     single.CopyFrom(model)
     for value in single.graph.input:
@@ -107,9 +111,9 @@ def for_one_clip(model: ModelProto) -> ModelProto:
 
 
 def divided(graph: GraphProto) -> tuple[list[NodeProto], list[NodeProto]]:
-    """The graph's nodes in two parts: those that compute the first convolution's input, and the others.
+    """The graph's own nodes in two parts: those that compute the first convolution's input, and the others.
 
-    Raises `UnknownLayerError` for a graph without a convolution.
+    Quantisers are always among the others. Raises `UnknownLayerError` for a graph without a convolution.
     """
     makers = {output: node for node in graph.node for output in node.output}
     first = next((node for node in graph.node if _conv(node)), None)
@@ -135,7 +139,10 @@ def _conv(node: NodeProto) -> bool:
 
 
 def shape_of(value: onnx.ValueInfoProto) -> tuple[int, int, int]:
-    """The shape (channels, frequency, time) of a value, without its batch axis; 1 for axes that it lacks."""
+    """The shape (channels, frequency, time) of a value, without its batch axis.
+
+    1 for axes that it lacks, 0 for those whose size is not known.
+    """
     channels, frequency, time, *_ = [*(dim.dim_value for dim in value.type.tensor_type.shape.dim), 1, 1, 1][1:]
     return channels, frequency, time
 

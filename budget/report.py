@@ -16,7 +16,10 @@ SHAPE = "channels x frequency x time"
 
 
 def ledger_table(account: Ledger, title: str, *, kinds: bool = True) -> Table:
-    """A table of a ledger: a row for each layer, lines between blocks, and totals; `kinds` adds the layers' types."""
+    """A table of a ledger: a row for each layer, lines between blocks, and totals; `kinds` adds the layers' types.
+
+    The ledger must have one row at least.
+    """
     view = Table(title=title, title_justify="left", show_footer=True)
     macs, size = account.macs, account.bytes
     view.add_column("layer", footer="total", no_wrap=True)
@@ -77,8 +80,8 @@ def activation_table(peak: Peak) -> Table:
 def convention_table(accounts: Mapping[str, Ledger], limits: Limits, witnesses: Mapping[str, str]) -> Table:
     """A table of counts and verdicts, a row for each convention.
 
-    `accounts` are ledgers by the name of their convention. `witnesses` say, by convention too, what independent tools
-    counted; where there are any, they fill a last column.
+    `accounts` are ledgers by the name of their convention (of `CONVENTIONS`). `witnesses` say in words, by convention
+    too, what independent tools counted, such as "fvcore: 31,019,968"; where there are any, they fill a last column.
     """
     view = Table(title="The same network under every convention", title_justify="left")
     for name in ("convention", "parameters", "MACs", "bytes", "verdict"):

@@ -15,7 +15,10 @@ InputShape = tuple[int, int, int, int]
 
 
 def by_torchinfo(module: nn.Module, shape: InputShape) -> tuple[int, int]:
-    """(parameters, MACs) as torchinfo counts them, which is how the challenge counts."""
+    """(parameters, MACs) of a module for one clip as torchinfo counts them, which is how the challenge counts.
+
+    `module` is on the CPU and in evaluation mode; it is not changed.
+    """
     from torchinfo import summary
 
     result = summary(module, input_size=shape, verbose=0, device="cpu")
@@ -23,7 +26,10 @@ def by_torchinfo(module: nn.Module, shape: InputShape) -> tuple[int, int]:
 
 
 def by_fvcore(module: nn.Module, shape: InputShape) -> int:
-    """The MACs that fvcore counts; it calls them flops."""
+    """The MACs of a module for one clip that fvcore counts; it calls them flops.
+
+    `module` is on the CPU and in evaluation mode; it is not changed. From then on fvcore logs errors alone.
+    """
     from fvcore.nn import FlopCountAnalysis
 
     logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
@@ -32,7 +38,7 @@ def by_fvcore(module: nn.Module, shape: InputShape) -> int:
 
 
 def by_thop(module: nn.Module, shape: InputShape) -> int:
-    """The MACs that thop counts.
+    """The MACs of a module for one clip that thop counts; `module` is on the CPU and in evaluation mode.
 
     thop leaves its counters in the module, as buffers and hooks: hand it one that is not used afterwards.
     """
@@ -42,7 +48,10 @@ def by_thop(module: nn.Module, shape: InputShape) -> int:
 
 
 def by_torch(module: nn.Module, shape: InputShape) -> int:
-    """The MACs of convolutions that torch's `FlopCounterMode` counts: half of its FLOPs."""
+    """The MACs of a module's convolutions for one clip that torch's `FlopCounterMode` counts: half of its FLOPs.
+
+    `module` is on the CPU and in evaluation mode; it is not changed.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.no_grad(), FlopCounterMode(display=False) as counter:

@@ -30,7 +30,7 @@ def pick(store: Store, choice: str, max_macs: float) -> Candidate:
     """The candidate that `choice` names (`best`, `knee` or its number), among those of at most `max_macs` MACs.
 
     `best` and `knee` choose among the finalists and Table 1, or the expected front where there are none yet. Raises
-    `StudyError` if there is no such candidate.
+    `StudyError` for any other `choice`, and if no such candidate has so few MACs.
     """
     if choice not in ("best", "knee"):
         return _numbered(store, choice, max_macs)
@@ -101,7 +101,7 @@ def export(store: Store, candidate: Candidate, folder: Path) -> tuple[list[Path]
     """Write a candidate's architecture as JSON, its ledger as CSV and its table as Markdown into `folder`.
 
     The files are named by study and candidate, such as NAME-17.json, NAME-17-ledger.csv and NAME-17.md. Returns their
-    paths in this order, the ledger, and what `standing` says. Raises `OSError`.
+    paths in this order, the ledger, and what `standing` says. Raises `OSError` for a folder that cannot be written.
     """
     architecture, settings = candidate.architecture, store.settings
     account = ledger(layers_of(architecture), dtype=settings.dtype)

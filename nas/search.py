@@ -63,6 +63,7 @@ SAMPLER_HELP = (
     "few features of the networks; local: one choice of a network on the front made otherwise; random "
     "(default: %(default)s)"
 )
+"""The help of `--sampler`."""
 
 MARGIN_HELP = "of accuracy that a network may lose against Table 1 and count as not worse (default: %(default)g)"
 """The help of `--margin`."""
@@ -155,6 +156,7 @@ def main(arguments: list[str] | None = None) -> None:
 class Search:
     """The search that the options of `parser` describe, from data to result; it tells what it does on `screen`.
 
+    `limits` are those of a candidate, `settings` all numbers, `rungs` the training samples of each rung, ascending.
     Raises `UserError` for options that cannot be used, such as a bad `--set`.
     """
 
@@ -179,7 +181,7 @@ class Search:
         """Run the search to its end, this worker's part and, with `--workers`, that of further ones on this machine.
 
         `arguments` are those of the command line, which further workers are started with. Raises `UserError` for what
-        a user can mend.
+        a user can mend, `OSError`, and what `nas.study.store.clear_errors` takes.
         """
         options, screen = self.options, self.screen
         store, storage, data, rules = self.opened(arguments)
@@ -238,7 +240,10 @@ class Search:
         )
 
     def scorer(self, store: Store, data: SearchData) -> Scorer:
-        """What trains and scores candidates of this study; fine-tunes the teachers first where that is not done."""
+        """What trains and scores candidates of this study; fine-tunes the teachers first where that is not done.
+
+        Notes these teachers in the study. Raises as `teachers_of` does.
+        """
         ensemble = self.teachers_of(data)
         if others := store.note_teachers(ensemble.fingerprint):
             self.screen.note(
@@ -296,7 +301,7 @@ class Search:
     def teachers_of(self, data: SearchData) -> Ensemble:
         """The teachers' logits and accuracies; fine-tunes those that are not cached yet.
 
-        Raises `CheckpointError` and `StageError` as `SearchData.ensemble` does.
+        Raises as `SearchData.ensemble` does.
         """
         folder, seed = self.options.cache / "teachers", self.options.seed
         with self.screen.teaching() as on_step:

@@ -48,7 +48,10 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def add_limit_options(add: Add) -> None:
-    """Add the options `--max-macs` and `--max-bytes`, by default the challenge's limits (`budget.limits.Limits`)."""
+    """Add the options `--max-macs` and `--max-bytes`, by default the challenge's limits (`budget.limits.Limits`).
+
+    `add` is `add_argument` of a parser or a group. Parsed, they are the ints `max_macs` and `max_bytes`.
+    """
     limits = Limits()
     add_whole_number(add, "--max-macs", limits.max_macs, "limit of MACs for one second of audio")
     add_whole_number(add, "--max-bytes", limits.max_bytes, "limit of bytes of parameters")
@@ -57,7 +60,10 @@ def add_limit_options(add: Add) -> None:
 def add_whole_number(
     add: Add, name: str, default: int, what: str, *, lowest: int = 1, highest: int = sys.maxsize
 ) -> None:
-    """Add the option `name`, which takes a whole number in [lowest, highest]; `what` is its help."""
+    """Add the option `name` (such as `--seed`), which takes a whole number in [lowest, highest]; `what` is its help.
+
+    `default` is not checked.
+    """
     add(name, type=whole_number(lowest, highest), default=default, metavar="N", help=f"{what} (default: {default:,})")
 
 
@@ -86,7 +92,7 @@ def answering(
     """A decorator for commands, which then return an exit status in place of raising errors that a user can mend.
 
     A `UserError` becomes a line on standard error and its own status; an `OSError` a line with `advice` added and
-    `BAD_INPUT`; ^C prints `stopped` and gives `STOPPED`. A command that returns None or 0 gives 0.
+    `BAD_INPUT`; ^C prints `stopped` and gives `STOPPED`. Other errors pass. A command that returns None or 0 gives 0.
     """
 
     def decorated(command: Callable[Given, int | None]) -> Callable[Given, int]:
@@ -112,8 +118,9 @@ def answering(
 def run(main: Callable[[], int]) -> int:
     """Run `main` as the command line of this process, and return the exit status.
 
-    That is the status of `main`, `OUTPUT_LOST` if standard output cannot be written, or `STOPPED` after ^C. A closed
-    pipe gives no message, since whoever closed it knows why the command ended.
+    That is the status of `main`, or of the `SystemExit` that it raises; `OUTPUT_LOST` if standard output cannot be
+    written; or `STOPPED` after ^C. A closed pipe gives no message, since whoever closed it knows why the command ended.
+    Other errors pass. Call it in the main thread: it changes how the process takes signals (`hear_stops`).
     """
     hear_stops()
     name_user()

@@ -28,7 +28,7 @@ def show(out: Console, *views: Table) -> None:
     """Print a table without cutting off a number or a name, however narrow the terminal is.
 
     `views` are tables of the same rows, the most detailed first. The first that fits is printed, with or without its
-    frame; if none fits, the most detailed is printed as a list.
+    frame; if none fits, the most detailed is printed as a list. Their widths and frames are changed for that.
     """
     for view in views:
         if _fits(out, view) or _fits(out, _without_frame(view)):
@@ -95,7 +95,7 @@ def hear_stops() -> None:
     """Make SIGTERM stop the process as ^C does, and make sure that neither is lost.
 
     Python drops a KeyboardInterrupt that comes while a finalizer or a weak reference's callback runs, and only reports
-    it to `sys.unraisablehook`; it is then sent again a moment later.
+    it to `sys.unraisablehook`; it is then sent again a moment later. Raises `ValueError` outside the main thread.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.unraisablehook = _interrupt_again

@@ -41,7 +41,10 @@ STATISTICS = {
 
 
 def spread(candidates: Sequence[Candidate], number: int) -> list[Candidate]:
-    """`number` of these candidates at most, Table 1 and others spread evenly from the lowest to the highest merit."""
+    """`number` of these candidates at most, Table 1 and others spread evenly from the lowest to the highest merit.
+
+    In this order. Raises `ValueError` for a candidate without a score.
+    """
     ranked = sorted((each for each in candidates if each.number), key=lambda each: each.merit)
     places = np.unique(np.linspace(0, len(ranked) - 1, min(number - 1, len(ranked))).round().astype(int))
     return [each for each in candidates if not each.number] + [ranked[place] for place in places.tolist()]

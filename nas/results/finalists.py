@@ -28,7 +28,8 @@ def hypervolume_history(store: Store) -> pd.DataFrame:
     """How the front grew: a row per candidate, named by how many there were by then.
 
     Columns: `samples`, training samples of all candidates so far, and `hypervolume`, that of the front in accuracy
-    after short training and MACs, as a share of the area between chance accuracy and 1, and 0 MACs and the limit.
+    after short training and MACs, as a share of the area between chance accuracy and 1, and 0 MACs and the limit. Only
+    candidates that are finished and fit enter the front; those stopped early add samples alone.
     """
     reference = (store.settings.chance, store.settings.limits.max_macs)
     box = (1 - reference[0]) * reference[1]
@@ -44,13 +45,14 @@ def hypervolume_history(store: Store) -> pd.DataFrame:
 
 @dataclass(frozen=True, kw_only=True)
 class Finalist:
-    """An architecture that was trained again beside Table 1: its accuracies, and how far it lies from Table 1.
+    """Table 1, or an architecture trained again beside it: its accuracies, and how far it lies from Table 1.
 
     `low` and `high` bound the difference in accuracy from Table 1, simultaneously for all architectures compared, at
-    95 % (Dunnett); they are NaN for Table 1 itself.
+    95 % (Dunnett).
     """
 
     candidate: Candidate
+    """The candidate that it was in the search."""
     accuracies: tuple[float, ...]
     """Validation macro accuracy, in [0, 1]: in each fold (way to divide the clips) the mean over its trainings; in a
     study without folds that of each seed.
@@ -58,7 +60,9 @@ class Finalist:
     difference: float
     """Mean accuracy minus that of Table 1, both in [0, 1]; positive is better than Table 1."""
     low: float
+    """The least `difference` that the interval holds; NaN for Table 1."""
     high: float
+    """The greatest `difference` that the interval holds; NaN for Table 1."""
     share: float
     """Its MACs as a share of Table 1's."""
     margin: float

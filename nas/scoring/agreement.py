@@ -17,7 +17,7 @@ RESAMPLES = 2_000
 
 
 class Estimate(NamedTuple):
-    """A value, and the ends of its 95 % interval."""
+    """A value, and the ends of its 95 % interval; all NaN where there is nothing to estimate."""
 
     value: float
     low: float
@@ -55,7 +55,8 @@ def averaged(reliability: float, trainings: float) -> float:
 def tau(scores: Scores, truth: Scores) -> float:
     """Kendall's tau-b between single scores and the mean of the full trainings, averaged over the scores' seeds.
 
-    Both are [architectures, seeds], with the same rows; their numbers of seeds (columns) may differ.
+    Both are [architectures, seeds], with the same rows; their numbers of seeds (columns) may differ. NaN where all
+    scores of a seed, or the means of all full trainings, are the same.
     """
     return float(_taus(scores, truth, np.ones((1, len(scores))))[0])
 
@@ -94,8 +95,8 @@ def _taus(scores: Scores, truth: Scores, drawn: Scores) -> Scores:
 def without_noise(tau: float, *reliabilities: float) -> float:
     """The tau that two measurements would have without noise, `reliabilities` as `reliability` gives them; at most 1.
 
-    As for a bivariate normal: tau is 2/pi of the arc sine of the correlation, and noise shrinks the correlation by
-    the root of each reliability (Spearman 1904).
+    Each must be above 0; without any, the tau stays. As for a bivariate normal: tau is 2/pi of the arc sine of the
+    correlation, and noise shrinks the correlation by the root of each reliability (Spearman 1904).
     """
     correlation = np.sin(np.pi / 2 * tau) / np.sqrt(np.prod(reliabilities))
     return float(2 / np.pi * np.arcsin(np.clip(correlation, -1, 1)))

@@ -120,7 +120,8 @@ class SearchData:
 
         Teachers that are not finished in `folder` yet are fine-tuned, each with a seed that follows from `seed` and its
         name. `on_step(name, step, steps)` reports progress over all teachers, from step 1 on. Raises `CheckpointError`
-        for a checkpoint that cannot be used, and `StageError` for a training that diverges.
+        for a checkpoint that cannot be used, `UserError` for a width that no teacher has, and `StageError` for a
+        training that diverges, or where memory or disk runs out.
         """
         stages = self._teachers(settings, seed, folder)
         store, total, done = StageStore(), sum(stage.steps for stage in stages.values()), 0
@@ -136,7 +137,8 @@ def load_search_data(root: Path, *, seed: int, cache: Path, device: torch.device
     """The training split of the data set in `root`, with five ways to hold out a fifth of the city-locations.
 
     Way 0 is used by the search, and `seed` picks the fifth that it holds out. Clips are decoded once, into the folder
-    `cache`. Raises `dynacp.audio.tau.DataError` for whatever is wrong with the data, before anything is trained.
+    `cache`. Raises `dynacp.audio.tau.DataError` for whatever is wrong with the data, before anything is trained, and
+    `OSError` where `cache` cannot be written.
     """
     clips, front_end = training_clips(root), FrontEnd()
     held_out = validation_parts(clips, seed=seed)

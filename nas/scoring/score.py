@@ -102,8 +102,8 @@ class Score:
 class Scorer:
     """Trains and scores architectures, all with the same recipe apart from seed, length and split.
 
-    Call it as `scorer(architecture, seed=, samples=, way=0)`. `soft_labels` are the teachers' probabilities
-    [clips, classes], of all clips of `data`; `settings` holds the recipe and the loss.
+    Call it as `scorer(architecture, seed=, samples=, way=0)`. `soft_labels` are the teachers' softened probabilities
+    [clips, classes], of all clips of `data`, in their order; `settings` holds the recipe and the loss.
     """
 
     data: SearchData
@@ -120,8 +120,8 @@ class Scorer:
     def __call__(self, architecture: Architecture, *, seed: int, samples: int, way: int = 0) -> Score:
         """Distil from scratch with so many training samples, and score on the validation clips of a way.
 
-        `way` is a row of `data.held_out`. A training that diverges is scored as it stands, which is by chance; each
-        step that it did not come to counts with its highest loss.
+        `way` is a row of `data.held_out`, else `IndexError`. Seeds torch's global generator. A training that diverges
+        is scored as it stands, which is by chance; each step that it did not come to counts with its highest loss.
         """
         started = time.perf_counter()
         recipe, data = replace(self.settings.recipe, samples=samples), self._divided[way]
@@ -146,8 +146,9 @@ class Scorer:
     ) -> tuple[DynaCP, list[float]]:
         """Train a network of this architecture from scratch, with `recipe`, on the training clips of a way.
 
-        Returns it and its loss at each step (nats), fewer than `recipe.steps` if the training diverged: the last is
-        then not finite.
+        Returns it, on `data.device`, and its loss at each step (nats), fewer than `recipe.steps` if the training
+        diverged: the last is then not finite. `way` is a row of `data.held_out`, else `IndexError`. Seeds torch's
+        global generator.
         """
         torch.manual_seed(seed)
         network, data = DynaCP(architecture), self._divided[way]

@@ -58,21 +58,22 @@ class Packing:
     """Bits for the weight: how many partial networks leave this budget."""
 
     def one(self, bytes: int, macs: int) -> IntArray:
-        """A packed array [1] of one budget, in units, with weight 1."""
+        """A packed int64 array [1] of one budget, in units, with weight 1."""
         return np.array([(macs << self.byte_bits | bytes) << self.weight_bits | 1])
 
     def macs(self, packed: IntArray) -> IntArray:
-        """The MACs of packed budgets, in units."""
+        """The MACs of packed budgets [budgets], in units: int64 [budgets]."""
         return packed >> self.byte_bits + self.weight_bits
 
     def bytes(self, packed: IntArray) -> IntArray:
-        """The bytes of packed budgets, in units."""
+        """The bytes of packed budgets [budgets], in units: int64 [budgets]."""
         return packed >> self.weight_bits & (1 << self.byte_bits) - 1
 
     def merge(self, packed: IntArray) -> IntArray:
         """The packed budgets in ascending order, equal ones merged into one with the sum of their weights.
 
-        Sorts `packed` in place. Raises `ValueError` where a sum comes too close to the bits that hold it.
+        A new array, but for an empty one. Sorts `packed` in place. Raises `ValueError` where a sum comes too close to
+        the bits that hold it.
         """
         packed.sort()
         kind = packed >> self.weight_bits
@@ -106,7 +107,8 @@ class _Walks:
 class Census:
     """Counts the networks that fit the limits of `feasible`. Tables made for one count serve the next.
 
-    Raises `UserError` where the byte limit is too high for exact tables.
+    `bytes` and `macs` are the most that can be spent on blocks, in units, and `packing` holds so much. Raises
+    `UserError` where the byte limit is too high for exact tables.
     """
 
     def __init__(self, feasible: Feasible) -> None:
@@ -132,8 +134,9 @@ class Census:
     def count(self, blocks: int, max_macs: int, progress: Progress = lambda _: None) -> int:
         """The exact number of networks of `blocks` blocks within the byte limit and `max_macs`.
 
-        `max_macs` may not exceed the limit of MACs that `feasible` has. `progress` is called with the number of blocks
-        done. Raises `UserError` where more than 2^64 networks of so many blocks, apart from dilations, have one stem.
+        `blocks` may not exceed the space's `max_blocks`, nor `max_macs` the limit of MACs that `feasible` has; neither
+        is checked. `progress` is called with the number of blocks done, and not where nothing fits. Raises `UserError`
+        where more than 2^64 networks of so many blocks, apart from dilations, have one stem.
         """
         self.tables.check_digits(blocks)
         walks = list(self._begun(blocks, max_macs))

@@ -41,9 +41,10 @@ _FRAME = [field.name for field in fields(Architecture) if field.name != "blocks"
 def count(
     architectures: Sequence[Architecture], *, convention: Convention | None = None, dtype: str = DEFAULT_DTYPE
 ) -> Costs:
-    """The exact costs of networks of any sizes, in the order given.
+    """The exact costs of networks of any sizes, in the order given: arrays [networks].
 
-    `dtype` is a name of `budget.dtypes.DTYPES`. `convention` says what counts; None takes that of the dtype.
+    `dtype`, a name of `budget.dtypes.DTYPES`, gives the bytes. `convention` says what counts; None takes that of the
+    dtype. Raises `UserError` for another dtype, `UnknownLayerError` for a layer that the convention has no rule for.
     """
     alike: dict[Any, list[int]] = defaultdict(list)
     for index, network in enumerate(architectures):
@@ -58,9 +59,10 @@ def count(
 
 
 def count_choices(space: Space, choices: Mapping[str, npt.NDArray[Any]], *, dtype: str = DEFAULT_DTYPE) -> Costs:
-    """The exact costs of the networks of many encodings, counted without decoding them.
+    """The exact costs of the networks of many encodings, in their order, counted without decoding them.
 
-    `choices` holds a column [encodings] per choice, as `Space.sample` gives them. `dtype` is that at inference.
+    `choices` holds a column [encodings] per choice, as `Space.sample` gives them. `dtype` is that at inference, a name
+    of `budget.dtypes.DTYPES`; raises `UserError` for another.
     """
     counts = _empty(len(choices["blocks"]))
     stands_for = np.array(frames_that_stand_for(space, dtype))[space.frame_indices(choices)]
@@ -75,7 +77,8 @@ def count_choices(space: Space, choices: Mapping[str, npt.NDArray[Any]], *, dtyp
 def frames_that_stand_for(space: Space, dtype: str) -> list[int]:
     """For each of `space.frames`, the index of the first one with the same stem and blocks and heads of equal cost.
 
-    What their networks cost at the inference dtype is then equal; what they compute may differ.
+    What their networks cost at the inference dtype is then equal; what they compute may differ. Raises `UserError` for
+    a dtype not in `budget.dtypes.DTYPES`.
     """
     alike = equal_blocks(space, dtype)
     first = dict[tuple[int, tuple[int, int]], int]()
@@ -91,7 +94,8 @@ def equal_blocks(space: Space, dtype: str) -> tuple[int, ...]:
 
     Compared are the costs of every block that any of the space's channels may enter, on three shapes: all conventions
     charge a layer a constant, so much per position that enters, and so much per position that leaves, and these three
-    numbers are equal where the sums are on 1 x 1, 2 x 2 and 3 x 3 positions.
+    numbers are equal where the sums are on 1 x 1, 2 x 2 and 3 x 3 positions. Raises `UserError` for a dtype not in
+    `budget.dtypes.DTYPES`.
     """
     entering = sorted({*space.widths, *(frame.stem[1] for frame in space.frames)})
     following = [(channels, option.block) for channels in entering for option in space.following(channels)]
@@ -126,7 +130,11 @@ def _fill(counts: Costs, networks: Any, cost: Totals) -> None:
 def sample_fitting(
     space: Space, limits: Limits, dtype: str, *, proposals: int, rng: np.random.Generator
 ) -> dict[int, dict[str, Any]]:
-    """Draws `proposals` uniform encodings; returns those whose networks fit the limits, by their index in the draw."""
+    """Draws `proposals` uniform encodings; returns those whose networks fit the limits, by their index in the draw.
+
+    The indices, from 0 on, ascend; an encoding is name of a choice -> value, for `Space.decode`. Raises `UserError` for
+    a dtype not in `budget.dtypes.DTYPES`.
+    """
     choices = space.sample(proposals, rng)
     (places,) = np.nonzero(_fits(space, limits, dtype, choices))
     fitting = encodings({name: column[places] for name, column in choices.items()})
@@ -141,7 +149,10 @@ def _fits(space: Space, limits: Limits, dtype: str, choices: Mapping[str, npt.ND
 def share_that_fits(
     space: Space, limits: Limits, dtype: str, *, proposals: int, rng: np.random.Generator
 ) -> dict[int, tuple[int, int]]:
-    """Draws `proposals` uniform encodings; returns, by number of blocks, (how many fit, how many were drawn)."""
+    """Draws `proposals` uniform encodings; returns, by number of blocks, (how many fit, how many were drawn).
+
+    Raises `UserError` for a dtype not in `budget.dtypes.DTYPES`.
+    """
     tally = {blocks: np.zeros(2, dtype=np.int64) for blocks in space.sizes}
     for start in range(0, proposals, BATCH):
         choices = space.sample(min(BATCH, proposals - start), rng)

@@ -24,7 +24,9 @@ from nas.space.tables import Price, Start, State, Tables
 class Feasible:
     """The architectures of a space that keep the limits at an inference dtype, a name of `budget.dtypes.DTYPES`.
 
-    All methods but `walks` raise `UserError` where the byte limit is too high for exact tables.
+    Raises `UserError` for another dtype. All methods but `walks` raise it where the byte limit is too high for exact
+    tables. Where they take a number of blocks, it may not exceed the space's `max_blocks`. `tables` holds what they
+    read.
     """
 
     def __init__(self, space: Space, limits: Limits, dtype: str = DEFAULT_DTYPE) -> None:
@@ -100,8 +102,8 @@ class Feasible:
         """The next choice after `chosen`, part of an encoding: (its name, its values that lead to a network that fits).
 
         Choices are made in this order: the network-wide ones, the number of blocks, then for each block its form, its
-        expansion, its width (of a form without a shortcut) and its dilation. None when all are made. Raises `UserError`
-        where no network that fits begins with `chosen`.
+        expansion, its width (of a form without a shortcut) and its dilation. None when all are made. Where no network
+        that fits begins with `chosen`, there are no values, or `UserError` is raised.
         """
         questions = self._questions()
         name, values = next(questions)
@@ -113,10 +115,11 @@ class Feasible:
         return name, values
 
     def nearest(self, choices: Mapping[str, Any]) -> dict[str, Any]:
-        """An encoding near `choices` whose network fits; `choices` itself where that does.
+        """An encoding near `choices` whose network fits, in a new dict; equal to `choices` where that does.
 
-        Each choice in the order of `next_choice` takes the nearest value that those before it leave open; entries that
-        do not change the network stay as they are. Raises `UserError` where nothing fits.
+        `choices` has a value for each name in `Space.values`. Each choice in the order of `next_choice` takes the
+        nearest value that those before it leave open; entries that do not change the network stay as they are. Raises
+        `UserError` where nothing fits.
         """
         near, questions = dict(choices), self._questions()
         name, values = next(questions)

@@ -20,13 +20,14 @@ _FREQUENCY, _TIME = 0, 1
 
 
 def features(architectures: Sequence[Architecture]) -> FloatArray:
-    """Describes networks as float64 [networks, features]; the number and order of features are fixed.
+    """Describes networks, one at least, as float64 [networks, features]; the number and order of features are fixed.
 
     They are, sizes, strides, receptive fields and widths as natural logarithms: MACs and parameters; the number of
     blocks and their mean dilation; along frequency and then along time the blocks' stride, the receptive field and how
     early the strides come; the shares of blocks with an identity and with a pooled shortcut; channels out of the
     narrowest and of the last block; the least, most, mean, first and last expanded channels; the stem's two widths; and
     whether the pool is `maximum`, the norm `depthwise`, the activation `relu` and the response `global` (1, else 0).
+    MACs are counted as in `budget.dtypes.DEFAULT_DTYPE`, whatever a search's dtype is.
     """
     costs = count(architectures)
     sizes = np.log(np.stack([costs.macs, costs.parameters], axis=1))

@@ -19,9 +19,9 @@ NONE = "none"
 class NetworkWide:
     """The values of each network-wide choice, under the name of `Architecture`'s field.
 
-    `stem` holds pairs, the channels of its (first, second) convolution; the others hold names. An empty tuple leaves
-    the field as a space's frame has it, and a single value sets it: neither is searched. Raises `UserError` for a value
-    that is given twice.
+    `stem` holds pairs, the channels of its (first, second) convolution; the others hold names that `Architecture`
+    takes, which is checked where it is built. An empty tuple leaves the field as a space's frame has it, and a single
+    value sets it: neither is searched. Raises `UserError` for a value that is given twice.
     """
 
     stem: tuple[tuple[int, int], ...] = ()
@@ -37,23 +37,32 @@ class NetworkWide:
 
     @cached_property
     def values(self) -> dict[str, dict[str, Any]]:
-        """For each field with values: the text that encodings use (`8-32` for a stem) -> the value."""
+        """For each field with values: the text that encodings use (`8-32` for a stem) -> the value.
+
+        Cached and shared, as `searched` is: do not change it.
+        """
         return {name: {as_text(value): value for value in values} for name, values in asdict(self).items() if values}
 
     @cached_property
     def searched(self) -> dict[str, tuple[str, ...]]:
-        """For each field with several values: the texts that encodings use for them, in order."""
+        """For each field with several values: the texts that encodings use for them, in order. Cached too."""
         return {name: tuple(values) for name, values in self.values.items() if len(values) > 1}
 
     def fields(self, choices: Mapping[str, Any]) -> dict[str, Any]:
-        """Keyword arguments for `Architecture` that an encoding selects, fixed single values included."""
+        """Keyword arguments for `Architecture` that an encoding selects, fixed single values included.
+
+        Raises `KeyError` where `choices` lacks a field that is searched, or has another value for it.
+        """
         return {
             name: values[choices[name]] if name in self.searched else next(iter(values.values()))
             for name, values in self.values.items()
         }
 
     def frames(self, frame: Architecture) -> Iterator[Architecture]:
-        """`frame` with every combination of the values in its fields, the last field changing fastest."""
+        """`frame` with every combination of the values in its fields, the last field changing fastest.
+
+        Raises `ArchitectureError` for a value that `Architecture` does not take.
+        """
         for row in product(*(values.values() for values in self.values.values())):
             yield replace(frame, **dict(zip(self.values, row, strict=True)))
 
@@ -90,7 +99,7 @@ def add_vary_option(add: Add) -> None:
 def varied(options: argparse.Namespace) -> NetworkWide:
     """The choices that `--vary` names, each with its values in `EVERY`; `UNVARIED` for `none`.
 
-    Raises `UserError` where `none` is named beside others.
+    `options` are those of a parser with `add_vary_option`. Raises `UserError` where `none` is named beside others.
     """
     if NONE not in options.vary:
         return NetworkWide(**{name: getattr(EVERY, name) for name in options.vary})

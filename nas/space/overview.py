@@ -29,8 +29,8 @@ def numbers_that_fit(feasible: Feasible, cache: Path, console: Console) -> pd.Da
     """The exact number of networks that fit in each bin of MACs: a row per number of blocks, a column per bin.
 
     The columns are named by the bins' upper ends in MACs. Numbers are read from `cache`, a folder, or counted, which
-    can take minutes to hours, and kept there; progress shows on `console`. Raises `UserError` for a space or a byte
-    limit too large to be counted exactly, and `OSError`.
+    can take minutes to hours, and kept there; progress shows on `console`. They are Python ints of any size. Raises
+    `UserError` for a space or a byte limit too large to be counted exactly, `OSError` where `cache` cannot be written.
     """
     space, limits = feasible.space, feasible.limits
     width = BIN * -(-limits.max_macs // (BIN * MOST_BINS))

@@ -60,7 +60,7 @@ def expanded_channels(channels: Count, expansion: Any) -> Count:
 
 
 class BlockColumns(NamedTuple):
-    """One block of many networks: the fields of `Block`, each an int64 array [networks]."""
+    """One block of many networks: the fields of `Block`, each an int64 array [networks]; `stride` is two of them."""
 
     expanded: IntArray
     out: IntArray
@@ -77,7 +77,7 @@ class BlockColumns(NamedTuple):
 
 
 class Option(NamedTuple):
-    """A block, and the choices from which `Space.decode` makes it."""
+    """A block, and the choices from which `Space.decode` makes it: a form (of `FORMS`), an expansion, a width."""
 
     form: str
     expansion: float
@@ -98,8 +98,9 @@ class Change(NamedTuple):
 class Space:
     """The choices of each block and of the whole network; `frame` gives the rest, such as the input and the classes.
 
-    A network has `min_blocks` to `max_blocks` blocks. `dilations`, `expansions` (expanded channels over those that
-    enter) and `widths` (channels that leave) may be any strictly ascending values. Raises `UserError` for others, and
+    A network has `min_blocks` to `max_blocks` blocks. `dilations` (of a block's depthwise convolution, along both
+    axes), `expansions` (expanded channels over those that enter) and `widths` (channels that leave) may be any
+    positive, strictly ascending values. The blocks of `frame` are ignored. Raises `UserError` for other values, and
     where a network of the space would have a block without channels, or sizes beyond what `Architecture` takes.
     """
 
@@ -148,7 +149,7 @@ class Space:
         return range(self.min_blocks, self.max_blocks + 1)
 
     def values(self) -> dict[str, tuple[Any, ...]]:
-        """The values of every choice, by its name in encodings: `blocks`, `form_1` and so on."""
+        """Name of a choice in encodings -> its values: network-wide ones, `blocks`, `form_1` and so on."""
         of_block = {
             "dilation": self.dilations,
             "form": tuple(FORMS),
@@ -167,7 +168,7 @@ class Space:
         return {name: _distribution(values) for name, values in self.values().items()}
 
     def decode(self, choices: Mapping[str, Any]) -> Architecture:
-        """The network that an encoding describes; `choices` has a value for each name in `values`."""
+        """The network of an encoding: `choices` has a value for each name in `values`, or `KeyError` may be raised."""
         network_wide = self.network_wide.fields(choices)
         blocks, channels = [], network_wide.get("stem", self.frame.stem)[1]
         for number in range(1, choices["blocks"] + 1):
@@ -268,7 +269,7 @@ class Space:
         return apart
 
     def sample(self, size: int, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
-        """`size` uniformly random encodings: name of a choice -> array [size]."""
+        """`size` uniformly random encodings: name of each choice in `values` -> array [size] of its values."""
         columns: dict[str, npt.NDArray[Any]] = {
             name: rng.choice(values, size) for name, values in self.network_wide.searched.items()
         }

@@ -45,8 +45,11 @@ class State(NamedTuple):
     """All that the cost of a block or the head depends on: the shape that enters it, and the frame."""
 
     channels: int
+    """The channels that enter."""
     frequency: int
+    """The size along frequency."""
     time: int
+    """The size along time."""
     frame: int = 0
     """Index in `Space.frames` of the first frame whose blocks and heads cost the same."""
 
@@ -71,19 +74,22 @@ class Move(NamedTuple):
     """Alternative blocks that lead from one state to `to` and cost the same; dilations are left out."""
 
     to: State
+    """The state behind each."""
     bytes: int
     """The price of each in units of bytes."""
     macs: int
     """The price of each in units of MACs."""
     options: tuple[Option, ...]
-    """The blocks."""
+    """The blocks, each with the space's first dilation."""
 
 
 class Start(NamedTuple):
-    """Frames whose networks cost the same, and the `state` they start in, which is behind the stem."""
+    """Frames whose networks cost the same, and the state in which they start."""
 
     frames: tuple[Architecture, ...]
+    """Those of `Space.frames` that begin here; their one block only holds the place."""
     state: State
+    """The state behind the stem, which the first block enters."""
     stem: Price
     """The cost of the stem, in bytes and MACs rather than in units."""
 
@@ -106,7 +112,8 @@ class SuffixTable:
 class Tables:
     """The paths of a space, and tables of what they cost at an inference dtype, computed when first asked for.
 
-    `starts` are where paths begin.
+    `starts` are where paths begin. Methods take the states that they lead to within the space's `max_blocks`, and give
+    what is cached and shared: do not change it. Raises `UserError` for a dtype not in `budget.dtypes.DTYPES`.
     """
 
     def __init__(self, space: Space, limits: Limits, dtype: str) -> None:
@@ -194,7 +201,10 @@ class Tables:
         return SuffixTable(least, -least, np.zeros(size, dtype=np.uint64))
 
     def allows(self, state: State, blocks: int, left: Price) -> bool:
-        """Whether `blocks` more blocks and a head from a state fit into the budget `left`, in units."""
+        """Whether `blocks` more blocks and a head from a state fit into the budget `left`, in units.
+
+        Raises `UserError` as `budget` does.
+        """
         return min(left) >= 0 and bool(self.suffix_table(state, blocks).least[left.bytes] <= left.macs)
 
     def paths(self, state: State, blocks: int) -> int:

@@ -36,7 +36,7 @@ def layers(points: Sequence[Point]) -> list[list[int]]:
 def hypervolume(points: Sequence[Point], *, reference: Point) -> float:
     """The area that the points dominate, in accuracy times MACs, above and below those of `reference`.
 
-    Points that are not better than the reference in both add nothing.
+    Points that are not better than the reference in both add nothing; without any it is 0.
     """
     inside = [point for point in points if point[0] > reference[0] and point[1] < reference[1]]
     best = [inside[index] for index in front(inside)]
@@ -57,7 +57,10 @@ def losses(best: Sequence[Point], *, reference: Point) -> list[float]:
 
 
 def gains(points: Sequence[Point], best: Sequence[Point], *, reference: Point) -> npt.NDArray[np.float64]:
-    """The hypervolume that the front `best`, in ascending order of MACs, would gain by each point alone, [points]."""
+    """The hypervolume that the front `best`, in ascending order of MACs, would gain by each point alone, [points].
+
+    `points` holds one at least; `best` may be empty.
+    """
     heights = np.array([reference[0], *(accuracy for accuracy, _ in best)])
     starts = np.array([-np.inf, *(macs for _, macs in best)])
     ends = np.array([*starts[1:], np.inf])

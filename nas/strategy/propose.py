@@ -55,7 +55,10 @@ class Rules:
     dtype: str
 
     def cost(self, architecture: Architecture) -> Totals:
-        """The exact cost of a network: parameters, MACs for one clip, and bytes at the inference dtype."""
+        """The exact cost of a network: parameters, MACs for one clip, and bytes at the inference dtype.
+
+        Raises `UserError` for a dtype not in `budget.dtypes.DTYPES`.
+        """
         return totals(layers_of(architecture), dtype=self.dtype)
 
     def allow(self, cost: Totals) -> bool:
@@ -82,10 +85,11 @@ class Proposal:
     """A network that is new and fits, and what it took to find it."""
 
     architecture: Architecture
+    """The network."""
     choices: dict[str, Any]
     """The encoding that the sampler chose, for `Space.decode`."""
     cost: Totals
-    """Its parameters, MACs and bytes."""
+    """Its parameters, MACs for one clip, and bytes at the inference dtype."""
     system_attrs: dict[str, Any] = field(default_factory=dict)
     """What the sampler notes for itself, kept with the trial and found in later histories."""
     rejected: int = 0
@@ -106,7 +110,9 @@ class ProposalContext:
     """All that a sampler may know to propose one candidate, and counts of the proposals that were refused."""
 
     rules: Rules
+    """The space, the limits and the inference dtype that a candidate must keep."""
     history: History
+    """The candidates so far: scored, pending, and all that were seen."""
     seed: int
     """The seed of this candidate alone."""
     rejected: int = 0
@@ -159,7 +165,8 @@ def by_chance(context: ProposalContext) -> Proposal:
 def propose(sampler: Sampler, rules: Rules, history: History, *, seed: int) -> Proposal:
     """The next candidate: the sampler's proposal, or one by chance where the sampler has none.
 
-    `seed` is the search's. Raises `SpaceExhaustedError` where neither finds a new network that fits.
+    `seed` is the search's. Raises `SpaceExhaustedError` where neither finds a new network that fits, `ValueError` for a
+    negative seed.
     """
     started = time.perf_counter()
     context = ProposalContext(rules, history, combined_seed(seed, history.number))

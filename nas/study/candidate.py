@@ -41,11 +41,11 @@ _NOTES: dict[str, type | tuple[type, ...]] = {
 class Candidate:
     """An architecture of a search: what it costs, and what it scored at each rung (length of training) it came to.
 
-    `accuracy`, `merit` and `point` need a score at one rung at least, and raise `ValueError` without.
+    `accuracy`, `merit`, `point` and `as_scored` need a score at one rung at least, and raise `ValueError` without.
     """
 
     trial: FrozenTrial
-    """The trial of the search's Optuna study that holds all of it."""
+    """The trial of the search's Optuna study that holds all of it; no copy is made, so it must not change."""
 
     @staticmethod
     def waiting(number: int, rules: Rules, proposal: Proposal) -> FrozenTrial:
@@ -130,12 +130,18 @@ class Candidate:
 
     @cached_property
     def as_scored(self) -> FrozenTrial:
-        """The trial as samplers see a scored candidate: COMPLETE, with values (merit, MACs)."""
+        """The trial as samplers see a scored candidate: COMPLETE, with values (merit, MACs).
+
+        Cached, and it shares the parameters of `trial`: do not change it. Raises `ValueError` without a score.
+        """
         return _Unchanging.of(create_trial(values=(self.merit, self.macs), **self._shared()))
 
     @cached_property
     def as_pending(self) -> FrozenTrial:
-        """The trial as samplers see a candidate without a score: RUNNING."""
+        """The trial as samplers see a candidate without a score: RUNNING.
+
+        Cached, and it shares the parameters of `trial`: do not change it.
+        """
         return _Unchanging.of(create_trial(state=TrialState.RUNNING, **self._shared()))
 
     def _shared(self) -> dict[str, Any]:
@@ -154,7 +160,7 @@ class Candidate:
 
     @cached_property
     def architecture(self) -> Architecture:
-        """The candidate's network."""
+        """The candidate's network. Raises `ArchitectureError` for a trial that holds none, as `check` finds out."""
         return Architecture.from_json(self.trial.user_attrs["architecture"])
 
     @property
@@ -169,9 +175,9 @@ class Candidate:
 
     @cached_property
     def trainings(self) -> Mapping[int, Mapping[str, float]]:
-        """Training samples of each rung, ascending -> that training's statistics, seed and seconds.
+        """Training samples of each rung, ascending -> that training's `seed` and statistics, by name; empty before any.
 
-        Statistics are fields of `nas.scoring.score.Score`; older studies lack some of them.
+        Statistics are fields of `nas.scoring.score.Score`, `seconds` among them; older studies lack some of them.
         """
         noted = {
             int(name.removeprefix(_AT)): note for name, note in self.trial.user_attrs.items() if name.startswith(_AT)
@@ -185,7 +191,7 @@ class Candidate:
 
     @property
     def accuracy(self) -> float:
-        """The validation macro accuracy at the highest rung, in [0, 1]."""
+        """The validation macro accuracy at the highest rung, in [0, 1]. Raises `ValueError` without a score."""
         return self.scores[max(self.scores)]
 
     @cached_property
@@ -201,12 +207,15 @@ class Candidate:
 
     @property
     def merit(self) -> float:
-        """The merit at the highest rung."""
+        """The merit (see `merits`) at the highest rung. Raises `ValueError` without a score."""
         return self.merits[max(self.merits)]
 
     @property
     def point(self) -> Point:
-        """(accuracy, MACs)."""
+        """(validation macro accuracy at the highest rung, in [0, 1]; MACs for one clip).
+
+        Raises `ValueError` without a score.
+        """
         return self.accuracy, self.macs
 
     @property
@@ -230,7 +239,10 @@ class Candidate:
         return all(value <= 0 for value in self.trial.constraints.values())
 
     def __getitem__(self, attribute: str) -> Any:
-        """A user attribute of the trial, such as parameters, layout, rejected, duplicates or proposing_seconds."""
+        """A user attribute of the trial, such as parameters, layout, rejected, duplicates or proposing_seconds.
+
+        Raises `KeyError` for one that it lacks.
+        """
         return self.trial.user_attrs[attribute]
 
 

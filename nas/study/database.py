@@ -143,7 +143,7 @@ class Server:
     """Remembers when this process last found its database server away."""
 
     last_away = float("-inf")
-    """When that was, in seconds of `time.monotonic`: no worker could record a heartbeat then."""
+    """When that was, in seconds of `time.monotonic`: no worker could record a heartbeat then. -inf for never."""
 
     def was_away(self) -> None:
         """Note that the server is away now, so that no worker is given up for heartbeats that it could not record."""
@@ -170,6 +170,6 @@ patiently = retry(
 )
 """Decorator: calls the function again while the database server is away, for up to `OUTAGE_SECONDS`.
 
-What is done twice because an answer was lost ends as if done once; only a claim whose answer was lost is nobody's until
-its heartbeat is old.
+Then its error passes, as all other errors do at once. What is done twice because an answer was lost ends as if done
+once; only a claim whose answer was lost is nobody's until its heartbeat is old.
 """

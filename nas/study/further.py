@@ -37,7 +37,10 @@ class FurtherTrainings:
         self.done = dict[int, dict[Run, Mapping[str, float]]]()
 
     def trials(self) -> list[FrozenTrial]:
-        """The trials that the storage holds now, but for those given up; what `take` is called with."""
+        """The trials that the storage holds now, but for those given up; what `take` is called with.
+
+        They are Optuna's own, not copies: do not change them. Raises what Optuna and SQLAlchemy raise.
+        """
         return self.study.get_trials(deepcopy=False, states=_LIVING)
 
     def take(self, trials: Sequence[FrozenTrial], known: Collection[int]) -> None:
@@ -59,7 +62,7 @@ class FurtherTrainings:
                 self.done.setdefault(number, {})[run] = {**note, "accuracy": trial.values[0]}
 
     def missing(self, wanted: Wanted) -> Wanted:
-        """Those of the wanted trainings that are not done."""
+        """Those of the wanted trainings that are not in `done`, in the order given."""
         return [(each, run) for each, run in wanted if run not in self.done.get(each.number, {})]
 
     def table(self) -> pd.DataFrame:
@@ -84,7 +87,8 @@ def train_again(
 
     Yields (candidate number, how it was trained, accuracy in [0, 1]) after each training of this worker. `missing()`
     returns what is still to do; `read()` is called after each pass, before any result is yielded, and should read the
-    study anew; `wait(queue, running trials)` is called only when others train all that is left, and should sleep.
+    study anew; `wait(queue, running trials)` is called only when others train all that is left, and should sleep. An
+    error of `scoring` passes, after its training was given up; so do those of Optuna and SQLAlchemy.
     """
     while wanted := [each.retraining(run) for each, run in missing()]:
         living = {trial.user_attrs["training"]: trial for trial in queue.refresh().living}

@@ -18,7 +18,7 @@ def helpers(
 
     Each has as many threads as this process and appends what it prints to worker-2.log and so on in `folder`. At the
     end of the block they are waited for, and one that failed is told by a line to `note`; they are stopped if the block
-    fails.
+    fails. With 0 there are none. Raises `OSError` where `folder` cannot be written.
     """
     command = [sys.executable, "-m", module, *arguments, "--workers", "1"]
     logs = [folder / f"worker-{index}.log" for index in range(2, number + 2)]

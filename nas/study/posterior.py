@@ -19,7 +19,7 @@ class Expected(NamedTuple):
     merit: float
     """What candidates are ranked by: minus the mean training loss in nats; the accuracy in older studies."""
     accuracy: float
-    """Validation macro accuracy, predicted from the merit by linear regression over the candidates."""
+    """Validation macro accuracy, about in [0, 1], predicted from the merit by linear regression over the candidates."""
     deviation: float
     """The standard deviation of that accuracy, from the model's uncertainty of the merit; NaN without a model."""
 
@@ -29,7 +29,7 @@ def expected(candidates: Sequence[Candidate]) -> dict[int, Expected]:
 
     All should have been trained equally long, with the last rung's samples. A model of the merits
     (`nas.strategy.surrogate`) is fitted to all of them. With fewer than `LEAST` candidates there is none, and each is
-    expected to score as it did.
+    expected to score as it did. Raises `ValueError` for a candidate without a score.
     """
     if len(candidates) < LEAST:
         return {each.number: Expected(each.merit, each.accuracy, float("nan")) for each in candidates}

@@ -35,7 +35,7 @@ class TrialLostError(RuntimeError):
 
 
 class Trials(NamedTuple):
-    """What a queue holds, both lists in the order of the trials' numbers."""
+    """What a queue holds, both lists in the order of the trials' numbers; Optuna's own trials: do not change them."""
 
     living: list[FrozenTrial]
     """Trials that wait, are being trained, or have ended."""
@@ -47,7 +47,7 @@ class Beat(NamedTuple):
     """A heartbeat as this process saw it in the storage."""
 
     value: Any
-    """What the storage holds."""
+    """The time that the storage holds, None before the first."""
     since: float
     """When this process first saw that, in seconds of `time.monotonic`."""
 
@@ -61,8 +61,10 @@ _HEARTBEATS = text(
 class Queue:
     """A study as a queue of trials.
 
-    Of trials that agree in one of the user attributes named by `unique`, only the first is kept. All methods try again
-    while the database server is away. `worker` is what this process signs a claimed trial with: [machine, process id].
+    Of trials that agree in one of the user attributes named by `unique`, which all must have, only the first is kept.
+    `storage` is the one that `study` is in. All methods try again while the database server is away, up to
+    `nas.study.database.OUTAGE_SECONDS`; other errors of Optuna and SQLAlchemy pass. `worker` is what this process signs
+    a claimed trial with: [machine, process id].
     """
 
     def __init__(self, study: optuna.Study, storage: RDBStorage, unique: Sequence[str]) -> None:
@@ -238,7 +240,7 @@ class Queue:
 
 
 def worker_of(trial: FrozenTrial) -> str:
-    """The worker of a RUNNING trial in words, such as `process 4711 on HOST`."""
+    """The worker of a RUNNING trial in words, such as `process 4711 on HOST`; `?` for what the trial does not note."""
     machine, pid = trial.user_attrs.get("worker") or ("?", "?")
     return f"process {pid} on {machine.partition(' ')[0]}"
 

@@ -34,7 +34,8 @@ class Racer:
     def missing(self) -> Wanted:
         """The trainings of the present round that are not done, by any worker, as `store` was last read.
 
-        Empty when the race has ended, and before the baseline has a score.
+        Empty when the race has ended, and before the baseline has a score. The first call of any worker stores who
+        enters.
         """
         baseline, store = self.store.baseline, self.store
         if not (baseline and self.rounds):
@@ -84,7 +85,7 @@ class Racer:
         """Train what is missing, round by round, until the race has ended.
 
         Yields (candidate, how it was trained, accuracy in [0, 1]) after each training of this worker, which ends with a
-        fresh read of the store.
+        fresh read of the store. Raises as `train_again` and `Store.read` do.
         """
         done = train_again(self.missing, self.queue, scoring, read=self.store.read, wait=self._wait)
         for number, run, accuracy in done:

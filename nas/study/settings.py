@@ -57,7 +57,7 @@ class StudySettings:
     """A study's settings."""
 
     content: Mapping[str, Any]
-    """Plain JSON, as the database holds it."""
+    """Plain JSON, as the database holds it; what the properties give is part of it: do not change it."""
 
     @classmethod
     def of(
@@ -81,10 +81,12 @@ class StudySettings:
     ) -> "StudySettings":
         """The settings of a new search.
 
-        - `data`: a digest of the clips and of their split; `clips`: how many are for `training` and for `validation`.
+        - `data`: a digest of the clips and of their split; `clips`: how many are for `training` and for `validation`;
+          `classes`: the names of their classes; `front_end`: how log-mels are made of them.
         - `device`: where networks are trained, `cpu` or `cuda`; `threads`: CPU threads of one worker.
-        - `sampler`: a name of `nas.strategy.samplers.SAMPLERS`; `rules`: what a candidate must be.
-        - `rungs`: training samples of each, ascending; `teachers`: all that their logits depend on, as plain JSON.
+        - `sampler`: a name of `nas.strategy.samplers.SAMPLERS`; `seed`: the search's; `rules`: those of a candidate.
+        - `rungs`: training samples of each, ascending; `teachers`: all that their logits depend on, as plain JSON;
+          `score`: the training that scores a candidate.
         - `command`: the command line that started the search; `versions`: library -> version, for the record.
         - `margin`: the accuracy, in [0, 1], that may be lost against the baseline without counting as worse.
         """
@@ -121,7 +123,7 @@ class StudySettings:
 
     @property
     def limits(self) -> Limits:
-        """The limits of bytes and MACs that candidates keep."""
+        """The limits of bytes and MACs that candidates keep. Raises `UserError` as `Limits` does."""
         stored = self.identity["limits"]
         return Limits(stored["max_bytes"], stored["max_macs"])
 

@@ -77,7 +77,8 @@ class Store:
     """A search as it is stored: its settings, its candidates, and their further trainings.
 
     `candidates` are those with a score, by number; `race` holds the trainings of the race, and `fidelity` those of
-    `nas.fidelity`, None where it never ran. All are as of the last `read`; `fidelity` is as of `open`.
+    `nas.fidelity`, None where it never ran. All are as of the last `read`; `fidelity` is as of `open`. `folder` holds
+    the tables. Made by `open` or `create_or_resume`; raises `StudyError` as `read` does.
     """
 
     def __init__(self, study: optuna.Study, racing_study: optuna.Study, folder: Path) -> None:
@@ -118,7 +119,7 @@ class Store:
     def create_or_resume(cls, name: str, storage: RDBStorage, settings: StudySettings) -> "Store":
         """Make a study with these settings, or open the one of this name if its settings are the same.
 
-        Raises `StudyError` that names what differs, and for a storage that cannot be used.
+        Raises `StudyError` that names what differs, and for a name or a storage that cannot be used; `OSError`.
         """
         folder = study_folder(name)
         folder.mkdir(parents=True, exist_ok=True)
@@ -190,7 +191,7 @@ class Store:
         return [each for each in self.candidates if each.finished and each.fits]
 
     def expected(self) -> dict[int, Expected]:
-        """Number -> what the candidates that `finished` gives would score without noise (`nas.study.posterior`)."""
+        """Number -> what the candidates that `finished` gives would score without noise; cached: do not change it."""
         finished = self.finished()
         if self._expected.keys() != {each.number for each in finished}:
             self._expected = expected(finished)
@@ -204,8 +205,8 @@ class Store:
     def results(self) -> pd.DataFrame:
         """A row per candidate, as in results.csv: its cost, score, architecture, and the proposals that it took.
 
-        `samples` is the length of its longest training, which `accuracy` and the losses are of; `expected` its accuracy
-        without noise; `seconds` the time of all its trainings.
+        `samples` is the length of its longest training, which `accuracy` and the losses (nats) are of; `expected` its
+        accuracy without noise, NaN unless `finished` gives it; `seconds` the time of all its trainings.
         """
         on_front, of = {each.number for each in self.front()}, self.expected()
         rows = []
@@ -232,7 +233,7 @@ class Store:
         return pd.DataFrame(rows)
 
     def write_tables(self) -> None:
-        """Write results.csv, race.csv and settings.json into the study's folder, as of the last `read`."""
+        """Write results.csv, race.csv and settings.json into `folder`, as of the last `read`. Raises `OSError`."""
         with self.publishing():
             write_text(self.folder / "results.csv", self.results().to_csv(index=False))
             write_text(self.folder / "race.csv", self.race.table().to_csv(index=False))

@@ -52,7 +52,8 @@ def _dots(candidates: list[Candidate], name: str, **marker: Any) -> go.Scatter:
 def front(store: Store, entries: list[Finalist]) -> Markup:
     """A chart of accuracy against MACs; hovering shows the architecture.
 
-    `entries` are the finalists. It contains plotly's script, so it must come before the other charts of a page.
+    `entries` are as `nas.results.finalists.finalists` gives them, empty for none. It contains plotly's script, so it
+    must come before the other charts of a page.
     """
     limits, figure = store.settings.limits, go.Figure()
     stopped = [each for each in store.candidates if each.stopped]

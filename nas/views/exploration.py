@@ -92,7 +92,8 @@ def _price(change: dict[Hashable, Any]) -> str:
 def space_figure(feasible: Feasible, architecture: Architecture, name: str) -> Figure:
     """A picture of the MACs and bytes of networks that fit, and of where the architecture stands among them.
 
-    They are sampled uniformly for each number of blocks. `name` is the architecture's in the legend.
+    They are sampled uniformly for each number of blocks. `name` is the architecture's in the legend. Raises
+    `ValueError` where nothing fits, and `UserError` as `Feasible.sample` does.
     """
     space, limits, rng = feasible.space, feasible.limits, np.random.default_rng(0)
     sampled = pd.concat(

@@ -32,19 +32,25 @@ IMPORTANCE_TRIALS = 30
 
 
 def draw_pareto(store: Store) -> list[Path]:
-    """Draw pareto.png and .svg: accuracy against MACs, with the front."""
+    """Draw pareto.png and .svg in the study's folder: accuracy against MACs, with the front.
+
+    Returns their paths. Raises `OSError`.
+    """
     return _saved(store, "pareto", pareto_figure(store))
 
 
 def draw_hypervolume(store: Store) -> list[Path]:
-    """Draw hypervolume.png and .svg: how the front grew."""
+    """Draw hypervolume.png and .svg in the study's folder: how the front grew.
+
+    Returns their paths. Raises `OSError`.
+    """
     return _saved(store, "hypervolume", hypervolume_figure(store))
 
 
 def draw_importance(store: Store) -> list[Path]:
-    """Draw importance.png and .svg: how important each choice is for the accuracy.
+    """Draw importance.png and .svg in the study's folder: how important each choice is for the accuracy.
 
-    Draws and returns none with fewer than `IMPORTANCE_TRIALS` candidates.
+    Returns their paths; draws and returns none with fewer than `IMPORTANCE_TRIALS` candidates. Raises `OSError`.
     """
     if len(store.candidates) < IMPORTANCE_TRIALS:
         return []
@@ -52,15 +58,18 @@ def draw_importance(store: Store) -> list[Path]:
 
 
 def draw_fidelity(store: Store, table: pd.DataFrame) -> list[Path]:
-    """Draw fidelity.png and .svg: how each statistic of a short training ranks as the full training does.
+    """Draw fidelity.png and .svg in the study's folder: how statistics of short trainings rank as full ones do.
 
-    `table` is as `nas.results.fidelity.agreement` gives it.
+    `table` is as `nas.results.fidelity.agreement` gives it, not empty. Returns their paths. Raises `OSError`.
     """
     return _saved(store, "fidelity", fidelity_figure(store, table))
 
 
 def fidelity_figure(store: Store, table: pd.DataFrame) -> Figure:
-    """The picture of each statistic's tau with its 95 % interval; `table` is as for `draw_fidelity`."""
+    """The picture of each statistic's tau with its 95 % interval.
+
+    `table` is as `nas.results.fidelity.agreement` gives it, not empty.
+    """
     figure = new_figure(7.2, 3.4)
     axes = figure.subplots()
     reach = [table["tau"] - table["low"], table["high"] - table["tau"]]
@@ -173,7 +182,7 @@ def hypervolume_figure(store: Store) -> Figure:
 
 
 def importances(store: Store) -> dict[str, float]:
-    """Name of a choice -> its importance for a high merit, as a share of all, by Optuna's default evaluator."""
+    """Name of a choice -> its importance for a high merit, by Optuna's default evaluator; shares that add up to 1."""
     # Optuna ranks for low values, hence the minus, and it warns of that each time.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -183,7 +192,10 @@ def importances(store: Store) -> dict[str, float]:
 
 
 def importance_grid(store: Store, shares: dict[str, float]) -> pd.DataFrame:
-    """A table of the importances that `well_read` gives: a row per kind of choice, a column per block, NaN for none."""
+    """A table of `shares`, as `well_read` gives them: a row per kind of choice, a column per block, NaN for none.
+
+    Columns are named `block 1` and so on. Choices that a network makes once are left out.
+    """
     numbers = range(1, store.settings.max_blocks + 1)
     return pd.DataFrame(
         {f"block {number}": [shares.get(f"{choice}_{number}", np.nan) for choice in _CHOICES] for number in numbers},
@@ -192,7 +204,10 @@ def importance_grid(store: Store, shares: dict[str, float]) -> pd.DataFrame:
 
 
 def importance_of_the_rest(store: Store, shares: dict[str, float]) -> str:
-    """A line with the importance, in %, of what a network chooses once; `shares` are as `well_read` gives them."""
+    """The importance of the choices that a network makes once, as text such as "number of blocks: 12%, pool: 3%".
+
+    `shares` are as `well_read` gives them; a choice that it leaves out reads 0%.
+    """
     once = {"number of blocks": "blocks", **{name: name for name in store.settings.network_wide}}
     return ", ".join(f"{label}: {shares.get(name, 0):.0%}" for label, name in once.items())
 
@@ -206,7 +221,10 @@ _CHOICES = {
 
 
 def well_read(store: Store) -> dict[str, float]:
-    """`importances` without those that would be noise: of choices that change too few of the trained architectures."""
+    """`importances` (name of a choice -> share) of those that at least `IMPORTANCE_TRIALS` architectures depend on.
+
+    The others would be noise. So the shares add up to less than 1 where any is left out.
+    """
     readers = Counter(name for candidate in store.candidates for name in Space.read(candidate.trial.params))
     return {name: share for name, share in importances(store).items() if readers[name] >= IMPORTANCE_TRIALS}
 

@@ -20,7 +20,7 @@ from nas.views.figures import BASELINE_COLOUR, FRONT_COLOUR, IMPORTANCE_TRIALS
 def write_page(store: Store) -> Path:
     """Write the page to report.html in the study's folder; returns its path.
 
-    Raises `StudyError` for a study whose command line cannot be read, and `OSError`.
+    Raises `StudyError` for a study whose command line cannot be read, `OSError` for a folder that cannot be written.
     """
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
         Path(__file__).with_name("report.html").read_text(encoding="utf-8")

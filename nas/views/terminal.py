@@ -33,7 +33,7 @@ SHARE_PROPOSALS = 20_000
 
 
 class Screen:
-    """Prints a search to standard output: live at a terminal, else line by line."""
+    """Prints a search to standard output, through `console`: live at a terminal, else line by line."""
 
     def __init__(self) -> None:
         self.console = console()
@@ -89,7 +89,7 @@ class Screen:
             yield stepped
 
     def teachers(self, ensemble: Ensemble) -> None:
-        """Print the validation accuracy of each teacher and of all together."""
+        """Print the validation macro accuracy, in %, of each teacher and of all together."""
         each = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in ensemble.accuracies.items())
         self.note(f"Teachers on validation: {each}; all eight {ensemble.accuracy:.1%}.")
 
@@ -149,7 +149,8 @@ class Screen:
     ) -> None:
         """Print the finalists of the race with what it proves of them, where everything is, and what to do next.
 
-        `entries` are the finalists, `pictures` the files drawn, `storage` the study's URL where it is not the default.
+        `entries` are the finalists, empty for none; `pictures` the files drawn; `storage` the study's URL, printed
+        without its password, or None for the default.
         """
         view = Table(title="The race's last round: trained in full, with new seeds", title_justify="left")
         for name in (
