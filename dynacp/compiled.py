@@ -9,8 +9,8 @@ from numba import njit
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A decorator: `numba.njit` with these options, and machine code that is kept for the next process.
 
-    numba keeps it beside the module or in the user's cache folder. Where it can write to neither, every process
-    compiles anew.
+    A function is compiled when it is first called. numba keeps the code beside the module or in the user's cache
+    folder. Where it can write to neither, every process compiles anew.
     """
 
     def decorated(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -27,7 +27,11 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all, in UTF-8; surrogate escapes become the bytes that they stand for."""
+    """Write a file whole or not at all, in UTF-8; until it is whole, an old one stays.
+
+    Surrogate escapes become the bytes that they stand for. Raises `OSError` that names `path`, such as for a folder
+    that is not there, and `UnicodeEncodeError` for other lone surrogates.
+    """
     with written_whole(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="surrogateescape")
 
@@ -54,12 +58,12 @@ def _place(path: Path) -> Iterator[Path]:
 
 
 def behind_links(path: Path) -> Path:
-    """The path with all links resolved: the file to replace, so that a link stays a link."""
+    """The absolute path with all links resolved: the file to replace, so that a link stays a link; there or not."""
     return Path(os.path.realpath(path))
 
 
 def is_output(path: Path) -> bool:
-    """Whether a path is where standard output goes."""
+    """Whether a path is where standard output goes; False for a path that is not there."""
     try:
         return os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
     except (AttributeError, OSError, ValueError):  # one of them is no file, or closed

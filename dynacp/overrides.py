@@ -18,7 +18,8 @@ Settings = TypeVar("Settings")
 def changed(settings: Settings, assignments: Sequence[str]) -> Settings:
     """The settings with assignments such as `teachers.epochs=5` made, each value checked against its field's type.
 
-    Raises `SettingError` that says what is wrong; for an unknown name it lists the names that there are.
+    They are new: `settings` stay as they are. Raises `SettingError` that says what is wrong; for an unknown name it
+    lists the names that there are.
     """
     known = {name: value for name, value, _ in named(settings)}
     typed = []
@@ -37,7 +38,7 @@ def changed(settings: Settings, assignments: Sequence[str]) -> Settings:
 
 
 def restored(settings: Settings, stored: dict[str, Any]) -> Settings:
-    """The settings with the values that `stored` names; others stay as they are.
+    """New settings with the values that `stored` names, the others as in `settings`.
 
     `stored` is plain JSON with nested names, as `dataclasses.asdict` gives it. Raises `SettingError` for a name that is
     no setting, and for a value that it cannot take.

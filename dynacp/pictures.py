@@ -11,7 +11,7 @@ from dynacp.files import written_whole
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches."""
+    """An empty figure of this size in inches. Sets seaborn's theme, which is the whole process's."""
     sns.set_theme(context="notebook", style="ticks", rc={"font.size": 10, "axes.titlesize": 11})
     return Figure(figsize=(width, height), layout="constrained")
 
@@ -19,7 +19,8 @@ def new_figure(width: float, height: float) -> Figure:
 def save_figure(figure: Figure, path: Path, **options: Any) -> Path:
     """Write a figure whole or not at all, as PNG or SVG by the path's suffix; returns the path.
 
-    `options` are those of `Figure.savefig`. The same figure gives the same bytes.
+    `options` are those of `Figure.savefig`. The same figure gives the same bytes. Raises `ValueError` for a suffix that
+    matplotlib does not know, and `OSError` where it cannot be written.
     """
     kind = path.suffix[1:]
     metadata = {"Date": None} if kind == "svg" else None

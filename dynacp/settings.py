@@ -23,10 +23,10 @@ def require(holds: bool, name: str, value: Any, what: str) -> None:
 
 
 def named(settings: Any, prefix: str = "", origin: str = "") -> Iterator[tuple[str, Any, str]]:
-    """(dotted name, value, source) of every setting in a dataclass, and of those in nested dataclasses.
+    """(dotted name, value, source) of every setting in a dataclass (an instance), and of those in nested dataclasses.
 
     The source is the field's own while it has its default, and otherwise that of the field which holds the dataclass.
-    `prefix` and `origin` are the name and the source of that field.
+    `prefix` and `origin` are the name (with a dot behind it) and the source of that field. A source may be empty.
     """
     for each in fields(settings):
         name, value = f"{prefix}{each.name}", getattr(settings, each.name)

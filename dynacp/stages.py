@@ -75,10 +75,13 @@ class StageStore:
     """Looks up stages and makes them, and remembers which ones it has verified."""
 
     verified: dict[str, str] = field(default_factory=dict)
-    """The checksums of the stages that were found current, by name."""
+    """Name of a stage that was found current -> its artifact's checksum."""
 
     def checksum(self, stage: Stage) -> str | None:
-        """The artifact's checksum if it is there, whole, and made from what its stage says now; None otherwise."""
+        """The artifact's checksum if it is there, whole, and made from what its stage says now; None otherwise.
+
+        One that was found is remembered: what happens to the file later is seen by `load` alone.
+        """
         if stage.name not in self.verified:
             checksum = self._checksum(stage)
             if checksum is None:
@@ -97,7 +100,7 @@ class StageStore:
         return record["checksum"] if content is not None and _digest(content) == record["checksum"] else None
 
     def load(self, stage: Stage) -> dict[str, Any]:
-        """The content that a stage stored, on the CPU.
+        """The content that a stage stored, as its `make` returned it, read anew onto the CPU.
 
         Raises `StageError` if the stage is not current, or its file has changed since it was verified.
         """
@@ -112,7 +115,8 @@ class StageStore:
     def make(self, stage: Stage, on_step: OnStep) -> bool:
         """Make a stage unless it is current; returns whether it was made.
 
-        Raises `StageError` if what it needs is not made yet, and if memory or disk runs out.
+        Raises `StageError` if what it needs is not made yet, and if the GPU's memory or the disk runs out; else what
+        the stage's `make` raises. Nothing is stored then.
         """
         stage.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(beside(stage.path, ".lock")):
@@ -143,7 +147,7 @@ class StageStore:
 
 
 def in_order(stages: list[Stage]) -> list[Stage]:
-    """The stages and all that they need, each once, and none before what it needs."""
+    """The stages and all that they need, each once (by its name), and none before what it needs."""
     ordered: dict[str, Stage] = {}
 
     def visit(stage: Stage) -> None:
@@ -157,7 +161,7 @@ def in_order(stages: list[Stage]) -> list[Stage]:
 
 
 def read_artifact(path: Path) -> dict[str, Any]:
-    """The content of the stage stored under `path` (without suffix), whatever it was made with.
+    """The content of the stage stored under `path` (without suffix), on the CPU, whatever it was made with.
 
     Raises `StageError` unless it is finished and undamaged.
     """
@@ -195,7 +199,7 @@ def _record(file: Path) -> dict[str, Any] | None:
 
 
 def plain(settings: Mapping[str, Any]) -> Any:
-    """Settings as JSON would give them back: tuples as lists, paths as strings."""
+    """Settings as JSON would give them back, in copies: tuples as lists, paths and other objects as their strings."""
     return json.loads(json.dumps(settings, default=str))
 
 

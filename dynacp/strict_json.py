@@ -9,8 +9,8 @@ from typing import Any
 from budget.errors import UserError
 
 MOST_BYTES = 1 << 20
-"""The most bytes of a file that is read. An architecture takes about a hundred bytes a block, a run's settings a few
-thousand."""
+"""The most bytes of a file that is read; a larger one is refused. An architecture takes about a hundred bytes a block,
+a run's settings a few thousand."""
 
 _SHORT = Repr()
 _SHORT.maxlevel, _SHORT.maxstring = 2, 60

@@ -25,9 +25,10 @@ LONGEST_RESPONSE = 10
 
 
 def roll_samples(waves: Tensor, *, max_samples: int, generator: torch.Generator) -> Tensor:
-    """Waves [batch, samples], each rolled in time by its own shift in [-max_samples, max_samples]; 0 means off.
+    """Waves [batch, samples], each rolled in time by its own shift in [-max_samples, max_samples].
 
-    Raises `ValueError` for a shift longer than the waves.
+    0 means off and returns `waves` itself. `generator` is of the CPU. Raises `ValueError` for a negative shift, and for
+    one longer than the waves.
     """
     return _roll(waves, "max_samples", max_samples, generator)
 
@@ -35,7 +36,8 @@ def roll_samples(waves: Tensor, *, max_samples: int, generator: torch.Generator)
 def roll_frames(x: Tensor, *, max_frames: int, generator: torch.Generator) -> Tensor:
     """Log-mels [batch, 1, mels, frames], each rolled in time by its own shift in [-max_frames, max_frames].
 
-    0 means off. Raises `ValueError` for a shift longer than the log-mels.
+    0 means off and returns `x` itself. `generator` is of the CPU. Raises `ValueError` for a negative shift, and for one
+    longer than the log-mels.
     """
     return _roll(x, "max_frames", max_frames, generator)
 
@@ -48,7 +50,8 @@ def impulse_response(
     Each clip that is `eligible` (bool [batch]: those of the clean device) is convolved, with this probability, with a
     random one of `responses` [count, taps], then cut to the length and scaled to the energy that it had: its colour
     changes, not its level. Morocutti et al. 2023 (https://arxiv.org/abs/2305.07499) take probabilities of 0.4 to 0.6.
-    Raises `ValueError` for a probability outside [0, 1], or another shape or type of `eligible`.
+    `generator` is of the CPU. Returns `waves` itself where no clip is drawn. Raises `ValueError` for a probability
+    outside [0, 1], or another shape or type of `eligible`.
     """
     _check_probability(probability)
     if eligible.shape != waves.shape[:1] or eligible.dtype != torch.bool:
@@ -74,9 +77,9 @@ def impulse_response(
 def load_impulse_responses(folder: Path, sample_rate: int) -> Tensor:
     """The audio files of a folder, in the order of their names, as responses [count, taps] of unit energy each.
 
-    The first channel is taken and resampled to `sample_rate` Hz; shorter responses end in zeros. Raises `ValueError`
-    for a folder without such files, and for a file that cannot be read, is silent, goes beyond [-1, 1] or lasts longer
-    than `LONGEST_RESPONSE`.
+    They are float32, on the CPU. The first channel is taken and resampled to `sample_rate` Hz; shorter responses end in
+    zeros. Folders inside are not searched. Raises `ValueError` for a folder without such files (or that is not there),
+    and for a file that cannot be read, is silent, goes beyond [-1, 1] or lasts longer than `LONGEST_RESPONSE`.
     """
     paths = sorted(path for path in folder.glob("*") if is_audio(path))
     if not paths:
@@ -101,8 +104,8 @@ def _load_impulse_response(path: Path, sample_rate: int) -> Tensor:
 def mask_frequency(x: Tensor, *, max_bands: int, generator: torch.Generator) -> Tensor:
     """Log-mels [batch, 1, mels, frames], each with one run of 0 to `max_bands` bands masked (SpecAugment; paper: 48).
 
-    Masked bands take `MASK_VALUE` (paper, section 2.2, equation 1). 0 means off. Raises `ValueError` for more bands
-    than there are.
+    Masked bands take `MASK_VALUE` (paper, section 2.2, equation 1). 0 means off and returns `x` itself. `generator` is
+    of the CPU. Raises `ValueError` for a negative number, and for more bands than there are.
     """
     return _mask(x, -2, "max_bands", max_bands, generator)
 
@@ -110,7 +113,8 @@ def mask_frequency(x: Tensor, *, max_bands: int, generator: torch.Generator) -> 
 def mask_time(x: Tensor, *, max_frames: int, generator: torch.Generator) -> Tensor:
     """Log-mels [batch, 1, mels, frames], each with one run of 0 to `max_frames` frames masked (paper: 0, off).
 
-    Masked frames take `MASK_VALUE`. Raises `ValueError` for more frames than there are.
+    Masked frames take `MASK_VALUE`. 0 means off and returns `x` itself. `generator` is of the CPU. Raises `ValueError`
+    for a negative number, and for more frames than there are.
     """
     return _mask(x, -1, "max_frames", max_frames, generator)
 
@@ -120,8 +124,8 @@ def freq_mixstyle(x: Tensor, *, probability: float, alpha: float, generator: tor
 
     Freq-MixStyle (https://arxiv.org/abs/2206.12513): with one draw of `probability` for the batch, the statistics of
     each band over channel and time are mixed with those of a random partner, with a weight from Beta(alpha, alpha) for
-    each clip. The paper takes probability 0.8, alpha 0.4. Raises `ValueError` for a probability outside [0, 1], and for
-    an alpha that is not positive.
+    each clip. The paper takes probability 0.8, alpha 0.4. `generator` is of the CPU. Returns `x` itself where the draw
+    says no. Raises `ValueError` for a probability outside [0, 1], and for an alpha that is not positive.
     """
     _check_probability(probability)
     if not alpha > 0:
@@ -140,9 +144,10 @@ def freq_mixstyle(x: Tensor, *, probability: float, alpha: float, generator: tor
 def mixup(x: Tensor, targets: Targets, *, alpha: float, generator: torch.Generator) -> tuple[Tensor, Targets]:
     """Each clip mixed with a random partner, inputs and targets alike: weight * own + (1 - weight) * partner's.
 
-    The weights come from Beta(alpha, alpha), one for each clip (paper, section 2.2, equation 2); alpha 0 means off. `x`
-    is [batch, ...]; `targets` is one tensor [batch, ...] of probabilities, or several in a tuple (such as labels and a
-    teacher's). Raises `ValueError` for a negative alpha, and for other targets.
+    The weights come from Beta(alpha, alpha), one for each clip (paper, section 2.2, equation 2); alpha 0 means off and
+    returns the arguments themselves. `x` is [batch, ...]; `targets` is one tensor [batch, ...] of probabilities, or
+    several in a tuple (such as labels and a teacher's). `generator` is of the CPU. Raises `ValueError` for a negative
+    alpha, and for other targets.
     """
     if not alpha >= 0:
         raise ValueError(f"`alpha` must be 0 (off) or positive, but got {alpha!r}.")

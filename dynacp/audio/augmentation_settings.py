@@ -14,8 +14,8 @@ class WaveAugmentation:
     """What is done to the waves of a batch in training. Zero, or false, turns a part off.
 
     `roll_samples` is the largest shift in time, in samples; `perturb_edges` draws the edges of the mel bank
-    (`FrontEnd`) for each batch; `impulse_probability` is that of an impulse response. Raises `SettingError` for values
-    out of range.
+    (`FrontEnd`) for each batch; `impulse_probability` is that of an impulse response, for each clip of the clean
+    device. Raises `SettingError` for values out of range.
     """
 
     roll_samples: int = sourced(4_410, "the paper rolls in time but not how far: CP-JKU's 0.1 s")
@@ -33,8 +33,9 @@ class WaveAugmentation:
 class Augmentation:
     """What is done to a batch of log-mels in training. Zero turns a part off.
 
-    `roll_frames` is the largest shift in time, in frames; `mask_bands` and `mask_frames` are the widest masks; mixstyle
-    and mixup are those of `dynacp.audio.augment`. Raises `SettingError` for values out of range.
+    `roll_frames` is the largest shift in time, in frames; `mask_bands` and `mask_frames` are the widest masks, in bands
+    and frames. `mixstyle_probability` and `mixstyle_alpha` are those of `freq_mixstyle`, `mixup_alpha` that of `mixup`
+    (`dynacp.audio.augment`). Raises `SettingError` for values out of range, such as a `mixstyle_alpha` of 0.
     """
 
     roll_frames: int = sourced(8, "the paper rolls in time but not how far: CP-JKU's 0.1 s")
@@ -53,7 +54,12 @@ class Augmentation:
     def __call__(
         self, log_mels: Tensor, targets: tuple[Tensor, ...], generator: torch.Generator
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Augmented log-mels [batch, 1, mels, frames] and their targets [batch, ...], which mixup mixes alike."""
+        """Augmented log-mels [batch, 1, mels, frames] and their targets [batch, ...], which mixup mixes alike.
+
+        `targets` are probabilities, `generator` is of the CPU. Inputs are not changed, and are returned themselves
+        where nothing is done. Raises `ValueError` for a shift or a mask wider than the log-mels, and for targets that
+        are no probabilities.
+        """
         if self.roll_frames:
             log_mels = roll_frames(log_mels, max_frames=self.roll_frames, generator=generator)
         if self.mask_bands:

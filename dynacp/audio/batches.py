@@ -21,14 +21,18 @@ class ClipSource(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, clips: Tensor, generator: torch.Generator) -> Tensor:
-        """The clips at these indices (a CPU tensor) as float32 log-mels [batch, 1, mels, frames], augmented or not."""
+        """The clips at these indices (a CPU tensor) as float32 log-mels [batch, 1, mels, frames], augmented or not.
+
+        They are on `device`, in a tensor of their own. `generator` (of the CPU) decides the augmentation.
+        """
 
 
 class Features:
     """Log-mels of some clips, without augmentation; a batch of them is float32.
 
     `log_mels` are float16 [all clips, mels, frames], and `rows` are the indices of these clips in them. On a GPU they
-    are copied there once; on the CPU they stay where they are, which may be a memory-mapped file.
+    are copied there once; on the CPU they stay where they are, which may be a memory-mapped file. `device` is the one
+    that batches are on.
     """
 
     def __init__(self, log_mels: np.ndarray, rows: np.ndarray, device: torch.device) -> None:
@@ -39,16 +43,16 @@ class Features:
         return len(self._rows)
 
     def __add__(self, others: "Features") -> "Features":
-        """These clips, followed by others of the same array of log-mels."""
+        """These clips, followed by others of the same array of log-mels; `AssertionError` for those of another."""
         assert self._log_mels is others._log_mels, "both must be of one array"
         return Features(self._log_mels, np.concatenate([self._rows, others._rows]), self.device)
 
     def take(self, clips: np.ndarray) -> "Features":
-        """The clips at these indices, in that order."""
+        """The clips at these indices (of this object, not of the array), in that order."""
         return Features(self._log_mels, self._rows[clips], self.device)
 
     def __getitem__(self, clips: Tensor) -> Tensor:
-        """The clips at these indices (a CPU tensor), float32 [batch, 1, mels, frames]."""
+        """A copy of the clips at these indices (a CPU tensor), float32 [batch, 1, mels, frames] on `device`."""
         if self._on_device is not None:
             batch = self._on_device[clips.to(self.device)]
         else:
@@ -64,8 +68,9 @@ class Waves:
     """Waves of some clips, from which batches of augmented log-mels are computed.
 
     `waves` are int16 [all clips, samples], and `rows` are the indices of these clips in them. On a GPU they are copied
-    there once. `responses` are impulse responses [count, taps], if any, for the clips that are `eligible` (bool
-    [clips]: recordings of the clean device).
+    there once. `front_end` says how log-mels are computed, and `augmentation` what is done to waves. `responses` are
+    impulse responses [count, taps] for the clips that are `eligible` (bool [clips], one for each of `rows`: recordings
+    of the clean device); None: no clip gets one. `device` is the one that batches are on.
     """
 
     def __init__(
@@ -90,7 +95,11 @@ class Waves:
         return len(self._rows)
 
     def batch(self, clips: Tensor, generator: torch.Generator) -> Tensor:
-        """The clips at these indices (a CPU tensor), augmented: float32 log-mels [batch, 1, mels, frames]."""
+        """The clips at these indices (a CPU tensor), augmented: float32 log-mels [batch, 1, mels, frames].
+
+        They are on `device`, in a tensor of their own. `generator` is of the CPU. Raises `ValueError` for a roll longer
+        than the waves, and for waves too short for one frame.
+        """
         if self._on_device is not None:
             waves = self._on_device[clips.to(self.device)]
         else:

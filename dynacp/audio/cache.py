@@ -49,9 +49,11 @@ class Fault:
     """Why a file cannot be used, and the remedies for all files with this fault."""
 
     file: Path
+    """The file."""
     what: str
     """What is wrong, with the file as the subject of the sentence."""
     remedies: tuple[str, ...] = (_REMEDY,)
+    """What to do about it, each in words that suit several files."""
 
     def __str__(self) -> str:
         return f"{self.file}: {self.what}"
@@ -61,7 +63,8 @@ def log_mels(clips: Clips, settings: FrontEnd, folder: Path) -> np.ndarray:
     """The clips' normalised log-mels, float16 [clips, mels, frames], read-only and memory-mapped from `folder`.
 
     They are computed on the first call, by whichever process comes first, and take about 45 kB a clip. The mel bank is
-    that of evaluation. Raises one `DataError` for all audio files that cannot be used (see `read_wave`).
+    that of evaluation. Raises one `DataError` for all audio files that cannot be used (see `read_wave`), or if the disk
+    has no room; `ValueError` where a second is too short for one frame; `OSError` for a folder that cannot be written.
     """
     shape = (len(clips), settings.mels, settings.frames(settings.sample_rate))
     file = folder / f"log-mel-{_key(clips.files, asdict(settings))}.npy"
@@ -79,8 +82,8 @@ def waves(clips: Clips, sample_rate: int, folder: Path) -> np.ndarray:
     """The clips' samples, int16 [clips, samples] of one second each, read-only and memory-mapped from `folder`.
 
     A sample of 1.0 would be `WAVE_SCALE`. Rounding 24 bits to 16 adds noise of -98 dB, a hundredth of what the front
-    end adds before its logarithm. They are decoded on the first call and take 88 kB a clip. Raises `DataError` as
-    `log_mels` does.
+    end adds before its logarithm. They are decoded on the first call and take 88 kB a clip at 44.1 kHz. `sample_rate`
+    is in Hz, and no file may have another. Raises `DataError` and `OSError` as `log_mels` does.
     """
     file = folder / f"waves-{_key(clips.files, {'sample_rate': sample_rate})}.npy"
 
@@ -97,8 +100,8 @@ def stored_array(
     """The array in `file` (.npy), read-only and memory-mapped; if it is not there, or damaged, `fill` writes it first.
 
     `fill` is given an array of zeros of that shape and dtype to write into. If it raises, or the process is killed,
-    nothing remains that could be taken for a result; of several processes one builds and the others wait for it.
-    Raises `DataError` if the disk has no room.
+    nothing remains that could be taken for a result; of several processes one builds and the others wait for it. Raises
+    `DataError` if the disk has no room, `OSError` for a folder that cannot be written, and what `fill` raises.
     """
     file = behind_links(file)
     array = _opened(file, shape, dtype)
@@ -116,9 +119,9 @@ def stored_array(
 def read_wave(file: Path, *, sample_rate: int, samples: int) -> np.ndarray:
     """The samples of a mono audio file, float32 [samples] in [-1, 1].
 
-    Raises `DataError` for a file that cannot be read (or is truncated), has another sample rate in Hz, more than one
-    channel or another length than `samples`, holds values that are not finite or beyond [-1, 1], or is digital silence
-    (all samples alike).
+    Raises `DataError` for a file that cannot be read (or is truncated), has another `sample_rate` (in Hz), more than
+    one channel or another length than `samples`, holds values that are not finite or beyond [-1, 1], or is digital
+    silence (all samples alike).
     """
     wave = _decode(file, sample_rate, samples)
     if isinstance(wave, Fault):

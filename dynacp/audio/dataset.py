@@ -36,7 +36,9 @@ MIN_CLIPS = 2
 class Dataset:
     """A data set in TAU's layout (`dynacp.audio.tau`), decoded into a cache when clips are first asked for.
 
-    Its methods and properties raise `DataError` for files that cannot be used.
+    Its methods and properties raise `DataError` for files that cannot be used. Where a method takes a `device`, it is
+    the name of a recording device; one that no training clip is of has no clips, which is no error. What properties
+    give is kept and shared: do not change it.
     """
 
     root: Path
@@ -55,12 +57,12 @@ class Dataset:
 
     @cached_property
     def training(self) -> Clips:
-        """The clips of split25.csv."""
+        """The clips of split25.csv, in its order; raises `DataError` as `training_clips` does."""
         return training_clips(self.root)
 
     @cached_property
     def test(self) -> Clips:
-        """The clips of test.csv. Raises `DataError` where one of them is a training clip too."""
+        """The clips of test.csv, in its order. Raises `DataError` where one of them is a training clip too."""
         clips = test_clips(self.root)
         if both := sorted(set(self.training.files) & set(clips.files)):
             raise DataError(
@@ -95,7 +97,10 @@ class Dataset:
 
     @cached_property
     def devices(self) -> tuple[str, ...]:
-        """The names of the recording devices with enough training clips (`MIN_CLIPS`) for models of their own."""
+        """The names, sorted, of the recording devices with enough training clips for models of their own.
+
+        They have `MIN_CLIPS` or more.
+        """
         counts = np.bincount(self.training.devices, minlength=len(self.training.device_names))
         return tuple(name for name, count in zip(self.training.device_names, counts, strict=True) if count >= MIN_CLIPS)
 
@@ -105,7 +110,12 @@ class Dataset:
 
     @cached_property
     def key(self) -> dict[str, Any]:
-        """What identifies the training clips and the impulse responses that augment them by content, as plain JSON."""
+        """What identifies the training clips and the impulse responses that augment them by content, as plain JSON.
+
+        `waves` is the name of the stored array, `labels` a hash of classes and devices, `classes` their names, and
+        `responses` a hash of the impulse responses and the clips that they augment, or None. Decodes the training
+        clips.
+        """
         assert isinstance(self._waves, np.memmap)
         clips, responses = self.training, self._responses
         return {
@@ -117,7 +127,10 @@ class Dataset:
 
     @cached_property
     def test_key(self) -> dict[str, str]:
-        """What identifies the test clips by content and recording devices, as plain JSON."""
+        """What identifies the test clips by content and recording devices, as plain JSON.
+
+        `log_mels` is the name of the stored array, `devices` a hash of the clips' devices. Decodes the test clips.
+        """
         assert isinstance(self._test_log_mels, np.memmap)
         devices = [self.test.device_names[number] for number in self.test.devices]
         return {
@@ -136,7 +149,7 @@ class Dataset:
         return self.training.labels[self.rows(device)]
 
     def augmented(self, device: str, augmentation: WaveAugmentation) -> Waves:
-        """A device's training clips (for `GENERAL` all) as a source of augmented batches."""
+        """A device's training clips (for `GENERAL` all) as a source of batches of augmented log-mels."""
         rows = self.rows(device)
         return Waves(
             self._waves,
@@ -153,11 +166,11 @@ class Dataset:
         return self.training_features(self.rows(device))
 
     def training_features(self, rows: np.ndarray) -> Features:
-        """The training clips at these indices, without augmentation."""
+        """The log-mels of the training clips at these indices (int64 [clips]), without augmentation."""
         return Features(self._log_mels, rows, self.device)
 
     def test_features(self, rows: np.ndarray) -> Features:
-        """The test clips at these indices."""
+        """The log-mels of the test clips at these indices (int64 [clips]), without augmentation."""
         return Features(self._test_log_mels, rows, self.device)
 
     @cached_property

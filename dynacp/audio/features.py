@@ -30,7 +30,7 @@ few of them.
 """
 
 GroupedBank: TypeAlias = tuple[tuple[int, int, Tensor], ...]
-"""A mel bank as groups of bands: (first bin, last bin + 1, weights over these bins)."""
+"""A mel bank as groups of bands: (first bin, last bin + 1, weights [bands, bins] over these bins)."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,9 @@ class FrontEnd:
     """Settings of the front end. Raises `ValueError` for settings that give no mel bank or no frame.
 
     In training the lower edge of the mel bank is drawn from [0, f_min_range) Hz and the upper edge from the
-    `f_max_range` Hz that end at mel_rate / 2; evaluation takes 0 Hz and the middle of that range. A range of 1 means
-    no perturbation.
+    `f_max_range` Hz that end at mel_rate / 2; evaluation takes 0 Hz and the middle of that range. A range of 1 means no
+    perturbation. `mel_rate` is in Hz; `n_fft`, `window_samples` and `hop_samples` are in samples; `mels` is the number
+    of bands.
     """
 
     sample_rate: int = sourced(44_100, "paper, section 2.1: the clips' own rate, in Hz")
@@ -89,7 +90,10 @@ class FrontEnd:
         return 1 + kept // self.hop_samples
 
     def edges(self, generator: torch.Generator | None = None) -> tuple[int, int]:
-        """(f_min, f_max) of the mel bank in Hz: drawn for training with a generator, those of evaluation without."""
+        """(f_min, f_max) of the mel bank in Hz: drawn for training with a generator (of the CPU), else evaluation's.
+
+        Both are in [0, mel_rate / 2], f_min below f_max.
+        """
         top = self.mel_rate // 2
         if generator is None:
             return 0, top - self.f_max_range // 2
@@ -98,7 +102,11 @@ class FrontEnd:
 
 
 def mel_bank(settings: FrontEnd, f_min: int, f_max: int) -> Tensor:
-    """Kaldi's triangular mel bank from `f_min` to `f_max` Hz, [mels, n_fft / 2 + 1]; the bin at half the rate is 0."""
+    """Kaldi's triangular mel bank from `f_min` to `f_max` Hz, [mels, n_fft / 2 + 1]; the bin at half the rate is 0.
+
+    It is float32, on the CPU. `f_min` < `f_max` are in [0, mel_rate / 2], as `FrontEnd.edges` gives them. Raises
+    `AssertionError` for others, except that an `f_max` of 0 or less counts from mel_rate / 2.
+    """
     vocal_tract = (100.0, -500.0, 1.0)  # a warp factor of 1: no warping
     bank, _ = get_mel_banks(settings.mels, settings.n_fft, float(settings.mel_rate), f_min, f_max, *vocal_tract)
     return functional.pad(bank, (0, 1))
@@ -106,7 +114,11 @@ def mel_bank(settings: FrontEnd, f_min: int, f_max: int) -> Tensor:
 
 @lru_cache(maxsize=8)  # evaluation asks for one bank again and again; a draw in training builds its own in 2 ms
 def grouped_bank(settings: FrontEnd, f_min: int, f_max: int, device: torch.device) -> GroupedBank:
-    """The mel bank of these settings between two edges in Hz, as groups of bands on `device`."""
+    """`mel_bank` on `device`, as `BAND_GROUPS` groups of neighbouring bands, each cut to the bins that it needs.
+
+    `f_min` and `f_max` are in Hz; raises `AssertionError` as `mel_bank` does. Results are cached and shared: do not
+    change them.
+    """
     groups = []
     for bands in mel_bank(settings, f_min, f_max).tensor_split(BAND_GROUPS):
         bins = bands.any(dim=0).nonzero().flatten().tolist() or [0]
@@ -128,8 +140,8 @@ MASK_VALUE: float = normalise(torch.tensor(0.0)).item()
 class LogMel(nn.Module):
     """Waves [batch, samples] in [-1, 1] to normalised log-mels [batch, 1, mels, frames], float32.
 
-    It has no parameters and no state to store. Works in float32 also under autocast, whose half precision would not
-    hold a spectrum's range.
+    It has no parameters and no state to store; its `settings` are an attribute. Works in float32 also under autocast,
+    whose half precision would not hold a spectrum's range.
     """
 
     window: Tensor
@@ -163,7 +175,8 @@ class LogMel(nn.Module):
     def log_mel(self, waves: Tensor, bank: GroupedBank) -> Tensor:
         """Normalised log-mels [batch, 1, mels, frames] of float32 waves [batch, samples], through the given mel bank.
 
-        Computed by operations on tensors alone, which can be exported.
+        `bank` is one of the same settings, as `grouped_bank` gives it. Computed by operations on tensors alone, which
+        can be exported: nothing is checked but by them.
         """
         settings = self.settings
         if settings.pre_emphasis:

@@ -48,11 +48,14 @@ _UNKNOWN_FRAMES = 2**62
 
 
 class AudioError(UserError):
-    """A file that cannot be used, or a path without one; the message names it and the remedy."""
+    """A file that cannot be used, or a path without one; the message names it and, where there is one, the remedy."""
 
 
 class UnusableAudioError(AudioError):
-    """An audio file that cannot be used, with the file, its fault and the remedy as attributes."""
+    """An audio file that cannot be used.
+
+    `file`, `fault` (with the file as the subject of the sentence) and `remedy` are attributes.
+    """
 
     def __init__(self, file: str | Path, fault: str, remedy: str) -> None:
         super().__init__(file, fault, remedy)
@@ -77,11 +80,11 @@ class Recording:
 
 
 class AudioFile:
-    """An open audio file, to be read once from its beginning to its end.
+    """An open audio file, as `opened` gives it, to be read once from its beginning to its end.
 
-    `frames` is the length of the file, in samples of a channel at `own_rate` Hz; `cut_off` says whether it holds less
-    than its header promises. `peak` (see `Recording`) and `silent` (all samples alike) are those of what was read so
-    far.
+    `file` is its path, `channels` the number of its channels, `own_rate` its sample rate in Hz, and `frames` its length
+    in samples of a channel. `cut_off` says whether it holds less than its header promises. `peak` (see `Recording`) and
+    `silent` (all samples alike) are those of what was read so far.
     """
 
     def __init__(self, file: str | Path, sound: sf.SoundFile) -> None:
@@ -93,14 +96,15 @@ class AudioFile:
 
     @property
     def silent(self) -> bool:
-        """Whether all samples read so far are alike."""
+        """Whether all samples read so far are alike; True where none is read yet."""
         return self._low >= self._high
 
     def blocks(self, rate: int, *, channel: int | None = None) -> Iterator[np.ndarray]:
         """The recording in blocks of float32 samples [samples] at `rate` Hz: whole seconds each, but for the last.
 
-        `channel` is the one to take, counted from 0; None takes the mean of all. Raises `AudioError` for a file whose
-        samples cannot be used.
+        `channel` is the one to take, counted from 0; None takes the mean of all. A file without samples gives no block.
+        Raises, while blocks are taken, `UnusableAudioError` for a file whose samples cannot be used, and `IndexError`
+        for a channel that it does not have.
         """
         if self.cut_off:
             raise UnusableAudioError(self.file, "is cut off: its header promises more than it holds", FETCH_AGAIN)
@@ -145,7 +149,10 @@ class AudioFile:
 
 @contextmanager
 def opened(file: str | Path) -> Iterator[AudioFile]:
-    """A context with an open audio file. Raises `AudioError` for one that cannot be opened, or has a wrong header."""
+    """A context with an open audio file.
+
+    Raises `UnusableAudioError` for one that is not there, cannot be opened, or has a wrong header.
+    """
     with _sound(file) as sound:
         audio = AudioFile(file, sound)
         _check_header(audio)
@@ -157,7 +164,8 @@ def read_recording(
 ) -> Recording:
     """A whole recording at `rate` Hz, as float32 samples; of several channels the mean, or `channel`, counted from 0.
 
-    Raises `AudioError` for a file that cannot be used, and for one that lasts more than `longest` seconds.
+    Raises `UnusableAudioError` for a file that cannot be used, and for one that lasts more than `longest` seconds;
+    `IndexError` for a channel that the file does not have.
     """
     with opened(file) as audio:
         if audio.frames > longest * audio.own_rate:
@@ -167,7 +175,7 @@ def read_recording(
 
 
 def is_audio(path: Path) -> bool:
-    """Whether a path in a folder is taken for an audio file, by the ending of its name."""
+    """Whether a path is taken for an audio file: its name ends in one of `SUFFIXES`, and it is no folder."""
     return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
 

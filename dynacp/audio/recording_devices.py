@@ -47,13 +47,14 @@ class RecordingDevices:
 
     @property
     def real_names(self) -> tuple[str, ...]:
-        """The names of the real devices."""
+        """The names of the real devices, some of which the data may not have."""
         return tuple(name.strip() for name in self.real.split(","))
 
     def groups(self, tested: Collection[str], trained: Collection[str]) -> Mapping[str, tuple[str, ...]]:
         """Group -> those of the `tested` devices that are in it; groups without any are left out.
 
-        `trained` are the devices with training clips.
+        Groups are those of `DEVICE_GROUPS`, in that order; devices keep the order of `tested`. `trained` are the
+        devices with training clips.
         """
         real = self.real_names
         groups = {
@@ -68,7 +69,7 @@ def check_names(devices: Collection[str], *, files: Collection[str], columns: Co
     """Raise `ValueError` for a device whose name cannot name its files, or its column in tables.
 
     `files` and `columns` are the names that are already taken. No two devices may have names that differ in case alone,
-    nor may a device and one of `files`: some disks ignore case.
+    nor may a device and one of `files`: some disks ignore case. The error gives the remedy, but no file.
     """
     owner = {_on_any_disk(name): name for name in files}
     for name in devices:

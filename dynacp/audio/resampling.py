@@ -24,8 +24,8 @@ WEIGHTS_AT_ONCE = 2**17
 def resampled(blocks: Iterable[np.ndarray], own_rate: int, rate: int) -> Iterator[np.ndarray]:
     """Float32 blocks at `own_rate` Hz, resampled to `rate` Hz as if they were one array.
 
-    Each block is whole seconds, but for the last. It is resampled together with a second of its neighbours, which is
-    more than the filter reaches.
+    Each block [samples] is whole seconds, but for the last, and gives one block; n samples become ceil(n * rate /
+    own_rate). It is resampled together with a second of its neighbours, which is more than the filter reaches.
     """
     past = np.empty(0, np.float32)
     for block, following in pairwise(chain(blocks, [np.empty(0, np.float32)])):
@@ -36,7 +36,10 @@ def resampled(blocks: Iterable[np.ndarray], own_rate: int, rate: int) -> Iterato
 
 
 def kernel_weights(own_rate: int, rate: int) -> int:
-    """The number of weights in torchaudio's table, which grows with the product of rates that share no divisor."""
+    """The number of weights in torchaudio's table from `own_rate` to `rate` Hz.
+
+    It grows with the product of rates that share no divisor.
+    """
     shared = math.gcd(own_rate, rate)
     return rate // shared * (own_rate // shared + 2 * _reach(own_rate, rate))
 
@@ -50,7 +53,7 @@ def _resampled(samples: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
 def interpolated(samples: np.ndarray, own_rate: int, rate: int) -> np.ndarray:
     """What torchaudio's `resample` computes: samples [samples] at `own_rate` Hz, as float32 ones at `rate` Hz.
 
-    Weights are made for each sample in turn, in place of a table of all.
+    n samples become ceil(n * rate / own_rate). Weights are made for each sample in turn, in place of a table of all.
     """
     reach, cutoff = _reach(own_rate, rate), _cutoff(own_rate, rate)
     taps = np.arange(-reach, reach + 1)

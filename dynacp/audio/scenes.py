@@ -245,7 +245,8 @@ def write_scenes(root: Path, *, seed: int = 2025) -> Path:
     2,400 training clips (10 classes x 40 locations x 6 segments, on six devices, 70 % of them on device a) and 540 test
     clips (10 x 3 x 2 segments, each on nine devices), 16 bit, 44.1 kHz, 1 s: 254 MB, about 15 s. One seed always gives
     the same bytes. Processes may ask at once, and be killed: the folder appears complete or not at all. Raises
-    `DataError` if there is something else at `root`.
+    `DataError` if there is something else at `root`, such as the set of another seed, and `OSError` where nothing can
+    be written.
     """
     home = behind_links(root)
     home.parent.mkdir(parents=True, exist_ok=True)

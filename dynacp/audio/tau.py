@@ -71,7 +71,10 @@ class Clips:
         return len(self.files)
 
     def take(self, indices: np.ndarray | Sequence[int]) -> "Clips":
-        """The clips at `indices` (integers, or booleans [clips]), in that order."""
+        """The clips at `indices` (integers, or booleans [clips]), in that order, with the same classes and devices.
+
+        Raises `IndexError` for an index that is out of range.
+        """
         chosen = np.arange(len(self))[indices]
         return Clips(
             files=tuple(self.files[index] for index in chosen),
@@ -88,7 +91,7 @@ class Clips:
 
 
 def training_clips(root: Path) -> Clips:
-    """The clips of ROOT/split_setup/split25.csv, in its order.
+    """The clips of ROOT/split_setup/split25.csv, in its order. No audio is read.
 
     Raises `DataError` for whatever is wrong with the files of the layout, and for a class without a training clip.
     """
@@ -161,7 +164,10 @@ def validation_parts(clips: Clips, *, seed: int) -> np.ndarray:
 
 
 def class_by_device(clips: Clips) -> pd.DataFrame:
-    """How many clips each class has on each device: [classes, device_names], with a row and a column of totals."""
+    """How many clips each class has on each device: a table [classes, device_names] of integers.
+
+    A last row and a last column, both named total, hold the sums.
+    """
     counts = np.zeros((len(clips.classes), len(clips.device_names)), dtype=np.int64)
     np.add.at(counts, (clips.labels, clips.devices), 1)
     table = pd.DataFrame(counts, index=clips.classes, columns=clips.device_names)

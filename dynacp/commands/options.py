@@ -29,7 +29,10 @@ def add_data_option(add: Add, what: str) -> None:
 
 
 def data_root(options: argparse.Namespace, tell: Callable[[str], object] = lambda _: None) -> Path:
-    """The folder that `--data` names. Built-in scenes are written into `--cache` first, which `tell` announces."""
+    """The folder that `--data` names, which need not be there; by default that of the built-in scenes.
+
+    These are written into `--cache` first, which `tell` announces with a line of text; raises as `write_scenes` does.
+    """
     if options.data != BUILT_IN:
         return Path(options.data)
     tell("Built-in scenes: writing them, if they are not there yet ...")
@@ -50,7 +53,7 @@ def add_device_option(add: Add) -> None:
 def training_device(name: str) -> torch.device:
     """The device that `auto` (a GPU if there is one), `cpu` or `cuda` stands for.
 
-    Raises `UserError` for `cuda` where torch sees none.
+    Raises `UserError` for `cuda` where torch sees none. Another name counts as `auto`.
     """
     available = torch.cuda.is_available()
     if name == "cuda" and not available:

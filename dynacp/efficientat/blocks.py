@@ -106,14 +106,14 @@ def conv_norm(
 ) -> nn.Sequential:
     """A convolution, batch norm and activation: [batch, inputs, f, t] -> [batch, outputs, f / stride, t / stride].
 
-    `kernel` is the side of the square kernel, padded so that stride 1 keeps the size.
+    Sizes are rounded up. `kernel` is the side of the square kernel, padded so that stride 1 keeps the size.
     """
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
     return nn.Sequential(convolution, batch_norm(outputs), activation())
 
 
 def stem(outputs: int) -> nn.Sequential:
-    """The first layer: [batch, 1, mels, frames] -> [batch, outputs, mels / 2, frames / 2]."""
+    """The first layer: [batch, 1, mels, frames] -> [batch, outputs, mels / 2, frames / 2], rounded up."""
     return conv_norm(1, outputs, 3, stride=2, activation=nn.Hardswish)
 
 
@@ -125,7 +125,8 @@ def tail(inputs: int) -> nn.Sequential:
 def head(channels: int, width: float, classes: int) -> nn.Sequential:
     """The head: [batch, channels, f, t] -> logits [batch, classes]; its first two modules give [batch, channels].
 
-    Raises `UserError` for `classes` that are no positive integer.
+    `width` multiplies the channels of its hidden layer (`LAST_HIDDEN`). Raises `UserError` for `classes` that are no
+    positive integer.
     """
     if type(classes) is not int or classes < 1:
         raise UserError(f"`classes` must be a positive integer, but got {classes!r}.")
@@ -141,9 +142,10 @@ def head(channels: int, width: float, classes: int) -> nn.Sequential:
 
 
 def initialise(module: nn.Module) -> None:
-    """Draw a module's weights as EfficientAT does, from torch's global generator.
+    """Draw one convolution's or linear layer's own weights as EfficientAT does; leave any other module as it is.
 
-    Convolutions: He over the outputs; linear layers: a deviation of 0.01; biases: 0.
+    For `network.apply(initialise)`: children are not visited. Weights come from torch's global generator. Convolutions:
+    He normal over the outputs (fan-out); linear layers: normal with a deviation of 0.01; biases: 0.
     """
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out")

@@ -64,11 +64,12 @@ class CheckpointError(UserError):
 
 
 def load_checkpoint(path: Path, *, classes: int) -> Teacher:
-    """The network that a checkpoint holds, in training mode; DyMN at temperature 1, at which AudioSet training ends.
+    """The network that a checkpoint holds, on the CPU and in training mode; DyMN at temperature 1, as training ends.
 
     If the file was made for another number of classes, the last layer alone is new. It is drawn from torch's global
-    generator: seed it before. Raises `CheckpointError` unless the file holds one network, a complete state dict of
-    finite tensors of the right names and shapes. Pickled code in a file is never run.
+    generator: seed it before. Raises `CheckpointError` unless the file is there and holds one network, a complete state
+    dict of finite tensors of the right names and shapes, and `UserError` for `classes` that are no positive integer.
+    Pickled code in a file is never run.
     """
     state = _read(path)
     family, width, own_classes = _held_by(path, state)
@@ -85,9 +86,9 @@ def load_checkpoint(path: Path, *, classes: int) -> Teacher:
 def fetch(name: str, folder: Path, *, base: str = RELEASE) -> Path:
     """`folder / (name + ".pt")`, downloaded if absent and in any case checked to hold what the name says.
 
-    `base` is the address that files are fetched from. A download shows a progress bar on standard error and appears in
-    `folder` only when whole and checked. Raises `CheckpointError` for an unknown name, a bad file, and a download that
-    fails: then it says what to do instead.
+    `name` is one of `NAMES`, and `folder` is made if need be. `base` is the address that files are fetched from. A
+    download shows a progress bar on standard error and appears in `folder` only when whole and checked. Raises
+    `CheckpointError` for an unknown name, a bad file, and a download that fails: then it says what to do instead.
     """
     if name not in NAMES:
         raise CheckpointError(f"{name!r} is no known checkpoint; known are:\n  " + "\n  ".join(NAMES))

@@ -31,7 +31,9 @@ KERNEL_NOISE = 0.05
 class DynamicConv(nn.Module):
     """Four kernels, mixed for each sample by softmax(linear(context) / temperature); no bias.
 
-    Kernels are stored flat, [1, 1, 4, outputs * inputs / groups * kernel * kernel], as in the checkpoints.
+    With a `kernel` of 1 it mixes channels, with `stride` 1 alone; with a larger one it is depthwise, and `outputs` must
+    equal `inputs`. `context` is the length H of the context vector. Kernels are stored flat, [1, 1, 4, outputs * inputs
+    / groups * kernel * kernel], as in the checkpoints.
     """
 
     def __init__(self, inputs: int, outputs: int, context: int, kernel: int = 1, *, stride: int = 1) -> None:
@@ -44,7 +46,10 @@ class DynamicConv(nn.Module):
         self.weight = nn.Parameter(torch.randn(1, 1, KERNELS, flat) * he_over_the_outputs)
 
     def forward(self, x: Tensor, context: Tensor, temperature: float) -> Tensor:
-        """Maps [batch, inputs, f, t], context [batch, H] -> [batch, outputs, f / stride, t / stride]."""
+        """Maps [batch, inputs, f, t], context [batch, H] -> [batch, outputs, f / stride, t / stride], rounded up.
+
+        `temperature` is positive: the higher, the more alike are the kernels' shares.
+        """
         attention = (self.residuals(context) / temperature).softmax(dim=-1)
         weight = attention @ self.weight[0, 0]
         batch, inputs, *size = x.shape
@@ -63,12 +68,15 @@ class DynamicConv(nn.Module):
 
 
 class DynamicReLU(nn.Module):
-    """The larger of two lines, a1 x + b1 and a2 x + b2, with a, b per sample and channel (DyReLU-B, 2003.10027)."""
+    """The larger of two lines, a1 x + b1 and a2 x + b2, with a, b per sample and channel (DyReLU-B, 2003.10027).
+
+    `context` is the length H of the context vector that they come from.
+    """
 
     lambdas: Tensor
-    """The scales of what the context adds to a1, a2, b1 and b2."""
+    """The scales [4] of what the context adds to a1, a2, b1 and b2."""
     init_v: Tensor
-    """The values of a1, a2, b1 and b2 to which that is added."""
+    """The values [4] of a1, a2, b1 and b2 to which that is added."""
 
     def __init__(self, channels: int, context: int) -> None:
         super().__init__()
@@ -86,7 +94,10 @@ class DynamicReLU(nn.Module):
 
 
 class ContextGenerator(nn.Module):
-    """What steers a block, from the block's input: a context vector, and gates over frequency and over time."""
+    """What steers a block, from the block's input: a context vector, and gates over frequency and over time.
+
+    `context` is the vector's length H; `inputs`, `expanded` and `stride` are the block's (`BlockShape`).
+    """
 
     def __init__(self, inputs: int, expanded: int, context: int, *, stride: int) -> None:
         super().__init__()
@@ -97,7 +108,10 @@ class ContextGenerator(nn.Module):
         self.conv_t = nn.Conv2d(context, expanded, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[batch, inputs, f, t] -> [batch, H], [batch, expanded, f / stride, 1], [batch, expanded, 1, t / stride]."""
+        """[batch, inputs, f, t] -> [batch, H], [batch, expanded, f / stride, 1], [batch, expanded, 1, t / stride].
+
+        Sizes are rounded up; gates are in [0, 1].
+        """
         sequences = torch.cat([x.mean(3), x.mean(2)], dim=2).unsqueeze(3)
         sequences = functional.hardswish(self.joint_norm(self.joint_conv(sequences)))
         over_f, over_t = sequences.split([x.shape[2], x.shape[3]], dim=2)
@@ -110,7 +124,10 @@ class ContextGenerator(nn.Module):
 
 
 class DynamicBlock(nn.Module):
-    """Expand, depthwise, project, all dynamic; dynamic ReLU and coordinate attention before the projection."""
+    """Expand, depthwise, project, all dynamic; dynamic ReLU and coordinate attention before the projection.
+
+    `context` is the length H of its context vector, as `context_length` gives it.
+    """
 
     def __init__(self, shape: BlockShape, context: int) -> None:
         super().__init__()
@@ -129,7 +146,10 @@ class DynamicBlock(nn.Module):
         self.context_gen = ContextGenerator(shape.inputs, expanded, context, stride=shape.stride)
 
     def forward(self, x: Tensor, temperature: float) -> Tensor:
-        """[batch, inputs, f, t] -> [batch, outputs, f / stride, t / stride]."""
+        """[batch, inputs, f, t] -> [batch, outputs, f / stride, t / stride], rounded up.
+
+        `temperature` is that of `DynamicConv`.
+        """
         context, gate_f, gate_t = self.context_gen(x)
         y = x
         if self.expands:
@@ -142,7 +162,9 @@ class DynamicBlock(nn.Module):
 class DyMN(nn.Module):
     """A DyMN with all channels multiplied by `width`. Weights come from torch's global generator: seed it before.
 
-    `temperature` is no part of the state dict: whoever stores a half-annealed network stores it beside the weights.
+    `temperature`, of the softmax over kernels, starts at `SCRATCH_TEMPERATURE`. It is no part of the state dict:
+    whoever stores a half-annealed network stores it beside the weights. Raises `UserError` for a width that is no
+    positive multiple of 1/160, and for `classes` that are no positive integer.
     """
 
     def __init__(self, width: float, classes: int) -> None:
@@ -176,7 +198,10 @@ def context_length(shape: BlockShape, width: float) -> int:
 
 
 def dymn(width: float, classes: int = 527) -> DyMN:
-    """An untrained DyMN. Width is a positive multiple of 1/160 (0.4, 1 and 2 are published), else `UserError`."""
+    """An untrained DyMN. Width is a positive multiple of 1/160 (0.4, 1 and 2 are published).
+
+    Raises `UserError` as `DyMN` does; 527 classes are AudioSet's.
+    """
     return DyMN(width, classes)
 
 
@@ -191,7 +216,8 @@ def mn_initialised_dymn(mn: MN, classes: int) -> DyMN:
 
     The temperature is 1: annealing from 30 lets random kernels all learn, and these are trained and alike already,
     while a fine-tuning of few epochs would end long before attention had a say. New parts come from torch's global
-    generator: seed it before.
+    generator: seed it before. The MN is left as it is, and shares no memory with the new network. Raises `UserError`
+    for `classes` that are no positive integer.
     """
     network = dymn(mn.width, classes)
     network.temperature = TRAINED_TEMPERATURE

@@ -22,9 +22,9 @@ class Family:
     first_key: str
     """The tensor of a state dict that this family alone has."""
     made_from: str | None = None
-    """The name of the family whose checkpoint serves where there is none of its own."""
+    """The name of the family whose checkpoint serves where there is none of its own; None: no other does."""
     convert: Callable[[Any, int], Teacher] | None = None
-    """A function (network of the family `made_from`, number of classes) -> network of this family."""
+    """A function (network of the family `made_from`, number of classes) -> network of this family; None without one."""
 
     @property
     def title(self) -> str:
@@ -39,4 +39,4 @@ FAMILIES: Mapping[str, Family] = {
         Family("dymn", DyMN, first_key="in_c.0.weight", made_from="mn", convert=mn_initialised_dymn),
     )
 }
-"""All families, by name."""
+"""All families, by name: mn and dymn."""

@@ -51,12 +51,16 @@ class InvertedResidual(nn.Module):
         self.shortcut = shape.shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, inputs, f, t] -> [batch, outputs, f / stride, t / stride]."""
+        """[batch, inputs, f, t] -> [batch, outputs, f / stride, t / stride], rounded up."""
         return x + self.block(x) if self.shortcut else self.block(x)
 
 
 class MN(nn.Module):
-    """An MN with all channels multiplied by `width`. Weights come from torch's global generator: seed it before."""
+    """An MN with all channels multiplied by `width`. Weights come from torch's global generator: seed it before.
+
+    Raises `UserError` for a width that is no positive multiple of 1/160, and for `classes` that are no positive
+    integer.
+    """
 
     def __init__(self, width: float, classes: int) -> None:
         super().__init__()
@@ -81,5 +85,8 @@ class MN(nn.Module):
 
 
 def mn(width: float, classes: int = 527) -> MN:
-    """An untrained MN. Width is a positive multiple of 1/160 (0.1 to 4.0 are published), else `UserError`."""
+    """An untrained MN. Width is a positive multiple of 1/160 (0.1 to 4.0 are published).
+
+    Raises `UserError` as `MN` does; 527 classes are AudioSet's.
+    """
     return MN(width, classes)

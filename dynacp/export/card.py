@@ -31,7 +31,8 @@ def card(
 
     Each of `students` holds the facts of one export, as `Export.facts` gives them. `title` is the export's name,
     `library` the Hugging Face hub's name of the runtime, `usage` Markdown that shows how to run the files.
-    `adds_in_16_bits` is that of `RuntimeFile`.
+    `adds_in_16_bits` is that of `RuntimeFile`. Raises `StageError` for a folder that is no run, and jinja2's
+    `UndefinedError` for facts that lack what the template shows.
     """
     layers = layers_of(trained.base.network.architecture)
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

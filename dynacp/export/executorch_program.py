@@ -23,7 +23,10 @@ METHOD = "forward"
 
 
 class Program:
-    """A student as an ExecuTorch program for one clip at a time, as `RuntimeFile` describes it."""
+    """A student as an ExecuTorch program for one clip at a time, as `RuntimeFile` describes it.
+
+    `content` are the bytes of its .pte file.
+    """
 
     suffix: ClassVar[str] = "pte"
     library: ClassVar[str] = "executorch"
@@ -64,7 +67,10 @@ architecture.
         return count_program(self.content)
 
     def run(self, inputs: np.ndarray) -> np.ndarray:
-        """Logits [clips, classes] of log-mels [clips, 1, mels, frames], by ExecuTorch's own Python runtime."""
+        """Float32 logits [clips, classes] of float32 log-mels [clips, 1, mels, frames], one clip after the other.
+
+        Computed by ExecuTorch's own Python runtime.
+        """
         clips = torch.from_numpy(inputs).split(1)
         return np.concatenate([self._method.execute([clip.contiguous()])[0].numpy() for clip in clips])
 
@@ -75,7 +81,7 @@ architecture.
         return method
 
     def save(self, file: Path, _metadata: dict[str, object]) -> None:
-        """Write the program; its metadata stands in the JSON beside it."""
+        """Write the program, without the metadata: `Files` writes it into a JSON beside the program."""
         file.write_bytes(self.content)
 
 

@@ -47,7 +47,9 @@ student is fine-tuned."""
 class Trained:
     """A finished run, with the data that it was trained on and the limits that its exports must keep.
 
-    Raises `StageError` where it is used, if the folder is no run.
+    A method's `name` is that of a student, as `students` gives it. Raises nothing until it is used: then `StageError`
+    if the folder is no run, `SettingError` for a run with settings that no longer exist, and `DataError` for data that
+    cannot be used.
     """
 
     run: Path
@@ -80,7 +82,7 @@ class Trained:
 
     @property
     def dtype(self) -> str:
-        """The name of the students' dtype at inference."""
+        """The name of the students' dtype at inference, one of `COMPUTED_IN`."""
         return self.settings.dtype
 
     def students(self, wanted: str | None = None) -> Sequence[str]:
@@ -101,42 +103,50 @@ class Trained:
 
     @cached_property
     def base(self) -> Student:
-        """The base student, for reading only; `student` gives one that may be changed."""
+        """The base student in float32, kept and shared, so for reading only; `student` gives one to change."""
         return self.student(BASE)
 
     def student(self, name: str, dtype: str = "float32") -> Student:
-        """A student (`base`, or a device's) in `dtype`, read anew from its file, so that an export may change it."""
+        """A student (`base`, or a device's), read anew from its file, so that an export may change it.
+
+        It computes in `COMPUTED_IN[dtype]`. Raises `StageError` for a name that the run does not have, and `KeyError`
+        for another dtype.
+        """
         return Student.load(self.run, name, COMPUTED_IN[dtype])
 
     def fine_tuned(self, name: str) -> Student:
         """A student fine-tuned for int8, in float32. It is trained now, unless the run holds it already.
 
-        Raises `StageError` where the run lacks what that needs.
+        Raises `StageError` where the run lacks what that needs or the training diverges, and `SettingError` for a name
+        that is no device of the data.
         """
         stage = self._pipeline.fine_tuned(_device(name))
         self._pipeline.store.make(stage, lambda: None)
         return Student.load(self.run, Path(stage.name).name, torch.float32)
 
     def parity_inputs(self, *, waveform: bool) -> np.ndarray:
-        """The test clips on which exports are compared, float32 log-mels [clips, 1, mels, frames].
+        """The at most `PARITY_CLIPS` test clips on which exports are compared, float32 [clips, 1, mels, frames].
 
-        With `waveform` they are samples [clips, samples].
+        With `waveform` they are samples [clips, samples] in [-1, 1], else log-mels.
         """
         rows = _spread(len(self._dataset.test), PARITY_CLIPS)
         clips = self._dataset.test.take(rows)
         return self._clip_inputs(clips, self._dataset.test_features(rows), waveform=waveform).read(slice(None))
 
     def tested(self, name: str, *, waveform: bool) -> ClipInputs:
-        """The test clips of a student's device, or all where it has none: log-mels or, with `waveform`, samples."""
+        """The test clips of a student's device, or all where it has none, as for the base.
+
+        They are log-mels or, with `waveform`, samples in [-1, 1].
+        """
         test = self._dataset.test
         own = test.recorded_by(_device(name))
         rows = own if len(own) else np.arange(len(test))
         return self._clip_inputs(test.take(rows), self._dataset.test_features(rows), waveform=waveform)
 
     def trained_on(self, name: str, *, waveform: bool) -> ClipInputs:
-        """At most `CHOICE_CLIPS` of the clips that a student was trained on, without augmentation.
+        """At most `CHOICE_CLIPS` clips, evenly spread over those that a student was trained on, without augmentation.
 
-        They are log-mels or, with `waveform`, samples.
+        They are log-mels or, with `waveform`, samples in [-1, 1]. Raises `IndexError` for a name that is no student's.
         """
         rows = self._dataset.rows(_device(name))
         rows = rows[_spread(len(rows), CHOICE_CLIPS)]
@@ -144,7 +154,10 @@ class Trained:
         return self._clip_inputs(clips, self._dataset.training_features(rows), waveform=waveform)
 
     def calibration(self, name: str) -> Tensor:
-        """Log-mels [clips, 1, mels, frames] of at most `CALIBRATION_CLIPS` of a student's training clips."""
+        """Float32 log-mels [clips, 1, mels, frames] of at most `CALIBRATION_CLIPS` of a student's training clips.
+
+        They are evenly spread over these, without augmentation. Raises `IndexError` for a name that is no student's.
+        """
         clips = self._dataset.clean(_device(name))
         return clips[torch.from_numpy(_spread(len(clips), CALIBRATION_CLIPS))]
 

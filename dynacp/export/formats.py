@@ -29,9 +29,10 @@ class ExportError(UserError):
 class Exported(nn.Module):
     """A student as exports are made from it: log-mels [batch, 1, mels, frames] -> logits [batch, classes].
 
-    With `waveform` it takes samples [batch, samples] instead. `dtype` is the inference dtype. `network` replaces the
-    student's own: one that computes in int8 inside, and takes and gives float32. `input_name` is the name of the input,
-    `input_shape` its shape for one clip.
+    With `waveform` it takes samples [batch, samples] in [-1, 1] instead. `dtype` is the inference dtype, a name in
+    `COMPUTED_IN`, else `KeyError`; the attribute is the torch dtype. `network` replaces the student's own: one that
+    computes in int8 inside, and takes and gives float32. Neither is copied: the one taken is put into that torch dtype
+    and into evaluation mode. `input_name` is the name of the input, `input_shape` its shape for one clip.
     """
 
     def __init__(
@@ -73,12 +74,15 @@ class RuntimeFile(Protocol):
     adds_in_16_bits: ClassVar[bool]
     """Whether the runtime may add two 8-bit products in 16 bits, on some processor."""
     usage: ClassVar[str]
-    """Markdown for the card that shows how to run the file."""
+    """Markdown for the card that shows how to run the file; {student}, {input}, {shape}, {inputs} are filled in."""
 
     def __init__(self, exported: Exported) -> None: ...
     @staticmethod
     def prepared(network: nn.Module) -> nn.Module:
-        """The network with its layers put as the runtime computes them, before it is quantised."""
+        """The network with its layers put as the runtime computes them, before it is quantised.
+
+        It is a copy, or the network itself where there is nothing to change.
+        """
 
     def count(self) -> GraphCount:
         """The cost of one clip, counted in the file itself by the challenge's rule for its layers.
@@ -87,10 +91,13 @@ class RuntimeFile(Protocol):
         """
 
     def run(self, inputs: np.ndarray) -> np.ndarray:
-        """Logits [clips, classes] by the runtime, of log-mels [clips, 1, mels, frames] or samples [clips, samples]."""
+        """Logits [clips, classes] by the runtime, of log-mels [clips, 1, mels, frames] or samples [clips, samples].
+
+        All are float32.
+        """
 
     def save(self, file: Path, metadata: dict[str, object], /) -> None:
-        """Write the file, with the metadata in it if it can hold any."""
+        """Write the file, with the metadata (name -> text, or what JSON can hold) in it if it can hold any."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ class Target:
     convention: Convention
     """How its files are counted."""
     dtypes: tuple[str, ...]
-    """The dtypes that it stores parameters in."""
+    """The dtypes that it stores parameters in, by their names in `budget.dtypes`."""
     default_dtype: str | None = None
     """The dtype where `--dtype` is not given; None for the run's own."""
     no_waveform: str | None = None
@@ -117,7 +124,10 @@ class Target:
         return self.no_response is None or architecture.response == "none"
 
     def file(self) -> type[RuntimeFile]:
-        """The class of its files, for a target with a `writer`. The first import of a runtime takes seconds."""
+        """The class of its files. The first import of a runtime takes seconds.
+
+        Raises `AssertionError` for a target without a `writer`.
+        """
         assert self.writer is not None
         module, _, name = self.writer.partition(":")
         found: type[RuntimeFile] = getattr(import_module(module), name)
@@ -140,12 +150,15 @@ TARGETS: Mapping[str, Target] = {
         Target("dcase", DCASE, ("float32", "float16")),  # packages compute in PyTorch, which has no int8 of this kind
     )
 }
-"""All targets, by name."""
+"""All targets, by name: onnx, executorch and dcase."""
 
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """What one export is: its target, the dtype of parameters, and whether the front end is part of it (`waveform`)."""
+    """What one export is: its target, the dtype of parameters, and whether the front end is part of it (`waveform`).
+
+    `dtype` is a name in `budget.dtypes`. Nothing is checked: a target may not store it (`Target.dtypes`).
+    """
 
     target: Target
     dtype: str
@@ -156,5 +169,5 @@ class ExportFormat:
 
     @property
     def options(self) -> str:
-        """The options of `python -m dynacp export` that ask for this format."""
+        """The options of `python -m dynacp export` that ask for this format, but for `--waveform`."""
         return f"--to {self.target.name}" + (f" --dtype {self.dtype}" if self.target.writer else "")

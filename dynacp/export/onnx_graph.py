@@ -24,7 +24,7 @@ RUN_AT_ONCE = 16
 
 
 class OnnxGraph:
-    """A student as an ONNX model, as `RuntimeFile` describes it.
+    """A student as an ONNX model, as `RuntimeFile` describes it; `model` is that model.
 
     Batch norms that follow a convolution directly are merged into it.
     """
@@ -51,7 +51,7 @@ rate, front end and architecture.
 
     @staticmethod
     def prepared(network: nn.Module) -> nn.Module:
-        """The network unchanged: ONNX has all of its layers."""
+        """The network itself, unchanged: ONNX has all of its layers."""
         return network
 
     def count(self) -> GraphCount:
@@ -59,7 +59,7 @@ rate, front end and architecture.
         return count_graph(self.model)
 
     def run(self, inputs: np.ndarray) -> np.ndarray:
-        """Logits [clips, classes] of log-mels [clips, 1, mels, frames], or of samples [clips, samples].
+        """Logits [clips, classes] of log-mels [clips, 1, mels, frames], or of samples [clips, samples]; all float32.
 
         Computed by onnxruntime on one thread of the CPU.
         """
@@ -74,14 +74,17 @@ rate, front end and architecture.
         return onnxruntime.InferenceSession(self.model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
     def save(self, file: Path, metadata: dict[str, object]) -> None:
-        """Write the model, with its metadata in it."""
+        """Write the model, with its metadata in it: texts as they are, other values as JSON."""
         texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in metadata.items()}
         onnx.helper.set_model_props(self.model, texts)
         onnx.save(self.model, file)
 
 
 def onnx_graph(exported: Exported) -> onnx.ModelProto:
-    """The student as an ONNX model that takes any number of clips at once."""
+    """The student as an ONNX model that takes any number of clips at once: inputs as `exported` takes them -> `OUTPUT`.
+
+    Silences torch's ONNX exporter for the rest of the process.
+    """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)

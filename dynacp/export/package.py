@@ -151,8 +151,9 @@ class Packaged:
 def write_package(runs: Sequence[Trained], name: str) -> Packaged:
     """Write RUN/exports/dcase in the first run: a project for pip, with a system for each run, in their order.
 
-    Raises `ExportError` for runs or a name that no package takes, for students over the limits, and for copies that
-    compute something else; `StageError` for a run that is not finished, or of other data. Nothing is left half done.
+    `runs` are one to `MOST_SYSTEMS`; `name` is as `package_name` takes it. An older package there is replaced. Raises
+    `ExportError` for runs or a name that no package takes, for students over the limits, and for copies that compute
+    something else; `StageError` for a run that is not finished, or of other data. Nothing is left half done.
     """
     package = package_name(name)
     _check_runs(runs)
@@ -235,7 +236,7 @@ def _checked(trained: Trained, system: System) -> dict[str, Parity]:
 
 
 def compare(name: str, counted: tuple[int, int], account: Ledger) -> None:
-    """Raise `ExportError` unless `counted`, torchinfo's (parameters, MACs) of the student `name`, are the ledger's."""
+    """Raise `ExportError` unless `counted`, torchinfo's (parameters, MACs) of student `name`, are the ledger's."""
     if counted != (account.parameters, account.macs):
         raise ExportError(
             f"{name}: torchinfo counts {counted[0]:,} parameters and {counted[1]:,} MACs, but the ledger "

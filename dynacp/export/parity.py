@@ -25,7 +25,7 @@ class Parity:
 
     @classmethod
     def between(cls, ours: np.ndarray, theirs: np.ndarray) -> "Parity":
-        """The agreement of two arrays of logits, both [clips, classes]."""
+        """The agreement of two arrays of logits, both [clips, classes] of the same clips, one at least."""
         equal = ours.argmax(axis=1) == theirs.argmax(axis=1)
         return cls(len(ours), float(np.abs(ours - theirs).max()), float(equal.mean()))
 
@@ -41,13 +41,16 @@ class ClipInputs:
     read: Callable[[slice], np.ndarray]
     """Gives the clips of a slice: float32 log-mels [clips, 1, mels, frames], or samples [clips, samples]."""
     labels: np.ndarray
-    """The class numbers of all clips, [clips]."""
+    """The class numbers of all clips, int64 [clips]."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def accuracy(self, model: Callable[[np.ndarray], np.ndarray]) -> float:
-        """Macro accuracy in [0, 1] of a model that turns clips into logits [clips, classes]."""
+        """Macro accuracy in [0, 1] of a model that turns clips, as `read` gives them, into logits [clips, classes].
+
+        It is given `READ_AT_ONCE` clips at a time. Raises `ValueError` where there is no clip.
+        """
         parts = (slice(start, start + READ_AT_ONCE) for start in range(0, len(self), READ_AT_ONCE))
         logits = np.concatenate([model(self.read(part)) for part in parts])
         return macro_accuracy(torch.from_numpy(logits), self.labels)
@@ -68,7 +71,7 @@ class Choice:
 
     @property
     def lost(self) -> float:
-        """The accuracy that calibration alone costs; negative where it gains."""
+        """The accuracy that calibration alone costs, as a difference of shares: 0.01 is a point; negative: a gain."""
         return self.float32 - self.calibrated
 
     @property

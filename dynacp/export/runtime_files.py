@@ -32,7 +32,7 @@ class Export:
     """One student's exported file, what was counted in it, and how it compares with the student."""
 
     student: str
-    """The student's name: `base`, or its device."""
+    """The student's name: `base`, or that of its device."""
     format: ExportFormat
     """The format of the file."""
     file: Path
@@ -44,11 +44,11 @@ class Export:
     parity: Parity
     """How the file's logits compare with those of the student that it was made from, on test clips."""
     choice: Choice | None
-    """The accuracies that decided on fine-tuning, for students in int8."""
+    """The accuracies that decided on fine-tuning, for students in int8; None for others."""
     accuracy: Accuracy | None
-    """Accuracies on test clips in float32 and in int8, for students in int8."""
+    """Accuracies on test clips in float32 and in int8, for students in int8; None for others."""
     peak_activation_bytes: int
-    """The peak of activation memory in this format's dtype (`budget.memory`)."""
+    """The peak of activation memory in this format's dtype, in bytes for one clip (`budget.memory`)."""
 
     def __str__(self) -> str:
         account = self.count.ledger
@@ -66,7 +66,11 @@ class Export:
         )
 
     def facts(self) -> dict[str, Any]:
-        """What is kept of this export as JSON beside the file."""
+        """What is kept of this export as JSON beside the file, besides what the student is: plain values by name.
+
+        `parity`, `choice` and `accuracy` are the fields of those records, the latter two None but in int8. The other
+        names are the student's, the format's, or those of costs; what ends in `bytes` is in bytes.
+        """
         account = self.count.ledger
         return {
             "student": self.student,
@@ -99,7 +103,7 @@ class Files:
 
     @property
     def folder(self) -> Path:
-        """The folder of these files in the run."""
+        """The folder of these files in the run, which `exports` makes."""
         return self.trained.run / "exports" / str(self.format)
 
     @property
@@ -107,10 +111,11 @@ class Files:
         return self.format.target.file()
 
     def exports(self, students: Sequence[str]) -> Iterator[Export]:
-        """Export one student after the other, and yield each when its file is kept.
+        """Export one student after the other, and yield each when its file is kept; nothing is done before the first.
 
-        Raises `ExportError` for a student over the limits, or whose file costs or computes something else, and
-        `StageError` where fine-tuning lacks something.
+        `students` are names, as `Trained.students` gives them. Raises `ExportError` for a student that the target
+        cannot compute, that is over the limits, or whose file costs or computes something else, and `StageError` for a
+        name that the run does not have, and where fine-tuning lacks something.
         """
         inputs = self.trained.parity_inputs(waveform=self.format.waveform)
         for name in students:
@@ -119,7 +124,7 @@ class Files:
     def write_card(self) -> Path:
         """Write README.md, the model card of all files in the folder; returns its path.
 
-        Raises `ExportError` for a damaged JSON beside a file.
+        Raises `ExportError` for a damaged JSON beside a file, and `IndexError` for a folder without exports.
         """
         shape = FACTS_OF_INT8 if self.format.dtype == "int8" else FACTS
         facts = [_facts(file, shape) for file in self.folder.glob("*.json")]

@@ -27,7 +27,10 @@ class Submodel(DynaCP):
 class System(nn.Module):
     """The base student and the devices' students, each in the dtype of its parameters, and their front end.
 
-    `model` holds the students in the order of the checkpoint, `classes` the names of the logits in theirs.
+    `checkpoint` holds `architecture` (a JSON text), `classes` (names), `front_end` (settings by name), `dtype` (of
+    torch, by name), `students` (name -> state dict) and `base` (the base student's name). `model` holds the students in
+    the order of the checkpoint, `classes` the names of the logits in theirs. Raises `KeyError` for an entry that is
+    missing.
     """
 
     def __init__(self, checkpoint: dict[str, Any]) -> None:
@@ -44,14 +47,15 @@ class System(nn.Module):
         self.eval()
 
     def student(self, device_id: str) -> nn.Module:
-        """The device's student; the base for a device without one."""
+        """The device's student; the base for a device without one, and so for any unknown name."""
         return self.model[self._number.get(device_id, self._base)]
 
 
 def load_system(checkpoint: str | Path) -> System:
     """The students, classes and front end of a submission's checkpoint file, on the CPU and in evaluation mode.
 
-    Only tensors and plain values are unpickled. Raises what `torch.load` raises.
+    Only tensors and plain values are unpickled. Raises what `torch.load` raises, and what `System` does for a file that
+    holds something else.
     """
     return System(torch.load(checkpoint, map_location="cpu", weights_only=True))
 
@@ -78,8 +82,8 @@ def log_mels(system: System, files: Iterable[str | Path]) -> Iterator[Tensor]:
 def logits(system: System, inputs: Iterable[Tensor], device_ids: Iterable[str], *, use_cuda: bool) -> list[Tensor]:
     """The logits [classes] of each log-mel [1, 1, mels, frames] by its device's student, as tensors on the CPU.
 
-    The students compute on a GPU if one is wanted and there, one input at a time. Raises `ValueError` unless there is a
-    device for each input.
+    The students are moved to a GPU if one is wanted and there, else to the CPU, and compute one input at a time. A
+    device without a student is the base's. Raises `ValueError` unless there is a device for each input.
     """
     place = torch.device("cuda" if use_cuda and torch.cuda.is_available() else "cpu")
     system.model.to(place)
@@ -89,7 +93,8 @@ def logits(system: System, inputs: Iterable[Tensor], device_ids: Iterable[str], 
 def predict(system: System, files: Sequence[str | Path], device_ids: Sequence[str], *, use_cuda: bool) -> list[Tensor]:
     """The logits [classes] of each file, in order; one log-mel is held at a time, however many files there are.
 
-    Raises `AudioError` as `log_mels` does, and `ValueError` unless there is a device for each file.
+    A device without a student is the base's. With `use_cuda` they are computed on a GPU if there is one. Raises
+    `AudioError` as `log_mels` does, and `ValueError` unless there is a device for each file.
     """
     if len(files) != len(device_ids):
         raise ValueError(f"there must be a device id for each of the {len(files)} files, but got {len(device_ids)}.")

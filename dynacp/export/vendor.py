@@ -20,9 +20,9 @@ _DYNAMIC = ("import_module", "__import__")
 def vendored(module: str, package: str, *, allowed: Collection[str]) -> dict[str, str]:
     """File -> source of a module of this project, of the modules that it needs, and of the packages that these lie in.
 
-    Files are relative to the folder of `package`, the dotted name that the copies will have. Imports of this project's
-    modules are rewritten to the copies. Raises `ExportError` for an import that cannot be rewritten, and for one of a
-    package that is neither Python's own nor `allowed`.
+    `module` is the dotted name. Files are relative to the folder of `package`, the dotted name that the copies will
+    have. Imports of this project's modules are rewritten to the copies. Raises `ExportError` for an import that cannot
+    be rewritten, and for one of a package that is neither Python's own nor named in `allowed`.
     """
     found, waiting = dict[str, str](), [module]
     while waiting:

@@ -26,6 +26,8 @@ def tested_teachers(pipeline: Pipeline) -> Stage:
     """The stage of each family's logits [test clips, classes], summed over its four teachers. It stores
 
     `{"mn": {"general": logits, "device-specific": logits}, "dymn": ...}`
+
+    as float32 on the CPU. Needs all teachers of the run. Raises `DataError` for data that cannot be used.
     """
     rows = _rows(pipeline)
     stages = {device: [pipeline.teacher(device, member) for member in pipeline.members] for device in rows}
@@ -48,6 +50,8 @@ def tested_students(pipeline: Pipeline) -> Stage:
     """The stage of the students' logits [test clips, classes], computed in `COMPUTED_IN` of the run's dtype. It stores
 
     `{"general": logits, "device-specific": logits}`
+
+    as float32 on the CPU. Needs all students of the run. Raises `DataError` for data that cannot be used.
     """
     rows = _rows(pipeline)
 

@@ -22,12 +22,12 @@ CONFIDENCE = 0.95
 
 
 class Bootstrap:
-    """Draws of the test split's locations: the first is the split itself, the others resample it.
+    """Draws of the test split's locations: the first is the split itself, the `RESAMPLES` others resample it.
 
-    `clips` are the test clips, `trained_devices` the devices with training clips; `recording` says which of them are
-    real, and `seed` decides the draws. `tested_devices` are the names of the devices with test clips, `groups` those in
-    each group. A class recorded in one place alone cannot be resampled, and adds nothing to any interval: see
-    `fewest_places`, the least number of locations of a class.
+    `clips` are the test clips, `trained_devices` the names of the devices with training clips; `recording` says which
+    of them are real, and `seed` decides the draws. `tested_devices` are the names of the devices with test clips,
+    `groups` (group -> names) those in each group. A class recorded in one place alone cannot be resampled, and adds
+    nothing to any interval: see `fewest_places`, the least number of locations of a class.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class Bootstrap:
                 self._weights[1:, mine] = drawn * count / (count - 1)
 
     def accuracies(self, logits: Tensor) -> pd.DataFrame:
-        """The accuracies of predictions [clips, classes]: a row for each draw, a column for each accuracy, in [0, 1].
+        """The accuracies of logits [clips, classes]: a row for each draw, a column for each accuracy, in [0, 1].
 
-        The first row is of the test split itself. `accuracy` is the mean over classes (the challenge's measure); that
-        of a class or a device is the share of its clips that is recognised; `real`, `seen` and `unseen` are means over
-        the devices in these groups.
+        `logits` are on the CPU. The first row is of the test split itself. `accuracy` is the mean over classes (the
+        challenge's measure); that of a class or a device is the share of its clips that is recognised; `real`, `seen`
+        and `unseen` are means over the devices in these groups.
         """
         right = self._counts(logits.argmax(dim=1).numpy() == self.clips.labels)
         total = self._all
@@ -75,7 +75,7 @@ class Bootstrap:
 
     @cached_property
     def tested_classes(self) -> tuple[str, ...]:
-        """The names of the classes that have test clips."""
+        """The names of the classes that have test clips, sorted."""
         return tuple(self.clips.classes[label] for label in self._tested_classes)
 
     @cached_property
@@ -97,7 +97,8 @@ class Bootstrap:
 def summary(draws: pd.DataFrame) -> pd.DataFrame:
     """The value and the 95 % interval of each column of draws: a table with the columns value, low and high.
 
-    `draws` are what `Bootstrap.accuracies` gives, or the difference between two systems' draws.
+    It has a row for each column of `draws`, by its name. `draws` are what `Bootstrap.accuracies` gives, or the
+    difference between two systems' draws.
     """
     tail = (1 - CONFIDENCE) / 2
     spread = draws.iloc[1:].quantile([tail, 1 - tail])
@@ -107,7 +108,8 @@ def summary(draws: pd.DataFrame) -> pd.DataFrame:
 def confusion(logits: Tensor, labels: np.ndarray) -> np.ndarray:
     """The share of each class's clips (rows) that is taken for each class (columns), in [0, 1].
 
-    `logits` are [clips, classes], `labels` class numbers [clips].
+    It is [classes, classes]; a class without clips is a row of zeros. `logits` are [clips, classes] on the CPU,
+    `labels` class numbers [clips].
     """
     classes = logits.shape[1]
     counts = np.zeros((classes, classes))

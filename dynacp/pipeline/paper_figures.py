@@ -34,9 +34,10 @@ TABLE3 = {
 
 
 def figure(system: str, model: str, measure: str) -> float | None:
-    """The paper's accuracy in [0, 1], or None where it gives none.
+    """The paper's accuracy in [0, 1], or None where it gives none, as for an unknown class or device.
 
-    `system` and `model` are a key of `TABLE2`; `measure` is real, seen, unseen, accuracy, a class or a device.
+    `system` and `model` are a key of `TABLE2`, else `KeyError` where a table is read; `measure` is real, seen, unseen,
+    accuracy, a class or a device.
     """
     columns = ("real", "seen", "unseen", "accuracy")
     if measure in columns:

@@ -36,8 +36,10 @@ from dynacp.training.schedule import Recipe
 class Pipeline:
     """The stages of a plan, and the models that finished ones hold.
 
-    `plan`, its `settings`, the `dataset` and the `store` of stages are attributes. A device is a recording device's
-    name, or `GENERAL` for all clips.
+    `plan`, its `settings`, the `dataset` and the `store` of stages are attributes. A `device` is a recording device's
+    name, or `GENERAL` for all clips. Stages are kept: asked for again, the same one is given. Methods and properties
+    raise `DataError` for data that cannot be used; methods that take a device raise `SettingError` for one that no
+    training clip is of.
     """
 
     members = MEMBERS
@@ -209,17 +211,23 @@ class Pipeline:
         return train(network, source, (soft, hard), loss, recipe, seed=seed, after_step=on_step)[-1]
 
     def load_teacher(self, stage: Stage) -> Teacher:
-        """The network that a teacher's finished stage holds. Raises `StageError` for one that is not finished."""
+        """The network that a teacher's finished stage holds, made anew; `StageError` for one that is not finished."""
         return load_teacher(stage, self.store, self.classes)
 
     def load_student(self, device: str) -> DynaCP:
-        """A finished student: a device's, or the base (`GENERAL`). Raises `StageError` for one that is not finished."""
+        """A finished student, read anew: a device's, or the base (`GENERAL`), in float32 and training mode on the CPU.
+
+        Raises `StageError` for one that is not finished.
+        """
         network = DynaCP(self.architecture)
         network.load_state_dict(self.store.load(self.student(device))["state"])
         return network
 
     def summed_logits(self, teachers: Sequence[Stage]) -> Tensor:
-        """The summed logits [clips, classes] of an ensemble on the clips that it was fine-tuned on."""
+        """The summed float32 logits [clips, classes] of an ensemble on the clips that it was fine-tuned on.
+
+        `teachers` are the stages of its teachers, one at least. Raises `StageError` for one that is not finished.
+        """
         return summed_logits(teachers, self.store)
 
     @cached_property
@@ -234,7 +242,7 @@ class Pipeline:
 
     @cached_property
     def teacher_macs(self) -> dict[str, int]:
-        """A teacher's MACs for one clip, by family; the work of stages is estimated from it."""
+        """Name of a family -> its teacher's MACs for one clip; the work of stages is estimated from it."""
         build, shape = self.settings.teachers.build, (1, 1, *self.architecture.input)
         return {name: by_torch(build(family, self.classes).eval(), shape) for name, family in FAMILIES.items()}
 

@@ -86,7 +86,10 @@ class TrainingSettings:
 
 
 def computed_in(dtype: str) -> str:
-    """The name of the torch dtype that students compute in here, such as float32, given their inference dtype."""
+    """The name of the torch dtype that students compute in here, such as float32, given their inference dtype.
+
+    Raises `KeyError` for a dtype that is not in `COMPUTED_IN`.
+    """
     return str(COMPUTED_IN[dtype]).removeprefix("torch.")
 
 
@@ -124,15 +127,16 @@ class Plan:
     cache: Path
     """The folder that decoded clips are kept in."""
     responses: Path | None = None
-    """The folder of impulse responses that augment clips of the clean device, if any."""
+    """The folder of impulse responses that augment clips of the clean device; None: no such augmentation."""
     device: str = "cpu"
-    """The torch device to train on."""
+    """The torch device to train on, such as cpu or cuda."""
 
 
 def claim_run(plan: Plan) -> None:
-    """Write what the plan asks for into the run's `RUN_FILE`.
+    """Write what the plan asks for into the run's `RUN_FILE`; the folder is made if need be.
 
-    Raises `StageError` if the folder is the run of another architecture.
+    Settings of an earlier plan are replaced. Raises `StageError` if the folder is the run of another architecture, and
+    `OSError` if it cannot be written.
     """
     shared = plan.teachers != plan.run / TEACHERS
     content = plain(
@@ -176,6 +180,7 @@ def read_plan(folder: Path, data: Path, cache: Path) -> Plan:
 def read_run(folder: Path) -> dict[str, Any]:
     """What a run's `RUN_FILE` holds, as parsed JSON: `architecture` (a JSON text), `settings`, `teachers`, `responses`.
 
+    `settings` is a dict with nested names; the latter two are paths, or None: the run's own folder, and no responses.
     Raises `StageError` for a folder that is no run.
     """
     content = _stored(folder)

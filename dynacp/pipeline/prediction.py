@@ -39,7 +39,8 @@ class Student:
     def load(cls, run: Path, name: str, dtype: torch.dtype | None = None) -> "Student":
         """The run's student of that name (`base`, or a device), in `dtype`; None is that of the run (`COMPUTED_IN`).
 
-        Raises `StageError` if it is not there, damaged, or no student.
+        It is read anew each time, onto the CPU. Raises `StageError` if it is not there (as for an unknown name),
+        damaged, or no student, and for a folder that is no run.
         """
         dtype = dtype or COMPUTED_IN[read_run(run)["settings"]["dtype"]]
         content = read_artifact(run / "students" / name)
@@ -61,7 +62,8 @@ class Student:
     def of_recording(self, audio: AudioFile) -> tuple[np.ndarray, int]:
         """The class probabilities [classes] of one recording, and its length in samples at the front end's rate.
 
-        Raises `AudioError` if it cannot be read, or lasts less than a second.
+        They are the softmax of the mean logits of its whole seconds; a rest is left out. Raises `UnusableAudioError` if
+        it cannot be read, or lasts less than a second.
         """
         rate, samples, logits = self.front_end.settings.sample_rate, 0, []
         for block in audio.blocks(rate):
@@ -90,7 +92,7 @@ class Prediction:
     file: Path
     """The audio file."""
     probabilities: dict[str, float]
-    """Class -> its probability."""
+    """Class -> its probability, in [0, 1], in the order of the student's classes."""
 
     @property
     def best(self) -> str:
@@ -122,13 +124,19 @@ class Notes:
 
 
 class Predictor:
-    """Predicts files by a run's students; `notes` say what was done to files, or in place of what was asked."""
+    """Predicts files by a run's students; `notes` say what was done to files, or in place of what was asked.
+
+    `run` is the folder of the run, which is first looked at when a student is asked for.
+    """
 
     def __init__(self, run: Path) -> None:
         self.run, self.notes = run, Notes()
 
     def student(self, device: str | None) -> Student:
-        """A device's student; the base if it has none, or for None. Raises `StageError` as `Student.load` does."""
+        """A device's student; the base for None, and, with a note, for a device that has none.
+
+        Raises `StageError` as `Student.load` does.
+        """
         own = {file.stem for file in (self.run / "students").glob("*.pt") if not file.stem.endswith(FINE_TUNED)}
         name = device if device in own else BASE
         if device and name == BASE:
@@ -136,7 +144,10 @@ class Predictor:
         return Student.load(self.run, name)
 
     def predict(self, student: Student, file: Path) -> Prediction:
-        """The prediction of one file. Raises `AudioError` for a file that cannot be used."""
+        """The prediction of one file, of any length from a second on. Notes what was done to it.
+
+        Raises `UnusableAudioError` for a file that cannot be used.
+        """
         with opened(file) as audio:
             probabilities, samples = student.of_recording(audio)
         self._note(file, audio, samples, student.front_end.settings.sample_rate)
@@ -163,9 +174,10 @@ def _seconds(samples: int, rate: int) -> str:
 
 
 def audio_files(paths: Iterable[Path]) -> list[Path]:
-    """The files among `paths`, and the audio files in the folders among them, however deep.
+    """The files among `paths`, of any name, and the audio files in the folders among them, however deep.
 
-    Raises `AudioError` for a path that does not exist, and for a folder without audio files.
+    They are in the order of `paths`, those of a folder sorted. Raises `AudioError` for a path that does not exist, and
+    for a folder without audio files.
     """
     found: list[Path] = []
     for path in paths:

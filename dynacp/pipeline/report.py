@@ -34,7 +34,7 @@ def figures_of(draws: Mapping[tuple[str, str], pd.DataFrame], classes: tuple[str
     """A table with a row for each system, model and measure: value, low and high, in [0, 1].
 
     `draws` are those of `Bootstrap.accuracies`, by (system, model). Where `classes` are TAU's, the column `report`
-    holds the paper's figures.
+    holds the paper's figures, in [0, 1] too; system and model must then be a key of its `TABLE2`.
     """
     frames = []
     for (system, model), of_system in draws.items():
@@ -51,14 +51,18 @@ def figures_of(draws: Mapping[tuple[str, str], pd.DataFrame], classes: tuple[str
 def cells(figures: pd.DataFrame, system: str, model: str, measures: Iterable[str]) -> dict[str, str]:
     """Measure -> text such as "59.00 [57.1, 60.9]", in %, with the paper's figure in parentheses where there is one.
 
-    `figures` are what `figures_of` gives.
+    `figures` are what `figures_of` gives. Raises `KeyError` for a system, a model or a measure that is not among them.
     """
     rows = figures[(figures["system"] == system) & (figures["model"] == model)].set_index("measure")
     return {measure: _cell(rows.T[measure]) for measure in measures}
 
 
 class Report:
-    """All figures of a finished run. Raises `StageError` for a run whose evaluation is not finished."""
+    """All figures of a finished run. Raises `StageError` for a run whose evaluation is not finished.
+
+    `logits` [test clips, classes] and `draws` (those of `bootstrap`, a `Bootstrap`) are by (system, model). `clips` are
+    the test clips, `folder` is the run's, and `shared_places` the number of locations that are in both splits.
+    """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline, self.folder = pipeline, pipeline.plan.run
@@ -77,7 +81,10 @@ class Report:
         self.draws = {key: self.bootstrap.accuracies(logits) for key, logits in self.logits.items()}
 
     def gain(self) -> "pd.Series[float]":
-        """What device students gain over the base student: value, low and high of the difference in accuracy."""
+        """What device students gain over the base student: value, low and high of the difference in accuracy.
+
+        It is a difference of shares: 0.01 is a point, and negative a loss.
+        """
         return summary(self.draws[(SPECIFIC, STUDENT)] - self.draws[(GENERAL, STUDENT)]).T[OVERALL]
 
     @cached_property

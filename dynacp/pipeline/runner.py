@@ -31,7 +31,10 @@ POLL_SECONDS = 0.2
 
 
 def stages_of(pipeline: Pipeline, group: str) -> list[Stage]:
-    """The stages of one of `GROUPS`. Those of the evaluation alone read the test split."""
+    """The stages of one of `GROUPS`. Those of the evaluation alone read the test split.
+
+    The name is not checked: any other gives the evaluation's. Raises `DataError` for data that cannot be used.
+    """
     general, own = (GENERAL,), pipeline.dataset.devices
     if group in ("teachers", "device-teachers"):
         devices = general if group == "teachers" else own
@@ -51,7 +54,8 @@ def make_side_by_side(plan: Plan, groups: tuple[str, ...], stages: list[Stage], 
     """Make the stages that are not current in `jobs` processes, each stage as soon as what it needs is there.
 
     `groups` are those that the stages belong to. The processes share torch's threads among them. Raises `StageError`
-    for the first stage that cannot be made, once those that run beside it are finished.
+    for the first stage that cannot be made, once those that run beside it are finished, for a process that was killed,
+    and where there is no shared memory.
     """
     waiting, running = {stage.name: stage for stage in stages}, dict[Future[None], str]()
     failed: list[StageError] = []

@@ -259,7 +259,7 @@ class Architecture:
 
 
 def as_text(value: str | tuple[int, ...]) -> str:
-    """The value of a field of `Architecture` as one word, such as `8-32` for a stem."""
+    """The value of a field of `Architecture` (text or integers, not blocks) as one word, such as `8-32` for a stem."""
     return value if isinstance(value, str) else "-".join(map(str, value))
 
 
@@ -325,5 +325,5 @@ def resolve(architecture: str) -> Architecture:
 
 
 def with_classes(architecture: Architecture, classes: int) -> Architecture:
-    """The same network with a head for another number of classes."""
+    """The same network with a head for another number of classes; `ArchitectureError` for what can be none."""
     return replace(architecture, classes=classes)

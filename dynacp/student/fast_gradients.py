@@ -30,7 +30,8 @@ FloatArray = npt.NDArray[Any]
 def fast_gradients(network: nn.Module) -> Iterator[None]:
     """A context in which the network's dilated depthwise layers (3x3, padded by their dilation) have fast gradients.
 
-    They compute the same as before. Layers on a GPU are left as they are.
+    They compute the same as before, with first derivatives alone. Layers on a GPU are left as they are. Do not enter it
+    for a network that is in one already.
     """
     dilated = [
         layer

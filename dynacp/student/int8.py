@@ -50,14 +50,17 @@ class PairwiseObserver(PerChannelMinMaxObserver):
     """
 
     def forward(self, kernel: Tensor) -> Tensor:
-        """Observe a kernel [out, in, frequency, time], and return it unchanged."""
+        """Observe a kernel [out, in, frequency, time], and return it itself, unchanged."""
         worst = worst_pairs(kernel.detach())
         self.min_val, self.max_val = -worst, worst
         return kernel
 
 
 def worst_pairs(kernel: Tensor) -> Tensor:
-    """The largest sum of two neighbouring taps of one sign in each output channel, [out, in, ...] -> [out]."""
+    """The largest sum of two neighbouring taps of one sign in each output channel, [out, in, ...] -> [out].
+
+    It is 0 or more; of a channel with a single tap it is that tap's magnitude.
+    """
     orders = torch.stack([kernel.flatten(1), kernel.movedim(1, -1).flatten(1)])
     signs = torch.stack([orders.clamp_min(0), (-orders).clamp_min(0)])
     pairs = signs[..., 1:] + signs[..., :-1] if signs.shape[-1] > 1 else signs
@@ -65,10 +68,11 @@ def worst_pairs(kernel: Tensor) -> Tensor:
 
 
 def quantised(network: nn.Module, log_mels: Tensor, *, adds_in_16_bits: bool) -> nn.Module:
-    """The network in int8, in evaluation mode, calibrated on log-mels [clips, 1, mels, frames].
+    """The network in int8, in evaluation mode, calibrated on float32 log-mels [clips, 1, mels, frames].
 
-    `adds_in_16_bits`: the runtime may add two products in 16 bits, so kernels are scaled not to saturate these
-    (`PairwiseObserver`).
+    There must be two clips at least. The result takes and gives float32. `network`, in float32 on the CPU, is put into
+    evaluation mode; do not train it beside the result, which may share its memory. `adds_in_16_bits`: the runtime may
+    add two products in 16 bits, so kernels are scaled not to saturate these (`PairwiseObserver`).
 
     Activations take the range that they have on these clips: a ReLU6 bounds most of them, so histograms, torchao's
     default, find nothing better (73.5 % for Table 1 on the pocket set both ways, in half the time).
@@ -94,7 +98,8 @@ def quantised(network: nn.Module, log_mels: Tensor, *, adds_in_16_bits: bool) ->
 def aware(network: DynaCP) -> nn.Module:
     """The network with int8 rounding in its forward pass, to be trained.
 
-    Its parameters and buffers start as the network's, and have the same names.
+    Its parameters and buffers start as the network's, and have the same names. `network`, on the CPU, is put into
+    training mode; do not use it beside the result, which may share its memory.
     """
     config = get_symmetric_quantization_config(is_per_channel=True, is_qat=True)
     example = torch.zeros(2, 1, *network.architecture.input)

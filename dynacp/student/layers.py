@@ -31,11 +31,11 @@ class BlockLike(Protocol):
 
     @property
     def residual(self) -> Count:
-        """`PLAIN`, `IDENTITY` or `POOLED`."""
+        """The shortcut: `PLAIN`, `IDENTITY` or `POOLED`."""
 
     @property
     def stride(self) -> tuple[Count, Count]:
-        """(frequency, time)."""
+        """The stride (frequency, time)."""
 
 
 def layers_of(architecture: Architecture) -> Iterator[Layer]:

@@ -27,7 +27,7 @@ class GlobalResponseNorm(nn.Module):
     """Global response normalisation (ConvNeXt V2, arXiv 2301.00808, section 3): channels compete by their energy.
 
     y = x + weight * x * n + bias, where n is a channel's L2 norm over frequency and time as a multiple of the mean of
-    all channels' norms. `weight` and `bias`, one a channel, start at 0, so that nothing is changed at first.
+    all channels' norms. `weight` and `bias`, [channels, 1, 1], start at 0, so that nothing is changed at first.
     """
 
     EPSILON = 1e-6
@@ -75,7 +75,7 @@ class DPCPBlock(nn.Module):
         self.response = GlobalResponseNorm(block.out) if frame.response == "global" else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels_in, frequency, time] -> [batch, out, frequency / stride, time / stride]."""
+        """[batch, channels_in, frequency, time] -> [batch, out, frequency / stride, time / stride], rounded up."""
         expanded = self.activation(self.expand_norm(self.expand(x)))
         branch = self.depthwise(expanded)
         if self.pool is None:
@@ -92,7 +92,7 @@ class DPCPBlock(nn.Module):
 
 
 class DynaCP(nn.Module):
-    """A student: the network that an `Architecture` describes.
+    """A student: the network that an `Architecture` describes, which is its attribute `architecture`.
 
     Weights are drawn from torch's global generator: seed it before building.
     """

@@ -37,7 +37,7 @@ class Member:
         return f"{self.family.name}-{'masking' if self.masking else 'plain'}-{'roll' if self.roll else 'still'}"
 
     def recipe(self, settings: TeacherSettings, clips: int) -> Recipe:
-        """How this teacher is fine-tuned on that many clips."""
+        """How this teacher is fine-tuned on that many clips; raises `SettingError` for none."""
         augmentation = settings.augmentation
         if not self.masking:
             augmentation = replace(augmentation, mask_bands=0, mask_frames=0)
@@ -55,7 +55,7 @@ class Ensemble:
     """The summed logits of finished teachers, and how well they do on validation clips."""
 
     summed_logits: Tensor
-    """The logits [clips, classes] of the training clips without augmentation, summed over the teachers."""
+    """The float32 logits [clips, classes] of the training clips without augmentation, summed over the teachers."""
     validation_logits: Tensor
     """The same of the validation clips."""
     accuracies: dict[str, float]
@@ -78,12 +78,18 @@ class Ensemble:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the training clips' logits, which differs between ensembles that machines rounded differently."""
+        """A hash of the training clips' logits, eight hexadecimal digits.
+
+        It differs between ensembles that machines rounded differently.
+        """
         return blake2b(self.summed_logits.numpy().tobytes(), digest_size=4).hexdigest()
 
 
 def summed_logits(stages: Sequence[Stage], store: StageStore) -> Tensor:
-    """The sum of the logits [clips, classes] that teachers stored; raises `StageError` for unfinished ones."""
+    """The sum of the float32 logits [clips, classes] that teachers (one at least) stored, on the CPU.
+
+    Raises `StageError` for a teacher that is not finished.
+    """
     logits: Tensor = sum(store.load(stage)["logits"] for stage in stages)
     return logits
 

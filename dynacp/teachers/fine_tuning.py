@@ -41,9 +41,9 @@ class TeacherData:
     clips: int
     """The number of clips whose logits are stored."""
     labels: Callable[[], np.ndarray]
-    """Gives the class numbers [clips] of the clips that it is fine-tuned on."""
+    """Gives the class numbers, int64 [clips], of the clips that it is fine-tuned on."""
     training: Callable[[], ClipSource]
-    """Gives batches of these clips."""
+    """Gives the source of batches of these clips."""
     predicted: Callable[[], Features]
     """Gives the clips whose logits are stored, in their order; those that it is fine-tuned on come first."""
     made_with: Mapping[str, Any]
@@ -71,6 +71,10 @@ def teacher_stage(
     `start` says, as plain JSON, what `build` gives: the network before it is fine-tuned, perhaps from the stages in
     `needs`. The stage's seed follows from `seed` and the stage's name. `macs` are the network's for one clip. With
     `warns` there is a warning if the teacher is not clearly better than guessing.
+
+    It stores `logits` (float32 [clips, classes]), the last `loss`, and what `load_teacher` reads: `family`, `width`,
+    `temperature` (None for an MN) and `state`. Making it raises `StageError` for a training that diverges, and what
+    `build` and `data` raise.
     """
     seed = derived_seed(seed, name)
     made_with = {**data.made_with, "from": start, "recipe": asdict(recipe), **data.augmented_by, "seed": seed}
@@ -126,7 +130,10 @@ def _stored(teacher: Teacher, member: Member) -> dict[str, Any]:
 
 
 def load_teacher(stage: Stage, store: StageStore, classes: int) -> Teacher:
-    """The network that a teacher's finished stage holds. Raises `StageError` for one that is not finished."""
+    """The network that a teacher's finished stage holds, made anew on the CPU, in training mode.
+
+    `classes` are those that it was trained for, else `RuntimeError`. Raises `StageError` for one that is not finished.
+    """
     content = store.load(stage)
     teacher = FAMILIES[content["family"]].network(content["width"], classes)
     teacher.load_state_dict(content["state"])

@@ -23,7 +23,7 @@ class TeacherSettings:
 
     `mn` and `dymn` are official EfficientAT checkpoints. Without `dymn`, DyMN starts from the MN checkpoint
     ("MN-initialised"); without either, both start from random weights at the widths given here. Raises `SettingError`
-    for values that make no training.
+    for values that make no training; widths and files are first looked at when a teacher is built.
     """
 
     mn: Path | None = sourced(None, "given with --mn")
@@ -51,11 +51,11 @@ class TeacherSettings:
         return own or (self.checkpoint(FAMILIES[family.made_from]) if family.made_from else None)
 
     def width(self, family: Family) -> float:
-        """The width of a family's networks that start from random weights."""
+        """The width of a family's networks that start from random weights; 1 is MobileNetV3-Large's."""
         return float(getattr(self, f"{family.name}_width"))
 
     def start(self, family: Family) -> str:
-        """What a family starts from, in words."""
+        """What a family starts from, in words, such as "from random weights, width 0.1"."""
         path = self.checkpoint(family)
         if path is None:
             return f"from random weights, width {self.width(family)}"
@@ -67,7 +67,7 @@ class TeacherSettings:
         )
 
     def build(self, family: Family, classes: int) -> Teacher:
-        """A teacher before fine-tuning; random parts come from torch's global generator.
+        """A teacher before fine-tuning, new each time; random parts come from torch's global generator: seed it before.
 
         Raises `CheckpointError` for a file that is no checkpoint of the family, `UserError` for a width that none has.
         """
@@ -89,7 +89,11 @@ class TeacherSettings:
             self.build(family, classes)
 
     def identity(self) -> dict[str, object]:
-        """All settings that the teachers depend on, as plain JSON; checkpoints are named by their content."""
+        """All settings that the teachers depend on, as plain JSON; checkpoints are named by their content.
+
+        Besides settings by their names, each family's name -> its `rate`, and its `width` or `checkpoint` (a hash).
+        Raises `OSError` for a checkpoint that cannot be read.
+        """
         return {
             **{name: self._origin(family) for name, family in FAMILIES.items()},
             "epochs": self.epochs,

@@ -24,7 +24,10 @@ PREDICTED_AT_ONCE = 64
 
 
 def one_hot(labels: np.ndarray, classes: int) -> Tensor:
-    """Class numbers [clips] as float32 probabilities [clips, classes] of 0 and 1."""
+    """Class numbers, int64 [clips], as float32 probabilities [clips, classes] of 0 and 1.
+
+    Raises `RuntimeError` for a number that is not in [0, classes).
+    """
     return torch.nn.functional.one_hot(torch.from_numpy(labels), classes).float()
 
 
@@ -39,10 +42,10 @@ def train(
     after_step: Callable[[], None] = lambda: None,
     after_epoch: Callable[[], None] = lambda: None,
 ) -> list[float]:
-    """Train `model` in place by `loss(logits, *targets)`; returns every step's loss, each before that step was taken.
+    """Train `model` in place, on `features.device`, by `loss(logits, *targets)`; returns each step's loss, before it.
 
-    `targets` are [clips, ...]; `seed` decides the order of the clips and the augmentation. A loss that is not finite
-    ends the training, as the last one returned. On a GPU the network computes in bfloat16 where that is safe.
+    `targets` are [clips, ...], for one clip or more; `seed` decides order and augmentation. A loss that is not finite
+    ends the training, as the last one returned. GPUs take bfloat16 where it is safe. `after_epoch`: between epochs.
     """
     keep_freed_memory()
     generator = torch.Generator().manual_seed(seed)
@@ -88,7 +91,10 @@ def predict(
     dtype: torch.dtype = torch.float32,
     after_batch: Callable[[], None] = lambda: None,
 ) -> Tensor:
-    """Float32 logits [clips, classes] on the CPU, in evaluation mode, computed in `dtype` by the model in place."""
+    """Float32 logits [clips, classes] on the CPU, in evaluation mode, computed in `dtype`; of one clip at least.
+
+    The model is not copied: it stays in that mode and dtype, on the device of `features`.
+    """
     model.to(device=features.device, dtype=dtype, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     logits = []
     for clips in torch.arange(len(features)).split(PREDICTED_AT_ONCE):
@@ -106,14 +112,17 @@ def _logits(output: Tensor | tuple[Tensor, ...]) -> Tensor:
 def macro_accuracy(logits: Tensor, labels: np.ndarray) -> float:
     """The mean over classes of the share of each class's clips that is recognised, in [0, 1].
 
-    `logits` are [clips, classes], `labels` class numbers [clips]; classes without clips do not count.
+    `logits` are [clips, classes] on the CPU, `labels` class numbers [clips]; classes without clips do not count.
     """
     right = logits.argmax(dim=1).numpy() == labels
     return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
 
 
 def macro_cross_entropy(logits: Tensor, labels: np.ndarray) -> float:
-    """The mean over classes of the mean cross-entropy of each class's clips, in nats; called as `macro_accuracy`."""
+    """The mean over classes of the mean cross-entropy of each class's clips, in nats; called as `macro_accuracy`.
+
+    `labels` must be int64.
+    """
     losses = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels), reduction="none").numpy()
     return float(np.mean([losses[labels == label].mean() for label in np.unique(labels)]))
 
@@ -124,7 +133,10 @@ def batches(clips: int) -> int:
 
 
 def state_on_cpu(network: nn.Module) -> dict[str, Tensor]:
-    """A network's state dict with all tensors on the CPU, to be stored."""
+    """A network's state dict with all tensors on the CPU, contiguous and without gradients, to be stored at once.
+
+    Tensors that are on the CPU already may share the network's memory: copy them if it trains on.
+    """
     return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
 
 

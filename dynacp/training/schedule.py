@@ -60,7 +60,10 @@ class Schedule:
         _check(self)
 
     def recipe(self, clips: int, augmentation: Augmentation) -> Recipe:
-        """The recipe of this schedule for a training on that many clips, with its augmentation."""
+        """The recipe of this schedule for a training on that many clips, with its augmentation.
+
+        Raises `SettingError` for no clips.
+        """
         return Recipe(self.epochs * clips, self.batch, self.peak_rate, self.weight_decay, self.warm_up, augmentation)
 
 
