@@ -74,9 +74,11 @@ def table_markdown(architecture: Architecture) -> str:
 
 
 def standing(store: Store, candidate: Candidate, entries: list[Finalist]) -> str:
-    """Sentences on how a candidate ranks in the search, and how it compares with Table 1 if it is a finalist.
+    """Sentences on how a candidate stands in the search, for people to read.
 
-    `entries` are as `nas.results.finalists.finalists` gives them.
+    They give its rank by merit among the candidates trained at least as long, and whether it is on the expected front;
+    of a finalist also its accuracy when trained in full, against that of Table 1 of the DynaCP paper. `entries` are as
+    `nas.results.finalists.finalists` gives them.
     """
     rivals = [each for each in store.candidates if max(each.scores) >= max(candidate.scores)]
     rank = 1 + sum(rival.merit > candidate.merit for rival in rivals)

@@ -36,7 +36,7 @@ INT8 = "int8"
 
 
 def add_options(add: Add) -> None:
-    """Add the options of `python -m dynacp export`."""
+    """Add the options of `python -m dynacp export`; `add` is `add_argument` of its parser."""
     add("run", type=Path, nargs="+", metavar="RUN", help="a folder that `train` finished (dcase: up to four)")
     add("--to", choices=("onnx", INT8, *(name for name in TARGETS if name != "onnx")), required=True, help="see above")
     add(

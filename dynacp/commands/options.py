@@ -24,7 +24,10 @@ BUILT_IN = "built-in"
 
 
 def add_data_option(add: Add, what: str) -> None:
-    """Add the option `--data`, by default the built-in scenes; `what` is its help."""
+    """Add the option `--data`, a path as text, by default the built-in scenes; `data_root` makes it a folder.
+
+    `add` is `add_argument` of a parser or a group. `what` is the option's help, without the default.
+    """
     add("--data", default=BUILT_IN, metavar="PATH", help=f"{what} (default: built-in scenes)")
 
 
@@ -40,13 +43,19 @@ def data_root(options: argparse.Namespace, tell: Callable[[str], object] = lambd
 
 
 def add_checkpoint_options(add: Add) -> None:
-    """Add the options `--mn` and `--dymn`, the checkpoints that teachers start from."""
+    """Add the options `--mn` and `--dymn`, paths of the checkpoints that teachers start from, or None.
+
+    `add` is `add_argument` of a parser or a group.
+    """
     add("--mn", type=Path, metavar="FILE", help="an EfficientAT MN checkpoint; without, MN starts from random weights")
     add("--dymn", type=Path, metavar="FILE", help="the same for DyMN; without, it starts from MN's, if there is one")
 
 
 def add_device_option(add: Add) -> None:
-    """Add the option `--device`, whose values `training_device` understands."""
+    """Add the option `--device`, whose values `training_device` understands.
+
+    `add` is `add_argument` of a parser or a group.
+    """
     add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="to train on (default: auto)")
 
 
@@ -62,9 +71,9 @@ def training_device(name: str) -> torch.device:
 
 
 def add_cache_option(add: Add, holds: str) -> None:
-    """Add the option `--cache`, by default a folder in the user's home; required where there is no home.
+    """Add the option `--cache`, a path, by default a folder in the user's home; required where there is no home.
 
-    `holds` says in its help what the folder is for.
+    `add` is `add_argument` of a parser or a group. `holds` says in the option's help what the folder is for.
     """
     folder = _in_home()
     default = " (default: %(default)s)" if folder else ""

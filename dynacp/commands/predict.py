@@ -36,7 +36,7 @@ class PartlyPredictedError(AudioError):
 
 
 def add_options(add: Add) -> None:
-    """Add the options of `python -m dynacp predict`."""
+    """Add the options of `python -m dynacp predict`; `add` is `add_argument` of its parser."""
     add("run", type=Path, metavar="RUN", help="a folder that `train` wrote")
     add("wavs", type=_named, nargs="+", metavar="WAV", help="audio files, or folders of them")
     add("--device-id", metavar="ID", help="the recording device; its student predicts, the base for an unknown one")

@@ -43,7 +43,7 @@ from dynacp.student.layers import layers_of
 
 
 def add_options(add: Add) -> None:
-    """Add the options of `python -m dynacp train`."""
+    """Add the options of `python -m dynacp train`; `add` is `add_argument` of its parser."""
     add("architecture", metavar="ARCH", help="table1, or a JSON file such as `python -m nas.export` writes")
     add_data_option(add, "a data set in TAU's layout")
     add("--out", type=Path, metavar="RUN", help="the run's folder (default: runs/ARCH); the same one resumes")

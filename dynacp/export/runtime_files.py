@@ -66,10 +66,12 @@ class Export:
         )
 
     def facts(self) -> dict[str, Any]:
-        """What is kept of this export as JSON beside the file, besides what the student is: plain values by name.
+        """What is kept of this export as JSON beside the file: strings, numbers, dicts or None by name.
 
-        `parity`, `choice` and `accuracy` are the fields of those records, the latter two None but in int8. The other
-        names are the student's, the format's, or those of costs; what ends in `bytes` is in bytes.
+        `student`, `dtype`, `convention` (its name) and `verdict` (in words); `parameters`, `bytes` and `macs` as
+        counted in the file; `statistics_bytes`, `front_end_bytes` and `quantiser_bytes`, which `bytes` leaves out;
+        `peak_activation_bytes`; `parity`, `choice` and `accuracy`, the fields of those records, the latter two None
+        but in int8.
         """
         account = self.count.ledger
         return {

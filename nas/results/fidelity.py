@@ -13,10 +13,13 @@ from nas.study.further import FurtherTrainings, Wanted
 from nas.study.store import Store
 
 TRUSTED = 0.5
-"""A score ranks well enough if the lower end of its tau's 95 % interval exceeds this."""
+"""Short trainings rank candidates well enough if the lower end of their tau's 95 % interval exceeds this.
+
+The tau is Kendall's rank correlation with the accuracies of full trainings, as `agreement` gives it.
+"""
 
 AIMED_TAU = 0.65
-"""The tau aimed at when the needed training length is estimated."""
+"""The tau with full trainings, as `agreement` gives it, that the needed training length is estimated for."""
 
 _SEEDS = 3_000_000
 """Marks the seeds of these trainings, so that neither the search nor its race used one of them."""
