@@ -31,10 +31,12 @@ ENSEMBLES = {**_BY_TITLE, " + ".join(_BY_TITLE): tuple(sorted(FAMILIES))}
 
 
 def figures_of(draws: Mapping[tuple[str, str], pd.DataFrame], classes: tuple[str, ...]) -> pd.DataFrame:
-    """A table with a row for each system, model and measure: value, low and high, in [0, 1].
+    """The accuracies of each system and model, with their 95 % bootstrap intervals, in [0, 1]: a row for each measure.
 
-    `draws` are those of `Bootstrap.accuracies`, by (system, model). Where `classes` are TAU's, the column `report`
-    holds the paper's figures, in [0, 1] too; system and model must then be a key of its `TABLE2`.
+    The columns are system, model, measure, value (on the test split itself), and low and high, the ends of the
+    interval. `draws` are those of `Bootstrap.accuracies`, by (system, model); their columns are the measures. Where
+    `classes`, the names of the classes, are TAU's, the column `report` holds the paper's figures, in [0, 1] too; system
+    and model must then be a key of its `TABLE2`.
     """
     frames = []
     for (system, model), of_system in draws.items():
@@ -81,9 +83,9 @@ class Report:
         self.draws = {key: self.bootstrap.accuracies(logits) for key, logits in self.logits.items()}
 
     def gain(self) -> "pd.Series[float]":
-        """What device students gain over the base student: value, low and high of the difference in accuracy.
+        """What device students gain over the base student in accuracy, with the ends of its 95 % bootstrap interval.
 
-        It is a difference of shares: 0.01 is a point, and negative a loss.
+        Named value, low and high, as differences of shares: 0.01 is a point, and a negative one a loss.
         """
         return summary(self.draws[(SPECIFIC, STUDENT)] - self.draws[(GENERAL, STUDENT)]).T[OVERALL]
 

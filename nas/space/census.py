@@ -37,7 +37,8 @@ LISTED_AHEAD = 2
 """The longest completions, in blocks, that are listed before the threads that share the lists start."""
 
 TOGETHER = 1 << 64
-"""The most walks from several starts that are counted together: their number fits 64 bits."""
+"""The most walks (networks apart from their dilations) from several `nas.space.tables.Start`s that are counted
+together: so many can be counted modulo 2^64, where 0 stands for 2^64."""
 
 MARGIN_BITS = 10
 """Bits of a packed 64-bit integer left free above a weight, since one more block multiplies the weight by its
