@@ -36,8 +36,10 @@ TABLE3 = {
 def figure(system: str, model: str, measure: str) -> float | None:
     """The paper's accuracy in [0, 1], or None where it gives none, as for an unknown class or device.
 
-    `system` and `model` are a key of `TABLE2`, else `KeyError` where a table is read; `measure` is real, seen, unseen,
-    accuracy, a class or a device.
+    `system` is "general" or "device-specific", and `model` "DyMN", "MN", "DyMN + MN" or "student": together a key of
+    `TABLE2`. `measure` is "real", "seen" or "unseen" (devices), "accuracy" (of all), one of `TAU_CLASSES`, or a device
+    such as "a" or "s1"; of classes and devices the paper gives the student's alone. Raises `KeyError` for a pair of
+    system and model without figures of the first four.
     """
     columns = ("real", "seen", "unseen", "accuracy")
     if measure in columns:

@@ -84,6 +84,7 @@ class Racer:
     def race(self, scoring: Scoring) -> Iterator[tuple[Candidate, Run, float]]:
         """Train what is missing, round by round, until the race has ended.
 
+        `scoring` trains and scores one architecture; it is called with the architecture and the fields of a `Run`.
         Yields (candidate, how it was trained, accuracy in [0, 1]) after each training of this worker, which ends with a
         fresh read of the store. Raises as `train_again` and `Store.read` do.
         """
