@@ -56,7 +56,8 @@ def spread(candidates: Sequence[Candidate], number: int) -> list[Candidate]:
 def wanted(chosen: Sequence[Candidate], *, short: int, full: int, seeds: int, seed: int) -> Wanted:
     """The trainings of a check: each of the chosen twice for the length of a trial, then `seeds` times in full.
 
-    `short` and `full` are training samples. All candidates share the seeds, which derive from `seed`, the search's.
+    Returns pairs (candidate, how it is trained). `short`, a trial's length, and `full` are training samples. All
+    candidates share the seeds, which derive from `seed`, the search's.
     """
     lengths = [(short, index) for index in range(2)] + [(full, index) for index in range(seeds)]
     runs = [Run(samples, 0, combined_seed(seed, _SEEDS, samples, index)) for samples, index in lengths]
@@ -86,7 +87,10 @@ def agreement(done: FurtherTrainings, *, short: int, full: int) -> pd.DataFrame:
 
 
 def of_study(store: Store) -> pd.DataFrame:
-    """`agreement` for a stored search; empty if `nas.fidelity` never ran."""
+    """How short trainings of a stored search rank its candidates as full ones do: the table that `agreement` gives.
+
+    A row per statistic; empty if `nas.fidelity` never ran.
+    """
     done, short = store.fidelity, store.settings.rungs[-1]
     return agreement(done, short=short, full=max(done.table()["samples"], default=short)) if done else pd.DataFrame()
 

@@ -55,17 +55,18 @@ def averaged(reliability: float, trainings: float) -> float:
 def tau(scores: Scores, truth: Scores) -> float:
     """Kendall's tau-b between single scores and the mean of the full trainings, averaged over the scores' seeds.
 
-    Both are [architectures, seeds], with the same rows; their numbers of seeds (columns) may differ. NaN where all
-    scores of a seed, or the means of all full trainings, are the same.
+    `scores` and `truth`, those of the full trainings, are [architectures, seeds], with the same rows; their numbers of
+    seeds (columns) may differ. NaN where all scores of a seed, or the means of all full trainings, are the same.
     """
     return float(_taus(scores, truth, np.ones((1, len(scores))))[0])
 
 
 def tau_interval(scores: Scores, truth: Scores) -> Estimate:
-    """The `tau` of the same arguments with its 95 % interval.
+    """Kendall's tau-b as `tau` gives it, between `scores` and the mean of the full trainings, with its 95 % interval.
 
-    The interval is a bootstrap over architectures, always with the same random samples, so that taus of several scores
-    can be compared. NaN where all scores, or all full trainings, are the same.
+    `scores` and `truth` (the scores of the full trainings) are [architectures, seeds], with the same rows. The interval
+    is a bootstrap over architectures, always with the same random samples, so that taus of several scores can be
+    compared. NaN where all scores, or all full trainings, are the same.
     """
     number = len(scores)
     drawn = np.random.default_rng(0).multinomial(number, np.full(number, 1 / number), RESAMPLES).astype(np.float64)
@@ -103,5 +104,8 @@ def without_noise(tau: float, *reliabilities: float) -> float:
 
 
 def with_noise(tau: float, *reliabilities: float) -> float:
-    """The tau expected of measurements with these reliabilities, from their noiseless tau: inverts `without_noise`."""
+    """The tau expected of measurements with noise, from `tau`, the one without: inverts `without_noise`.
+
+    `reliabilities` are those of the measurements, as `reliability` gives them.
+    """
     return float(2 / np.pi * np.arcsin(np.sin(np.pi / 2 * tau) * np.sqrt(np.prod(reliabilities))))

@@ -51,6 +51,7 @@ class Packing:
     """Packs a budget and its weight into one 64-bit integer: MACs, bytes, weight, from the highest bits down.
 
     So sorting sorts by MACs, and equal budgets come to stand together. The price of a completion is packed alike.
+    MACs and bytes are in the units of `nas.space.tables.Tables`; a weight is how many partial networks leave a budget.
     """
 
     byte_bits: int
@@ -133,7 +134,7 @@ class Census:
         self._lists: dict[tuple[State, int], IntArray] = {}
 
     def count(self, blocks: int, max_macs: int, progress: Progress = lambda _: None) -> int:
-        """The exact number of networks of `blocks` blocks within the byte limit and `max_macs`.
+        """The exact number of networks of `blocks` blocks within the byte limit and `max_macs`, in MACs for one clip.
 
         `blocks` may not exceed the space's `max_blocks`, nor `max_macs` the limit of MACs that `feasible` has; neither
         is checked. `progress` is called with the number of blocks done, and not where nothing fits. Raises `UserError`

@@ -112,8 +112,10 @@ class SuffixTable:
 class Tables:
     """The paths of a space, and tables of what they cost at an inference dtype, computed when first asked for.
 
-    `starts` are where paths begin. Methods take the states that they lead to within the space's `max_blocks`, and give
-    what is cached and shared: do not change it. Raises `UserError` for a dtype not in `budget.dtypes.DTYPES`.
+    A path is the blocks and the head of a network, from one of `starts` on; a completion is what is left of it from a
+    state. A unit is the greatest number of bytes, or of MACs, that divides all costs of blocks and all differences
+    between heads. Methods take the states that they lead to within the space's `max_blocks`, and give what is cached
+    and shared: do not change it. Raises `UserError` for a dtype not in `budget.dtypes.DTYPES`.
     """
 
     def __init__(self, space: Space, limits: Limits, dtype: str) -> None:
@@ -154,8 +156,9 @@ class Tables:
     def budget(self, start: Start, max_macs: int | None = None) -> Price:
         """The budget that the limits leave for blocks behind a start, in units; negative where they leave none.
 
-        The cheapest head is already deducted; `end` is what others cost beyond it. `max_macs` replaces the limit of
-        MACs. Raises `UserError` where tables of that many bytes would take too much memory.
+        The cheapest head is already deducted; `end` is what others cost beyond it. `max_macs`, in MACs for one clip,
+        not in units, replaces the limit of MACs. Raises `UserError` where tables of that many bytes would take too much
+        memory.
         """
         always, most = start.stem.bytes + self._end.bytes, MOST_UNITS * self._unit.bytes
         left = self.limits.max_bytes - always

@@ -14,12 +14,18 @@ Point = tuple[float, float]
 
 
 def front(points: Sequence[Point]) -> list[int]:
-    """Indices of the points that no other beats, in ascending order of MACs; of equal points the first alone."""
+    """Indices of the points that no other beats, in ascending order of MACs; of equal points the first alone.
+
+    `points` are (accuracy or merit, MACs). One beats another that is no better in either and worse in one.
+    """
     return layers(points)[0] if points else []
 
 
 def layers(points: Sequence[Point]) -> list[list[int]]:
-    """The front, the front of what is left without it, and so on; each as indices in ascending order of MACs."""
+    """The front, the front of what is left without it, and so on; each as indices in ascending order of MACs.
+
+    `points` are (accuracy or merit, MACs); of equal points the first comes on the earlier layer.
+    """
     # Going up in MACs, a point lies on the first layer that has reached less accuracy so far: the layers' heights fall,
     # so that one is found by bisection.
     found, depths = list[list[int]](), list[float]()
@@ -36,6 +42,7 @@ def layers(points: Sequence[Point]) -> list[list[int]]:
 def hypervolume(points: Sequence[Point], *, reference: Point) -> float:
     """The area that the points dominate, in accuracy times MACs, above and below those of `reference`.
 
+    `points` are (accuracy or merit, MACs), and so is `reference`: the least accuracy and the most MACs that count.
     Points that are not better than the reference in both add nothing; without any it is 0.
     """
     inside = [point for point in points if point[0] > reference[0] and point[1] < reference[1]]
@@ -47,7 +54,11 @@ def hypervolume(points: Sequence[Point], *, reference: Point) -> float:
 
 
 def losses(best: Sequence[Point], *, reference: Point) -> list[float]:
-    """The hypervolume that the front `best`, in ascending order of MACs, would lose without each of its points."""
+    """The hypervolume that the front `best`, in ascending order of MACs, would lose without each of its points.
+
+    Points and `reference`, from which it is measured as in `hypervolume`, are (accuracy or merit, MACs); the losses are
+    in the order of `best`, in accuracy times MACs.
+    """
     below = [reference[0], *(accuracy for accuracy, _ in best)]
     beyond = [*(macs for _, macs in best[1:]), reference[1]]
     return [
@@ -59,7 +70,8 @@ def losses(best: Sequence[Point], *, reference: Point) -> list[float]:
 def gains(points: Sequence[Point], best: Sequence[Point], *, reference: Point) -> npt.NDArray[np.float64]:
     """The hypervolume that the front `best`, in ascending order of MACs, would gain by each point alone, [points].
 
-    `points` holds one at least; `best` may be empty.
+    Points and `reference`, from which it is measured as in `hypervolume`, are (accuracy or merit, MACs); the gains are
+    in accuracy times MACs. `points` holds one at least; `best` may be empty.
     """
     heights = np.array([reference[0], *(accuracy for accuracy, _ in best)])
     starts = np.array([-np.inf, *(macs for _, macs in best)])
@@ -71,7 +83,10 @@ def gains(points: Sequence[Point], best: Sequence[Point], *, reference: Point) -
 
 
 def ranking(points: Sequence[Point], *, reference: Point) -> list[int]:
-    """Indices from the best to the worst: layer after layer, within a layer by the hypervolume lost without a point."""
+    """Indices from the best to the worst: layer after layer, within a layer by the hypervolume lost without a point.
+
+    Points and `reference`, from which hypervolume is measured as in `hypervolume`, are (accuracy or merit, MACs).
+    """
     ranked = list[int]()
     for layer in layers(points):
         lost = losses([points[index] for index in layer], reference=reference)

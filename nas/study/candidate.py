@@ -78,7 +78,8 @@ class Candidate:
     ) -> "Candidate":
         """The candidate of a proposal that was trained already, in no storage.
 
-        `trainings` are as the property of that name gives them, one at least.
+        `number` is the candidate's. `trainings` maps the training samples of each rung, one at least, to that
+        training's `seed` and statistics by name (fields of `nas.scoring.score.Score`); `accuracy` is required.
         """
         waiting = Candidate.waiting(number, rules, proposal)
         scores = {samples: training["accuracy"] for samples, training in trainings.items()}

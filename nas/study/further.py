@@ -62,7 +62,7 @@ class FurtherTrainings:
                 self.done.setdefault(number, {})[run] = {**note, "accuracy": trial.values[0]}
 
     def missing(self, wanted: Wanted) -> Wanted:
-        """Those of the wanted trainings that are not in `done`, in the order given."""
+        """Those of the wanted trainings, (candidate, how it is trained), that are not in `done`, in the order given."""
         return [(each, run) for each, run in wanted if run not in self.done.get(each.number, {})]
 
     def table(self) -> pd.DataFrame:
@@ -86,9 +86,11 @@ def train_again(
     """Train what is missing, beside any number of other workers, until nothing is.
 
     Yields (candidate number, how it was trained, accuracy in [0, 1]) after each training of this worker. `missing()`
-    returns what is still to do; `read()` is called after each pass, before any result is yielded, and should read the
-    study anew; `wait(queue, running trials)` is called only when others train all that is left, and should sleep. An
-    error of `scoring` passes, after its training was given up; so do those of Optuna and SQLAlchemy.
+    returns what is still to do, as (candidate, how it is trained); `queue` is that of the study of these trainings;
+    `scoring(architecture, samples=, way=, seed=)` trains and scores one. `read()` is called after each pass, before any
+    result is yielded, and should read the study anew; `wait(queue, running trials)` is called only when others train
+    all that is left, and should sleep. An error of `scoring` passes, after its training was given up; so do those of
+    Optuna and SQLAlchemy.
     """
     while wanted := [each.retraining(run) for each, run in missing()]:
         living = {trial.user_attrs["training"]: trial for trial in queue.refresh().living}

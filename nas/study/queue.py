@@ -181,8 +181,9 @@ class Queue:
     def record(self, trial: FrozenTrial, step: int, value: float, note: dict[str, Any]) -> None:
         """Store what a training came to: `note` as user attribute `training_key(step)`, `value` for Optuna's dashboard.
 
-        `step` is the number of training samples. Readers go by the note: a server may show them one of the two without
-        the other. Raises `TrialLostError` for a trial that was given up.
+        `step` is the number of training samples, `value` the validation macro accuracy in [0, 1], and `note` the seed
+        and the fields of `nas.scoring.score.Score`, by name. Readers go by the note: a server may show them one of the
+        two without the other. Raises `TrialLostError` for a trial that was given up.
         """
         trial_id = self._id(trial)
         with self._unless_lost(trial):

@@ -34,8 +34,8 @@ class Racer:
     def missing(self) -> Wanted:
         """The trainings of the present round that are not done, by any worker, as `store` was last read.
 
-        Empty when the race has ended, and before the baseline has a score. The first call of any worker stores who
-        enters.
+        Each is (candidate, how it is trained). Empty when the race has ended, and before the baseline has a score. The
+        first call of any worker stores who enters.
         """
         baseline, store = self.store.baseline, self.store
         if not (baseline and self.rounds):

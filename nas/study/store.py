@@ -108,7 +108,7 @@ class Store:
             study = _loaded(name, url)
             _refuse_foreign(study)
             _refuse_damaged(study)
-            store = cls(study, _loaded(_racing_name(name), url), folder)
+            store = cls(study, _loaded(f"{name}{_RACE}", url), folder)
             store.fidelity = _fidelity(store, url)
         if not store.candidates:
             raise StudyError(f"study {name!r} has no trained candidate yet; let the search train one first.")
@@ -131,7 +131,7 @@ class Store:
             else:
                 study.set_user_attr("settings", settings.content)
                 study.set_metric_names(["validation macro accuracy", "MACs"])
-            return cls(study, _made(_racing_name(name), storage), folder)
+            return cls(study, _made(f"{name}{_RACE}", storage), folder)
 
     @patiently
     def read(self) -> None:
@@ -159,7 +159,10 @@ class Store:
 
     @patiently
     def note_teachers(self, fingerprint: str) -> list[str]:
-        """Note the fingerprint of this worker's teachers; returns those of any other teachers in this study."""
+        """Note the fingerprint of this worker's teachers; returns those of any other teachers in this study.
+
+        `fingerprint` is as `Ensemble.fingerprint` gives it.
+        """
         self.study.set_user_attr(f"{_TEACHERS}{fingerprint}", True)
         return [other for other in self.teachers() if other != fingerprint]
 
@@ -205,8 +208,12 @@ class Store:
     def results(self) -> pd.DataFrame:
         """A row per candidate, as in results.csv: its cost, score, architecture, and the proposals that it took.
 
-        `samples` is the length of its longest training, which `accuracy` and the losses (nats) are of; `expected` its
-        accuracy without noise, NaN unless `finished` gives it; `seconds` the time of all its trainings.
+        `macs` are for one clip, `bytes` at the inference dtype. `samples` is the length of its longest training, which
+        `seed`, `accuracy` (in [0, 1]) and the losses are of: `loss`, `training_loss`, `late_loss` and `cross_entropy`,
+        in nats. `expected` is its accuracy without noise, NaN unless `finished` gives it; `front` whether it is on the
+        expected front, `stopped` whether it was stopped early; `seconds` the time of all its trainings. `layout` and
+        `key` name the architecture; `rejected` and `duplicates` count the proposals refused before it, which with its
+        own took `proposing_seconds`.
         """
         on_front, of = {each.number for each in self.front()}, self.expected()
         rows = []
@@ -248,18 +255,14 @@ class Store:
 
 
 _TEACHERS, _ENTRANTS = "teachers ", "entrants of "
+_RACE, _FIDELITY = ": fresh seeds", ": fidelity"  # what the names of a search's other studies end in
 _LIVING = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
-
-
-def _racing_name(name: str) -> str:
-    """The name of the study that holds a search's further trainings."""
-    return f"{name}: fresh seeds"
 
 
 def _fidelity(store: Store, url: str) -> FurtherTrainings | None:
     """What `nas.fidelity` has trained of a search; None where it was never started."""
     try:
-        study = optuna.load_study(study_name=_fidelity_name(store.study.study_name), storage=url)
+        study = optuna.load_study(study_name=f"{store.study.study_name}{_FIDELITY}", storage=url)
     except KeyError:
         return None
     done = FurtherTrainings(study, store.settings.rungs[-1])
@@ -272,11 +275,7 @@ def fidelity_study(store: Store, storage: RDBStorage) -> FurtherTrainings:
 
     `done` is empty until `take` is called.
     """
-    return FurtherTrainings(_made(_fidelity_name(store.study.study_name), storage), store.settings.rungs[-1])
-
-
-def _fidelity_name(name: str) -> str:
-    return f"{name}: fidelity"
+    return FurtherTrainings(_made(f"{store.study.study_name}{_FIDELITY}", storage), store.settings.rungs[-1])
 
 
 def connect(name: str, url: str) -> RDBStorage:

@@ -75,7 +75,8 @@ class Worker:
     def search(self, scoring: Scoring) -> Iterator[None]:
         """Train candidates until all are finished or stopped, by any worker.
 
-        Yields whenever more was scored or has ended, by this worker or another; `store` is then read anew. An error of
+        `scoring(architecture, samples=, seed=)` trains one for so many training samples and returns its score. Yields
+        whenever more was scored or has ended, by this worker or another; `store` is then read anew. An error of
         `scoring` passes, after its candidate was given up. Raises `StudyError` as `Store.read` does.
         """
         more = self._news()
