@@ -56,7 +56,10 @@ class Convention:
         return self.rule(layer)(layer, layer.output)
 
     def rule(self, layer: Layer) -> Rule:
-        """The function that costs a layer; raises `UnknownLayerError` for a type without one."""
+        """The function (layer, shape of its output) -> cost for layers of this one's type.
+
+        Raises `UnknownLayerError` for a type without one.
+        """
         rule = self.rules.get(type(layer))
         if rule is None:
             raise UnknownLayerError(

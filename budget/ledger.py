@@ -84,7 +84,8 @@ def ledger(layers: Iterable[Layer], *, convention: Convention | None = None, dty
 def totals(layers: Iterable[Layer], *, convention: Convention | None = None, dtype: str = DEFAULT_DTYPE) -> Totals:
     """The sums over the rows that `ledger` gives, for one network or for many at once (layers that hold arrays).
 
-    There must be one layer at least. Raises as `ledger` does.
+    There must be one layer at least. `dtype` is a name in `budget.dtypes.DTYPES`; `convention` None is the dtype's own.
+    Raises as `ledger` does.
     """
     stored = dtype_named(dtype)
     convention = convention or stored.convention

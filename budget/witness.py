@@ -17,7 +17,8 @@ InputShape = tuple[int, int, int, int]
 def by_torchinfo(module: nn.Module, shape: InputShape) -> tuple[int, int]:
     """(parameters, MACs) of a module for one clip as torchinfo counts them, which is how the challenge counts.
 
-    `module` is on the CPU and in evaluation mode; it is not changed.
+    `module` is on the CPU and in evaluation mode; it is not changed. `shape` is that of its input, (batch 1, channels,
+    mels, frames).
     """
     from torchinfo import summary
 
@@ -28,7 +29,8 @@ def by_torchinfo(module: nn.Module, shape: InputShape) -> tuple[int, int]:
 def by_fvcore(module: nn.Module, shape: InputShape) -> int:
     """The MACs of a module for one clip that fvcore counts; it calls them flops.
 
-    `module` is on the CPU and in evaluation mode; it is not changed. From then on fvcore logs errors alone.
+    `module` is on the CPU and in evaluation mode; it is not changed. `shape` is that of its input, (batch 1, channels,
+    mels, frames). From then on fvcore logs errors alone.
     """
     from fvcore.nn import FlopCountAnalysis
 
@@ -40,7 +42,8 @@ def by_fvcore(module: nn.Module, shape: InputShape) -> int:
 def by_thop(module: nn.Module, shape: InputShape) -> int:
     """The MACs of a module for one clip that thop counts; `module` is on the CPU and in evaluation mode.
 
-    thop leaves its counters in the module, as buffers and hooks: hand it one that is not used afterwards.
+    `shape` is that of its input, (batch 1, channels, mels, frames). thop leaves its counters in the module, as buffers
+    and hooks: hand it one that is not used afterwards.
     """
     from thop import profile
 
@@ -50,7 +53,8 @@ def by_thop(module: nn.Module, shape: InputShape) -> int:
 def by_torch(module: nn.Module, shape: InputShape) -> int:
     """The MACs of a module's convolutions for one clip that torch's `FlopCounterMode` counts: half of its FLOPs.
 
-    `module` is on the CPU and in evaluation mode; it is not changed.
+    `module` is on the CPU and in evaluation mode; it is not changed. `shape` is that of its input, (batch 1, channels,
+    mels, frames).
     """
     from torch.utils.flop_counter import FlopCounterMode
 

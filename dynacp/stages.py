@@ -115,8 +115,9 @@ class StageStore:
     def make(self, stage: Stage, on_step: OnStep) -> bool:
         """Make a stage unless it is current; returns whether it was made.
 
-        Raises `StageError` if what it needs is not made yet, and if the GPU's memory or the disk runs out; else what
-        the stage's `make` raises. Nothing is stored then.
+        `on_step` is called after each training step and each batch of predictions, `stage.steps` times in all. Raises
+        `StageError` if what it needs is not made yet, and if the GPU's memory or the disk runs out; else what the
+        stage's `make` raises. Nothing is stored then.
         """
         stage.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(beside(stage.path, ".lock")):
@@ -169,7 +170,10 @@ def read_artifact(path: Path) -> dict[str, Any]:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """The settings that the stage stored under `path` was made with; raises `StageError` as `read_artifact` does."""
+    """The settings that the stage stored under `path` (without suffix) was made with, as parsed JSON.
+
+    Raises `StageError` as `read_artifact` does.
+    """
     return _whole(path)[1]["settings"]
 
 
@@ -183,7 +187,7 @@ def _whole(path: Path) -> tuple[bytes, dict[str, Any]]:
 
 
 def beside(path: Path, ending: str) -> Path:
-    """The path with an ending added to its name, whose dots start no suffix."""
+    """The path with an ending such as ".pt" added to its whole name: dots in the name start no suffix."""
     return path.with_name(path.name + ending)
 
 

@@ -60,9 +60,10 @@ def add_limit_options(add: Add) -> None:
 def add_whole_number(
     add: Add, name: str, default: int, what: str, *, lowest: int = 1, highest: int = sys.maxsize
 ) -> None:
-    """Add the option `name` (such as `--seed`), which takes a whole number in [lowest, highest]; `what` is its help.
+    """Add the option `name` (such as `--seed`), which takes a whole number in [lowest, highest].
 
-    `default` is not checked.
+    `add` is `add_argument` of a parser or a group. `what` is the option's help, without the default. `default` is not
+    checked.
     """
     add(name, type=whole_number(lowest, highest), default=default, metavar="N", help=f"{what} (default: {default:,})")
 

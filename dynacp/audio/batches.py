@@ -60,7 +60,10 @@ class Features:
         return batch.float().unsqueeze(1)
 
     def batch(self, clips: Tensor, _generator: torch.Generator) -> Tensor:
-        """The clips at these indices as they are: log-mels are augmented later, by `Augmentation`."""
+        """The clips at these indices (a CPU tensor) as they are: float32 log-mels [batch, 1, mels, frames].
+
+        They are on `device`, in a tensor of their own. The generator is not used: `Augmentation` comes later.
+        """
         return self[clips]
 
 

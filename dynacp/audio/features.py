@@ -116,8 +116,8 @@ def mel_bank(settings: FrontEnd, f_min: int, f_max: int) -> Tensor:
 def grouped_bank(settings: FrontEnd, f_min: int, f_max: int, device: torch.device) -> GroupedBank:
     """`mel_bank` on `device`, as `BAND_GROUPS` groups of neighbouring bands, each cut to the bins that it needs.
 
-    `f_min` and `f_max` are in Hz; raises `AssertionError` as `mel_bank` does. Results are cached and shared: do not
-    change them.
+    A group is (its first bin, the bin behind its last, weights [bands, bins]). `f_min` and `f_max` are in Hz; raises
+    `AssertionError` as `mel_bank` does. Results are cached and shared: do not change them.
     """
     groups = []
     for bands in mel_bank(settings, f_min, f_max).tensor_split(BAND_GROUPS):
@@ -128,7 +128,10 @@ def grouped_bank(settings: FrontEnd, f_min: int, f_max: int, device: torch.devic
 
 
 def normalise(log_mel: Tensor) -> Tensor:
-    """(x + 4.5) / 5: roughly zero mean and unit range for log-mels of audio in [-1, 1] (CP-JKU)."""
+    """(x + 4.5) / 5: roughly zero mean and unit range for log-mels of audio in [-1, 1] (CP-JKU).
+
+    `log_mel` are natural logarithms of mel power, of any shape, which is kept.
+    """
     return (log_mel + 4.5) / 5
 
 

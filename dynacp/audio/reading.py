@@ -113,7 +113,10 @@ class AudioFile:
         yield from mono if self.own_rate == rate else resampled(mono, self.own_rate, rate)
 
     def whole(self, rate: int, *, channel: int | None = None) -> Recording:
-        """The whole recording, with the parameters and the errors of `blocks`."""
+        """The whole recording at `rate` Hz, as one channel; raises as `blocks` does.
+
+        `channel` is the one to take, counted from 0; None takes the mean of all.
+        """
         samples = np.concatenate([np.empty(0, np.float32), *self.blocks(rate, channel=channel)])
         return Recording(samples, self.channels, self.own_rate, self.peak)
 

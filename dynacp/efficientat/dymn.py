@@ -148,7 +148,8 @@ class DynamicBlock(nn.Module):
     def forward(self, x: Tensor, temperature: float) -> Tensor:
         """[batch, inputs, f, t] -> [batch, outputs, f / stride, t / stride], rounded up.
 
-        `temperature` is that of `DynamicConv`.
+        `inputs`, `outputs` and `stride` are the block's (`BlockShape`). `temperature` is positive: the higher, the more
+        alike are the shares of a convolution's four kernels.
         """
         context, gate_f, gate_t = self.context_gen(x)
         y = x
@@ -193,12 +194,18 @@ class DyMN(nn.Module):
 
 
 def context_length(shape: BlockShape, width: float) -> int:
-    """The length H of a block's context: a quarter of its expanded channels, within 32 to 128 times the width."""
+    """The length H of a block's context: a quarter of its expanded channels, within 32 to 128 times `width`.
+
+    All are rounded as channels are (`rounded`). `width` is that of the network, which multiplied the channels in
+    `shape` already.
+    """
     return min(max(rounded(shape.expanded // 4), rounded(32 * width)), rounded(128 * width))
 
 
 def dymn(width: float, classes: int = 527) -> DyMN:
-    """An untrained DyMN. Width is a positive multiple of 1/160 (0.4, 1 and 2 are published).
+    """An untrained DyMN with all channels multiplied by `width`; 1 is MobileNetV3-Large's.
+
+    `width` is a positive multiple of 1/160 (0.4, 1 and 2 are published). Weights come from torch's global generator.
 
     Raises `UserError` as `DyMN` does; 527 classes are AudioSet's.
     """

@@ -51,7 +51,10 @@ class InvertedResidual(nn.Module):
         self.shortcut = shape.shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, inputs, f, t] -> [batch, outputs, f / stride, t / stride], rounded up."""
+        """[batch, inputs, f, t] -> [batch, outputs, f / stride, t / stride], rounded up.
+
+        `inputs`, `outputs` and `stride` are the block's (`BlockShape`).
+        """
         return x + self.block(x) if self.shortcut else self.block(x)
 
 
@@ -85,7 +88,9 @@ class MN(nn.Module):
 
 
 def mn(width: float, classes: int = 527) -> MN:
-    """An untrained MN. Width is a positive multiple of 1/160 (0.1 to 4.0 are published).
+    """An untrained MN with all channels multiplied by `width`; 1 is MobileNetV3-Large's.
+
+    `width` is a positive multiple of 1/160 (0.1 to 4.0 are published). Weights come from torch's global generator.
 
     Raises `UserError` as `MN` does; 527 classes are AudioSet's.
     """

@@ -112,7 +112,11 @@ class Notes:
         self._said.append(text)
 
     def add(self, file: Path, what: str, like: str) -> None:
-        """Note `what` was found in a file; files with one `like` share a line, which describes the others by it."""
+        """Note what was found in a file, such as "2 channels, mixed to one".
+
+        Files with the same `like`, such as "of several channels", share a line. It says `what` of the first of them,
+        and counts the others as "3 more of several channels".
+        """
         count, names, first = self._kinds.get(like, (0, [], what))
         self._kinds[like] = count + 1, [*names, file.name][:NAMED_FILES], first
 

@@ -31,9 +31,10 @@ POLL_SECONDS = 0.2
 
 
 def stages_of(pipeline: Pipeline, group: str) -> list[Stage]:
-    """The stages of one of `GROUPS`. Those of the evaluation alone read the test split.
+    """The stages of a group: teachers, base, device-teachers, device-students or evaluation (`GROUPS`).
 
-    The name is not checked: any other gives the evaluation's. Raises `DataError` for data that cannot be used.
+    Those of the evaluation alone read the test split. The name is not checked: any other gives the evaluation's. Raises
+    `DataError` for data that cannot be used.
     """
     general, own = (GENERAL,), pipeline.dataset.devices
     if group in ("teachers", "device-teachers"):
@@ -45,7 +46,11 @@ def stages_of(pipeline: Pipeline, group: str) -> list[Stage]:
 
 
 def make_in_turn(pipeline: Pipeline, stages: list[Stage], progress: Progress) -> None:
-    """Make the stages that are not current, one after the other. Raises `StageError` for one that cannot be made."""
+    """Make the stages that are not current, one after the other, in the order given.
+
+    `progress(name of the stage, 1)` is called after each of a stage's steps. Raises `StageError` for a stage that
+    cannot be made, as where it comes before one that it needs.
+    """
     for stage in stages:
         pipeline.store.make(stage, partial(progress, stage.name, 1))
 
@@ -53,9 +58,10 @@ def make_in_turn(pipeline: Pipeline, stages: list[Stage], progress: Progress) ->
 def make_side_by_side(plan: Plan, groups: tuple[str, ...], stages: list[Stage], jobs: int, progress: Progress) -> None:
     """Make the stages that are not current in `jobs` processes, each stage as soon as what it needs is there.
 
-    `groups` are those that the stages belong to. The processes share torch's threads among them. Raises `StageError`
-    for the first stage that cannot be made, once those that run beside it are finished, for a process that was killed,
-    and where there is no shared memory.
+    `groups` are those of `GROUPS` that the stages belong to. `progress(name of a stage, 1)` is called for each step
+    that a process has done. The processes share torch's threads among them. Raises `StageError` for the first stage
+    that cannot be made, once those that run beside it are finished, for a process that was killed, and where there is
+    no shared memory.
     """
     waiting, running = {stage.name: stage for stage in stages}, dict[Future[None], str]()
     failed: list[StageError] = []

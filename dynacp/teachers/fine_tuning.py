@@ -68,9 +68,10 @@ def teacher_stage(
 ) -> Stage:
     """The stage of one teacher, stored in `folder` under its member's name and a key of all that it depends on.
 
-    `start` says, as plain JSON, what `build` gives: the network before it is fine-tuned, perhaps from the stages in
-    `needs`. The stage's seed follows from `seed` and the stage's name. `macs` are the network's for one clip. With
-    `warns` there is a warning if the teacher is not clearly better than guessing.
+    `name` is the stage's, unique in a run. `start` says, as plain JSON, what `build` gives: the network before it is
+    fine-tuned, perhaps from the stages in `needs`. The stage's seed follows from `seed` and `name`. `macs` are the
+    network's for one clip; the stage's work is estimated from them. With `warns` there is a warning if the teacher is
+    not clearly better than guessing.
 
     It stores `logits` (float32 [clips, classes]), the last `loss`, and what `load_teacher` reads: `family`, `width`,
     `temperature` (None for an MN) and `state`. Making it raises `StageError` for a training that diverges, and what

@@ -44,8 +44,10 @@ def train(
 ) -> list[float]:
     """Train `model` in place, on `features.device`, by `loss(logits, *targets)`; returns each step's loss, before it.
 
-    `targets` are [clips, ...], for one clip or more; `seed` decides order and augmentation. A loss that is not finite
-    ends the training, as the last one returned. GPUs take bfloat16 where it is safe. `after_epoch`: between epochs.
+    `model` turns log-mels [batch, 1, mels, frames] into logits [batch, classes], or into a tuple that begins with them.
+    `loss` gives a scalar. `targets` are probabilities [clips, classes], for the clips of `features` in their order, one
+    or more. `seed` decides order and augmentation. A loss that is not finite ends the training, as the last one
+    returned. GPUs take bfloat16 where it is safe. `after_step` is called after each step, `after_epoch` between epochs.
     """
     keep_freed_memory()
     generator = torch.Generator().manual_seed(seed)
@@ -93,7 +95,8 @@ def predict(
 ) -> Tensor:
     """Float32 logits [clips, classes] on the CPU, in evaluation mode, computed in `dtype`; of one clip at least.
 
-    The model is not copied: it stays in that mode and dtype, on the device of `features`.
+    `model` turns log-mels [batch, 1, mels, frames] into logits, or into a tuple that begins with them. It is not
+    copied: it stays in that mode and dtype, on the device of `features`. `after_batch` is called after each batch.
     """
     model.to(device=features.device, dtype=dtype, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     logits = []
@@ -119,9 +122,9 @@ def macro_accuracy(logits: Tensor, labels: np.ndarray) -> float:
 
 
 def macro_cross_entropy(logits: Tensor, labels: np.ndarray) -> float:
-    """The mean over classes of the mean cross-entropy of each class's clips, in nats; called as `macro_accuracy`.
+    """The mean over classes of the mean cross-entropy of each class's clips, in nats.
 
-    `labels` must be int64.
+    `logits` are [clips, classes] on the CPU, `labels` class numbers, int64 [clips]; classes without clips do not count.
     """
     losses = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels), reduction="none").numpy()
     return float(np.mean([losses[labels == label].mean() for label in np.unique(labels)]))
@@ -141,7 +144,10 @@ def state_on_cpu(network: nn.Module) -> dict[str, Tensor]:
 
 
 def refuse_divergence(name: str, loss: float, recipe: Recipe) -> None:
-    """Raise `StageError` if `loss`, the last one of the training called `name`, is not finite."""
+    """Raise `StageError` if `loss`, the last one of the training called `name`, is not finite.
+
+    `recipe` is that of the training: the error names its peak rate.
+    """
     if not math.isfinite(loss):
         raise StageError(
             f"{name}: the training diverged, its loss became {loss}. Lower its peak rate ({recipe.peak_rate:g}) with "
