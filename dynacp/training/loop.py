@@ -55,11 +55,7 @@ def train(
     targets = tuple(target.to(device) for target in targets)
     model.to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay)
-    # OneCycleLR divides by zero where the warm-up is one step exactly.
-    warm_up = math.nextafter(recipe.warm_up, 0) if recipe.warm_up * recipe.steps == 1 else recipe.warm_up
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.peak_rate, total_steps=recipe.steps, pct_start=warm_up, cycle_momentum=False
-    )
+    schedule = _one_cycle(optimizer, recipe)
     order, epochs, losses = torch.empty(0, dtype=torch.int64), 0, list[float]()
     with fast_gradients(model):
         for _ in range(recipe.steps):
@@ -83,6 +79,14 @@ def train(
             schedule.step()
             after_step()
     return losses
+
+
+def _one_cycle(optimizer: torch.optim.Optimizer, recipe: Recipe) -> torch.optim.lr_scheduler.OneCycleLR:
+    # OneCycleLR divides by zero where the warm-up is one step exactly.
+    warm_up = math.nextafter(recipe.warm_up, 0) if recipe.warm_up * recipe.steps == 1 else recipe.warm_up
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.peak_rate, total_steps=recipe.steps, pct_start=warm_up, cycle_momentum=False
+    )
 
 
 @torch.no_grad()

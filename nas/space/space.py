@@ -77,7 +77,8 @@ class BlockColumns(NamedTuple):
 
 
 class Option(NamedTuple):
-    """A block, and the choices from which `Space.decode` makes it: a form (of `FORMS`), an expansion, a width."""
+    """A block, and the choices that `Space.decode` makes it from: form (of `FORMS`), expansion (expanded over entering
+    channels, before rounding to a multiple of 8), width (leaving channels)."""
 
     form: str
     expansion: float
