@@ -3,12 +3,10 @@
 The merit is what candidates are ranked by, more being better (`nas.study.candidate.Candidate.merits`).
 """
 
-import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
 from nas.space.features import FloatArray
 
@@ -55,9 +53,7 @@ class Surrogate:
         smooth = ConstantKernel(1.0, _SHARES) * Matern(6.0, _LENGTHS, nu=2.5)
         linear = ConstantKernel(0.1, _SHARES) * DotProduct(1.0, "fixed")
         self._model = GaussianProcessRegressor(smooth + linear + WhiteKernel(0.1, _NOISE))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a parameter at its bound is no fault
-            self._model.fit(self._scaled(features), (np.asarray(merits) - self._mean) / self._deviation)
+        self._model.fit(self._scaled(features), (np.asarray(merits) - self._mean) / self._deviation)
 
     def _scaled(self, features: FloatArray) -> FloatArray:
         return (features - self._centre) / self._scale
