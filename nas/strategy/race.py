@@ -84,13 +84,14 @@ def entrants(points: Sequence[Point], number: int, *, max_macs: float) -> list[i
     """Indices of the architectures that enter the race, `number` at most.
 
     `points` are (merit, MACs), the merit without noise (`nas.study.posterior`). The best of each of `BINS` equal ranges
-    of MACs up to `max_macs` come first, then the second of each, and so on.
+    of MACs up to `max_macs` come first, the one with most merit ahead, then the second of each, and so on.
     """
     ranges: list[list[int]] = [[] for _ in range(BINS)]
     for index in sorted(range(len(points)), key=lambda index: -points[index][0]):
         ranges[min(int(points[index][1] / max_macs * BINS), BINS - 1)].append(index)
     places = range(max(map(len, ranges)))
-    return [each[place] for place in places for each in ranges if place < len(each)][:number]
+    in_turn = [[each[place] for each in ranges if place < len(each)] for place in places]
+    return [index for alike in in_turn for index in sorted(alike, key=lambda index: -points[index][0])][:number]
 
 
 def survivors(points: Mapping[int, Point], number: int, *, baseline: float, max_macs: float) -> list[int]:

@@ -60,8 +60,9 @@ def test_a_larger_budget_gives_more_seeds_to_the_last_round() -> None:
 
 def test_every_range_of_macs_sends_its_best_before_any_sends_its_second() -> None:
     points = [(0.5, 29e6), (0.6, 28e6), (0.4, 3e6), (0.3, 2e6), (0.45, 16e6), (0.1, 30e6)]
-    assert entrants(points, 4, max_macs=30e6) == [2, 4, 1, 3]
-    assert entrants(points, 9, max_macs=30e6) == [2, 4, 1, 3, 0, 5]
+    assert entrants(points, 2, max_macs=30e6) == [1, 4], "few places go to the best ranges, not to the cheapest ones"
+    assert entrants(points, 4, max_macs=30e6) == [1, 4, 2, 0]
+    assert entrants(points, 9, max_macs=30e6) == [1, 4, 2, 0, 3, 5]
 
 
 def test_those_go_on_that_win_most_accuracy_or_save_most_macs() -> None:
