@@ -20,15 +20,14 @@ import torch
 
 from budget.cli.command import CommandParser, add_whole_number, answering, run
 from budget.cli.terminal import show
-from dynacp.commands.options import cache_errors
 from dynacp.files import write_text
 from nas.results.fidelity import agreement, conclusion, spread, wanted
 from nas.scoring.score import Scorer
-from nas.search import Search, parser
+from nas.search import Search, parser, training_errors
 from nas.study.further import train_again
 from nas.study.local_workers import helpers
 from nas.study.queue import Queue
-from nas.study.store import add_study_options, clear_errors, fidelity_study, opened_study
+from nas.study.store import add_study_options, fidelity_study, opened_study
 from nas.study.worker import POLL_SECONDS
 from nas.views.figures import draw_fidelity
 from nas.views.terminal import Screen, fidelity_table
@@ -47,7 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
         words = shlex.split(store.settings.command)[3:]
     asked = parser().parse_args([*words, "--study", options.study, "--workers", str(options.workers)])
     asked.storage = options.storage
-    with clear_errors(options.study), cache_errors(asked.cache):
+    with training_errors(asked):
         _check(Search(asked, Screen()), options, words, sys.argv[1:] if arguments is None else arguments)
 
 

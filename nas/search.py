@@ -14,7 +14,8 @@ resumes, also after ^C. Started while the search runs, here or with the same --s
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -144,9 +145,19 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command with these arguments, by default the process's; `answering` makes it return an exit status."""
     options = parser().parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with training_errors(options):
+        Search(options, Screen()).run(sys.argv[1:] if arguments is None else arguments)
+
+
+@contextmanager
+def training_errors(options: argparse.Namespace) -> Iterator[None]:
+    """A context in which what fails while candidates are trained becomes a `UserError`: storage, cache, GPU memory.
+
+    `options` are a search's, as `parser` gives them. Other errors pass.
+    """
     try:
         with clear_errors(options.study), cache_errors(options.cache):
-            Search(options, Screen()).run(sys.argv[1:] if arguments is None else arguments)
+            yield
     except torch.OutOfMemoryError as error:
         raise StudyError(
             f"the GPU's memory ran out ({error}); what is finished is kept. Free some, or take fewer --workers."

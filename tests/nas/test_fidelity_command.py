@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from tiny import search_options
 
 from nas.fidelity import main
@@ -50,3 +51,20 @@ def test_a_search_of_too_few_candidates_is_told_so(
     assert main(["--study", "few", "--seeds", "1"]) == 0
     assert "Fewer than 4 candidates have all their trainings" in capsys.readouterr().out
     assert not Path("studies/few/fidelity.csv").exists()
+
+
+def test_a_gpu_whose_memory_runs_out_ends_in_a_line_with_the_remedy(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert search(search_options(data, "large", 4, race=0)) == 0
+
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("nas.scoring.score.train", full)
+    assert main(["--study", "large", "--seeds", "1"]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "the GPU's memory ran out" in err
+    assert "fewer --workers" in err
