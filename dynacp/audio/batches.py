@@ -47,10 +47,6 @@ class Features:
         assert self._log_mels is others._log_mels, "both must be of one array"
         return Features(self._log_mels, np.concatenate([self._rows, others._rows]), self.device)
 
-    def take(self, clips: np.ndarray) -> "Features":
-        """The clips at these indices (of this object, not of the array), in that order."""
-        return Features(self._log_mels, self._rows[clips], self.device)
-
     def __getitem__(self, clips: Tensor) -> Tensor:
         """A copy of the clips at these indices (a CPU tensor), float32 [batch, 1, mels, frames] on `device`."""
         if self._on_device is not None:

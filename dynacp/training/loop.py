@@ -121,8 +121,7 @@ def macro_accuracy(logits: Tensor, labels: np.ndarray) -> float:
 
     `logits` are [clips, classes] on the CPU, `labels` class numbers [clips]; classes without clips do not count.
     """
-    right = logits.argmax(dim=1).numpy() == labels
-    return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
+    return macro_mean(logits.argmax(dim=1).numpy() == labels, labels)
 
 
 def macro_cross_entropy(logits: Tensor, labels: np.ndarray) -> float:
@@ -131,7 +130,12 @@ def macro_cross_entropy(logits: Tensor, labels: np.ndarray) -> float:
     `logits` are [clips, classes] on the CPU, `labels` class numbers, int64 [clips]; classes without clips do not count.
     """
     losses = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels), reduction="none").numpy()
-    return float(np.mean([losses[labels == label].mean() for label in np.unique(labels)]))
+    return macro_mean(losses, labels)
+
+
+def macro_mean(values: np.ndarray, labels: np.ndarray) -> float:
+    """The mean over classes of the mean of each class's values; of `values` [clips], with class numbers `labels`."""
+    return float(np.mean([values[labels == label].mean() for label in np.unique(labels)]))
 
 
 def batches(clips: int) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from nas.scoring.agreement import Scores, averaged, reliability, tau_interval, with_noise, without_noise
+from nas.scoring.agreement import Estimate, Scores, averaged, reliability, tau_interval, with_noise, without_noise
 from nas.strategy.propose import combined_seed
 from nas.strategy.race import Run
 from nas.study.candidate import Candidate
@@ -132,8 +132,9 @@ def conclusion(table: pd.DataFrame, *, short: int) -> str:
     own, macs = of[RANKING], of[MACS]
     if np.isnan(own["tau"]):
         return "All full trainings came to the same accuracy, so nothing can be said: take a higher full_epochs."
-    words = f"Short trainings of {short:,} samples rank as full ones with a tau of {own['tau']:.2f} "
-    words += f"[{own['low']:.2f}, {own['high']:.2f}]; MACs alone with {macs['tau']:.2f}. "
+    tau = Estimate(own["tau"], own["low"], own["high"])
+    words = f"Short trainings of {short:,} samples rank as full ones with a tau of {tau}; MACs alone with "
+    words += f"{macs['tau']:.2f}. "
     if own["low"] > TRUSTED:
         return f"{words}The score can be trusted here."
     words += "The score may not rank well enough here. " if own["low"] > 0 else "The score cannot be trusted here. "

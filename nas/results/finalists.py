@@ -79,6 +79,16 @@ class Finalist:
         return float(np.std(self.accuracies, ddof=1))
 
     @property
+    def in_points(self) -> str:
+        """The difference from Table 1 and its interval in percentage points, such as `+1.2 [-0.3, +2.7]`.
+
+        Empty for Table 1 itself.
+        """
+        if np.isnan(self.low):
+            return ""
+        return f"{self.difference * 100:+.1f} [{self.low * 100:+.1f}, {self.high * 100:+.1f}]"
+
+    @property
     def verdict(self) -> str:
         """What is proved against Table 1, in words.
 

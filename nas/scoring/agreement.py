@@ -24,6 +24,8 @@ class Estimate(NamedTuple):
     high: float
 
     def __str__(self) -> str:
+        if np.isnan(self.value):
+            return ""
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 

@@ -44,14 +44,15 @@ def model(context: ProposalContext) -> Proposal | None:
     if len(scored) < LEAST:
         return None
     known, macs = [space.decode(trial.params) for trial in scored], [trial.values[1] for trial in scored]
-    surrogate = Surrogate(features(known), [trial.values[0] for trial in scored])
-    expected = surrogate.predict(features(known)).mean
+    of_known = features(known)
+    surrogate = Surrogate(of_known, [trial.values[0] for trial in scored])
+    expected = surrogate.predict(of_known).mean
     reference = float(np.quantile(expected, REFERENCE)), float(context.rules.limits.max_macs)
     best = ranking(_points(expected, macs), reference=reference)[:PARENTS]
     fresh = _fresh(context, [known[index] for index in best])
     if not fresh:
         return None
-    merits = surrogate.draw(features([*known, *fresh]), context.rng)
+    merits = surrogate.draw(np.concatenate([of_known, features(fresh)]), context.rng)
     there = _points(merits[: len(known)], macs)
     new = _points(merits[len(known) :], count(fresh).macs)
     gained = gains(new, [there[index] for index in front(there)], reference=reference)

@@ -10,6 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from dynacp.files import write_text
 from nas.results.fidelity import conclusion, of_study
 from nas.results.finalists import NOTE_ON_THE_RACE, Finalist, finalists, hypervolume_history, what_it_would_take
+from nas.scoring.agreement import Estimate
 from nas.study.posterior import how_ranked
 from nas.study.settings import StudyError
 from nas.study.store import Store
@@ -68,7 +69,7 @@ def _fidelity(store: Store) -> dict[str, Any]:
     rows = [
         {
             "statistic": row["statistic"],
-            "tau": "" if np.isnan(row["tau"]) else f"{row['tau']:.2f} [{row['low']:.2f}, {row['high']:.2f}]",
+            "tau": str(Estimate(row["tau"], row["low"], row["high"])),
             "reliability": "" if np.isnan(row["reliability"]) else f"{row['reliability']:.2f}",
         }
         for row in table.to_dict("records")
@@ -184,16 +185,15 @@ def _flat(settings: dict[str, Any]) -> str:
 
 
 def _row(entry: Finalist) -> dict[str, Any]:
-    candidate, compared = entry.candidate, entry.verdict != "the baseline"
-    interval = f"{entry.difference * 100:+.1f} [{entry.low * 100:+.1f}, {entry.high * 100:+.1f}]"
+    candidate = entry.candidate
     return {
-        "baseline": not compared,
+        "baseline": entry.verdict == "the baseline",
         "name": candidate.name,
         "mmacs": f"{candidate.macs / 1e6:.2f}",
         "kilobytes": f"{candidate.bytes / 1e3:.1f}",
         "score": f"{candidate.accuracy:.1%}",
         "mean": f"{entry.mean:.1%} ± {entry.deviation * 100:.1f}",
-        "difference": interval if compared else "",
+        "difference": entry.in_points,
         "verdict": entry.verdict,
         "layout": candidate["layout"],
     }

@@ -17,6 +17,7 @@ from dynacp.efficientat import FAMILIES
 from dynacp.overrides import settings_table
 from dynacp.teachers.ensemble import Ensemble
 from nas.results.finalists import NOTE_ON_THE_RACE, Finalist, what_it_would_take
+from nas.scoring.agreement import Estimate
 from nas.scoring.clips import SearchData
 from nas.scoring.score import SearchSettings
 from nas.space.counting import share_that_fits
@@ -164,18 +165,13 @@ class Screen:
         ):
             view.add_column(name, justify="left" if name in ("candidate", "claim") else "right")
         for entry in entries:
-            interval = (
-                ""
-                if np.isnan(entry.low)
-                else f"{_points(entry.difference)} [{_points(entry.low)}, {_points(entry.high)}]"
-            )
             view.add_row(
                 entry.candidate.name,
                 f"{entry.candidate.macs / 1e6:.2f}",
                 f"{entry.candidate.bytes / 1e3:.1f}",
                 f"{entry.candidate.accuracy:.1%}",
                 f"{entry.mean:.1%} ± {entry.deviation * 100:.1f} ({len(entry.accuracies)})",
-                interval,
+                entry.in_points,
                 entry.verdict,
             )
         show(self.console, view)
@@ -215,8 +211,8 @@ def fidelity_table(table: pd.DataFrame) -> Table:
         view.add_column(name, justify="left" if name == "statistic" else "right")
     for row in table.to_dict("records"):
         numbers = ["" if np.isnan(row[name]) else f"{row[name]:.2f}" for name in ("reliability", "noiseless")]
-        tau = "" if np.isnan(row["tau"]) else f"{row['tau']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
-        view.add_row(str(row["statistic"]), str(row["candidates"]), tau, *numbers)
+        tau = Estimate(row["tau"], row["low"], row["high"])
+        view.add_row(str(row["statistic"]), str(row["candidates"]), str(tau), *numbers)
     return view
 
 
@@ -240,7 +236,3 @@ def _front(store: Store) -> Table:
 
 def _cost(candidate: Candidate) -> str:
     return f"{candidate.macs / 1e6:6.2f} MMACs {candidate.bytes / 1e3:6.1f} kB"
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:+.1f}"

@@ -14,7 +14,7 @@ import pandas as pd
 import seaborn as sns
 
 from dynacp.pictures import new_figure, save_figure
-from nas.scoring.agreement import Scores, reliability, tau_interval, without_noise
+from nas.scoring.agreement import Estimate, Scores, reliability, tau_interval, without_noise
 from nas.space.counting import count
 from studies.fidelity.run import FULL as DISTILLED
 from studies.pool.run import read_pool
@@ -32,7 +32,7 @@ def main() -> None:
     table = pd.DataFrame(rows)
     table.to_csv(HERE / "statistics.csv", index=False, float_format="%.4f")
     written = table.assign(
-        tau=[f"{row.tau:.2f} [{row.low:.2f}, {row.high:.2f}]" for row in table.itertuples()],
+        tau=[str(Estimate(*row)) for row in table[["tau", "low", "high"]].to_numpy()],
         samples=table["samples"].map("{:,}".format),
     ).drop(columns=["low", "high"])
     text = written.to_markdown(index=False, floatfmt=".2f")

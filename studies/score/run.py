@@ -25,12 +25,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dynacp.audio.batches import Features
 from dynacp.audio.cache import log_mels
-from dynacp.audio.tau import split_validation, test_clips, training_clips
+from dynacp.audio.tau import test_clips
 from dynacp.student.architecture import Architecture, with_classes
 from dynacp.student.model import DynaCP
 from dynacp.teachers.ensemble import MEMBERS, Ensemble
 from dynacp.training.distillation import Distillation
-from dynacp.training.loop import macro_accuracy, one_hot, predict, train
+from dynacp.training.loop import macro_accuracy, macro_cross_entropy, macro_mean, one_hot, predict, train
 from dynacp.training.schedule import Recipe
 from nas.scoring.clips import SearchData, load_search_data
 from nas.scoring.score import GENTLE, TEACHERS
@@ -106,12 +106,6 @@ class Data:
         self.clips: SearchData = load_search_data(options.data, seed=0, cache=options.cache, device=CPU)
 
     @cached_property
-    def recordings(self) -> tuple[np.ndarray, np.ndarray]:
-        """The source recording of each training clip, and of each validation clip."""
-        training, validation = split_validation(training_clips(self.options.data), seed=0)
-        return training.groups, validation.groups
-
-    @cached_property
     def ensemble(self) -> Ensemble:
         teachers = replace(TEACHERS, mn=self.options.mn)
         folder = self.options.cache / "teachers"
@@ -169,13 +163,15 @@ def full(architecture: Architecture, data: Data, job: FullJob) -> dict[str, floa
     train(network, clips.training + clips.validation, (targets,), functional.cross_entropy, recipe, seed=job.seed)
     features, truth = data.test
     logits = predict(network, features)
-    return {"accuracy": macro_accuracy(logits, truth), "cross_entropy": macro_mean(losses_of(logits, truth), truth)}
+    return {"accuracy": macro_accuracy(logits, truth), "cross_entropy": macro_cross_entropy(logits, truth)}
 
 
 def short(architecture: Architecture, data: Data, job: ShortJob) -> dict[str, float]:
     """Every statistic of one short training."""
     variant, clips = next(each for each in VARIANTS if each.name == job.variant), data.clips
-    order = by_recording(data.recordings[0], job.seed) if variant.by_recording else np.arange(len(clips.training))
+    order = np.arange(len(clips.training))
+    if variant.by_recording:
+        order = by_recording(clips.groups[clips.training_rows], job.seed)
     targets: tuple[Tensor, ...] = (one_hot(clips.training_labels, len(clips.classes))[order],)
     loss: Callable[..., Tensor] = functional.cross_entropy
     if variant.distilled:
@@ -185,7 +181,7 @@ def short(architecture: Architecture, data: Data, job: ShortJob) -> dict[str, fl
     network = seeded(architecture, job.seed)
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY))
     after_step = partial(averaged.update_parameters, network)
-    training = clips.training.take(order)
+    training = Features(clips.log_mels, clips.training_rows[order], CPU)
     losses = train(network, training, targets, loss, variant.recipe, seed=job.seed, after_step=after_step)
     parts = {f"loss_{i}": float(np.mean(part)) for i, part in enumerate(np.array_split(losses, EIGHTHS), start=1)}
     judge = partial(judged, data=data, distilled=variant.distilled)
@@ -225,9 +221,9 @@ def judged(network: nn.Module, weights: str, *, data: Data, distilled: bool) -> 
     """What weights say of the validation clips: accuracy, cross-entropy by clip and by recording, divergence."""
     clips = data.clips
     labels, logits = clips.validation_labels, predict(network, clips.validation)
-    losses = losses_of(logits, labels)
-    recordings, first = np.unique(data.recordings[1], return_index=True)
-    of_recording = pd.Series(losses).groupby(data.recordings[1]).mean()[recordings].to_numpy()
+    losses = functional.cross_entropy(logits, torch.from_numpy(labels), reduction="none").numpy()
+    recordings, first = np.unique(clips.groups[clips.validation_rows], return_index=True)
+    of_recording = pd.Series(losses).groupby(clips.groups[clips.validation_rows]).mean()[recordings].to_numpy()
     told = {
         "accuracy": macro_accuracy(logits, labels),
         "cross_entropy": macro_mean(losses, labels),
@@ -240,16 +236,6 @@ def judged(network: nn.Module, weights: str, *, data: Data, distilled: bool) -> 
         student = functional.log_softmax(logits / distillation.temperature, dim=-1)
         told["divergence"] = float(functional.kl_div(student, soft, reduction="batchmean"))
     return {f"{weights}_{name}": value for name, value in told.items()}
-
-
-def losses_of(logits: Tensor, labels: np.ndarray) -> np.ndarray:
-    """The cross-entropy of each clip."""
-    return functional.cross_entropy(logits, torch.from_numpy(labels), reduction="none").numpy()
-
-
-def macro_mean(values: np.ndarray, labels: np.ndarray) -> float:
-    """The mean over classes of each class's mean."""
-    return float(np.mean([values[labels == label].mean() for label in np.unique(labels)]))
 
 
 if __name__ == "__main__":
