@@ -6,13 +6,13 @@ Both propose with the same sampler and store in SQLite; nothing is trained. The 
 ask until a network fits, tell the others as pruned with their violations, every one of them a stored trial.
 
 Notes. On one of two busy cores a candidate costs 0.2 to 0.4 s up to 1,000 stored trials, most of it the storing of its
-33 choices (100 ms) and SQLite's waiting for the disk (15 commits of 8 ms), whatever the sampler; but tpe takes 1.7 s
-at 1,000, and gp, whose model is fitted anew each time, 31 s at 100. At 10,000 random and local take 0.8 s, nsga2
-1.6 s, tpe 17 s: there its proposals for this made-up score were all known layouts, and it is asked 64 times (0.3 s
-each) before chance takes over. The alternative takes whatever comes, known or not, so its 5 s are for four layouts
-that it may have trained before. Handing the history to Optuna by deep copies took half of tpe's time at 1,000;
-`Candidate.as_scored` copies shallowly. Against a training of 10 s and more, tpe starts to hurt between 1,000 and
-10,000 trials, local and random do not.
+33 choices (100 ms) and SQLite's waiting for the disk (15 commits of 8 ms), whatever the sampler; but tpe takes 1.7 s at
+1,000, and gp, whose model is fitted anew each time, 31 s at 100. At 10,000 random and local take 0.8 s, nsga2 1.6 s,
+tpe 17 s: there its proposals for this made-up score were all known architectures, and it is asked 64 times (0.3 s each)
+before chance takes over. The alternative takes whatever comes, known or not, so its 5 s are for four architectures that
+it may have trained before. Handing the history to Optuna by deep copies took half of tpe's time at 1,000;
+`Candidate.as_scored` copies shallowly. Against a training of 10 s and more, tpe starts to hurt between 1,000 and 10,000
+trials, local and random do not.
 """
 
 import argparse

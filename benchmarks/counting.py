@@ -2,9 +2,10 @@
 
     python -m benchmarks.counting
 
-The same random layouts go to every counter, each layout once, so nothing can be answered from a cache. A counter of
-the built network is given the time to build it, since it cannot count without. "totals" counts all layouts at once
-(`nas.space.counting.count`); "totals, one by one" and "ledger" count each alone (`budget.ledger`).
+The same random architectures go to every counter, each architecture once, so nothing can be answered from a cache. A
+counter of the built network is given the time to build it, since it cannot count without. "totals" counts all
+architectures at once (`nas.space.counting.count`); "totals, one by one" and "ledger" count each alone
+(`budget.ledger`).
 
 Notes. One by one, most of the time goes into making the layer records that the formulas read. With arrays in the place
 of numbers the same records and formulas count thousands of networks at once, and the records cost next to nothing:
@@ -27,12 +28,12 @@ from dynacp.student.model import DynaCP
 from nas.space.counting import count
 from nas.space.space import Space
 
-LAYOUTS, BUILT = 4_000, 40
-"""Layouts for the exact counter, and how many of them the slow counters get."""
+ARCHITECTURES, BUILT = 4_000, 40
+"""Architectures for the exact counter, and how many of them the slow counters get."""
 
 
-def layouts(number: int, *, blocks: int, seed: int) -> list[Architecture]:
-    """Random layouts of so many blocks."""
+def architectures(number: int, *, blocks: int, seed: int) -> list[Architecture]:
+    """Random architectures of so many blocks."""
     return Space(min_blocks=blocks, max_blocks=blocks).networks(number, np.random.default_rng(seed))
 
 
@@ -55,7 +56,7 @@ WITNESSES = {
 
 
 def seconds_each(counter: Callable[[Sequence[Architecture]], object], networks: Sequence[Architecture]) -> float:
-    """The best of three parts of the layouts, each layout counted once."""
+    """The best of three parts of the architectures, each architecture counted once."""
     third = len(networks) // 3
     times = []
     for part in (networks[:third], networks[third : 2 * third], networks[2 * third : 3 * third]):
@@ -72,7 +73,7 @@ def main() -> None:
     view.add_column("counter")
     for blocks in sizes:
         view.add_column(f"{blocks} blocks", justify="right")
-    networks = {blocks: layouts(LAYOUTS, blocks=blocks, seed=blocks) for blocks in sizes}
+    networks = {blocks: architectures(ARCHITECTURES, blocks=blocks, seed=blocks) for blocks in sizes}
     yardstick = {blocks: seconds_each(WITNESSES["torchinfo"], networks[blocks][:BUILT]) for blocks in sizes}
     for name, counter in (EXACT | WITNESSES).items():
         cells = []

@@ -2,11 +2,12 @@
 
     python -m benchmarks.step
 
-Steps on 32 clips, of Table 1 (three of its six blocks are dilated) and of four random layouts that fit, in the mean.
-Each measurement is a process of its own, since memory that is kept stays kept; rounds take turns, the median counts.
+Steps on 32 clips, of Table 1 (three of its six blocks are dilated) and of four random architectures that fit, in the
+mean. Each measurement is a process of its own, since memory that is kept stays kept; rounds take turns, the median
+counts.
 
 Notes. With something else training on the other of two cores: 1.6 times as fast for Table 1 (102 to 164 clips/s; memory
-alone 1.24, gradients alone 1.32), and 2.0 times for the random layouts (132 to 263), all of it by the gradients.
+alone 1.24, gradients alone 1.32), and 2.0 times for the random architectures (132 to 263), all of it by the gradients.
 
 PyTorch's CPU backward pass of a dilated depthwise convolution is a generic one: at 64 channels of 64 x 23 it takes
 41 ms with dilation 2 where the undilated takes 7, and 94 against 5 with a stride as well; the forward pass is oneDNN's,
@@ -45,16 +46,16 @@ CONDITIONS = {
 }
 
 
-def clips_a_second(layouts: list[Architecture], ours: bool, kept: bool) -> list[float]:
+def clips_a_second(architectures: list[Architecture], ours: bool, kept: bool) -> list[float]:
     """Forward and backward of each, in this process."""
     torch.set_num_threads(1)
     if kept:
         keep_freed_memory()
     rates = []
-    for layout in layouts:
-        network = DynaCP(layout)
+    for architecture in architectures:
+        network = DynaCP(architecture)
         with fast_gradients(network) if ours else nullcontext():
-            rates.append(_rate(network, layout.input))
+            rates.append(_rate(network, architecture.input))
     return rates
 
 
@@ -69,17 +70,17 @@ def _rate(network: DynaCP, size: tuple[int, int]) -> float:
     return STEPS * BATCH / (time.perf_counter() - started)
 
 
-def measured(layouts: list[Architecture], condition: tuple[bool, bool]) -> list[float]:
+def measured(architectures: list[Architecture], condition: tuple[bool, bool]) -> list[float]:
     """In a process of its own."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(clips_a_second, layouts, *condition).result()
+        return pool.submit(clips_a_second, architectures, *condition).result()
 
 
 def main() -> None:
     feasible, rng = Feasible(Space(), Limits()), np.random.default_rng(0)
     random = [feasible.sample(blocks, 1, rng)[0] for blocks in (4, 5, 6, 7)]
     table = Table(title="Training steps on one core, clips a second")
-    for name in ("", "Table 1", "ratio", "random layouts", "ratio"):
+    for name in ("", "Table 1", "ratio", "random architectures", "ratio"):
         table.add_column(name, justify="right" if name else "left")
     rates: dict[str, list[list[float]]] = {name: [] for name in CONDITIONS}
     for _ in range(ROUNDS):
@@ -87,7 +88,7 @@ def main() -> None:
             rates[name].append(measured([TABLE1, *random], condition))
     base = None
     for name, rounds in rates.items():
-        each = [statistics.median(of_layout) for of_layout in zip(*rounds, strict=True)]
+        each = [statistics.median(of_architecture) for of_architecture in zip(*rounds, strict=True)]
         pair = each[0], statistics.harmonic_mean(each[1:])
         base = base or pair
         table.add_row(

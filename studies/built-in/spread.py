@@ -1,10 +1,10 @@
-"""How far do layouts lie apart, against the noise between seeds? See the README beside this file.
+"""How far do architectures lie apart, against the noise between seeds? See the README beside this file.
 
     python studies/built-in/spread.py [--data PATH --mn FILE ...] > studies/built-in/spread.txt
 
-Takes the options of `python -m nas.search` that say what a trial is. Ten layouts: Table 1, and nine that fit, spread
-evenly over MACs among random ones. Each is trained with three seeds; the scores go to spread.csv beside this file, and
-a layout and seed that stand there already are not trained again.
+Takes the options of `python -m nas.search` that say what a trial is. Ten architectures: Table 1, and nine that fit,
+spread evenly over MACs among random ones. Each is trained with three seeds; the scores go to spread.csv beside this
+file, and an architecture and seed that stand there already are not trained again.
 """
 
 import sys

@@ -1,10 +1,11 @@
-"""Does a short score rank layouts as the full training does? Layouts of the pool, trained in full and tested.
+"""Does a short score rank architectures as the full training does? Some of the pool, trained in full and tested.
 
     python -m studies.fidelity.run --data POCKET --mn mn04_as_mAP_432.pt --cache CACHE [--shard K/N]
 
-Trains the base student of each chosen layout as studies/training does, with its teachers, and takes its macro accuracy
-on the test split as the truth. Every model is a stage of a run under runs/fidelity, so the command may be stopped and
-given again, and shards may run side by side. Writes full.csv (a row per layout), and ranks.md and ranks.png from it.
+Trains the base student of each chosen architecture as studies/training does, with its teachers, and takes its macro
+accuracy on the test split as the truth. Every model is a stage of a run under runs/fidelity, so the command may be
+stopped and given again, and shards may run side by side. Writes full.csv (a row per architecture), and ranks.md and
+ranks.png from it.
 """
 
 import argparse
@@ -36,7 +37,7 @@ SETTINGS = replace(training.SETTINGS, base=replace(training.SETTINGS.base, epoch
 """Those of the training study, but for the base student's 15 epochs: 8 are what the machine had time for."""
 
 BAND, SPREAD, IN_BAND = 0.9, 36, 31
-"""The band begins at this share of Table 1's MACs; layouts over all of the pool, and within its band."""
+"""The band begins at this share of Table 1's MACs; architectures over all of the pool, and within its band."""
 
 RESAMPLES = 2_000
 FULL = Rows(HERE / "full.csv", ["layout"])
@@ -68,7 +69,7 @@ def chosen(costs: pd.DataFrame) -> tuple[list[int], list[int]]:
 
 
 def planned(options: argparse.Namespace, layout: Architecture, number: int) -> Pipeline:
-    """The training of a layout; all share their teachers."""
+    """The training of an architecture; all share their teachers."""
     settings = replace(SETTINGS, teachers=replace(SETTINGS.teachers, mn=options.mn))
     return Pipeline(
         Plan(
@@ -121,7 +122,7 @@ def compare(costs: pd.DataFrame, groups: dict[str, list[int]]) -> None:
 
 
 def ranked(members: pd.DataFrame, predictor: str | int) -> np.ndarray:
-    """Tau with the full training, and the same over resampled layouts, alike for every predictor."""
+    """Tau with the full training, and the same over resampled architectures, alike for every predictor."""
     rng, values = np.random.default_rng(0), members[[predictor, "accuracy"]].to_numpy().T
     draws = [np.arange(len(members)), *rng.integers(0, len(members), (RESAMPLES, len(members)))]
     return np.array([kendalltau(values[0, draw], values[1, draw]).statistic for draw in draws])

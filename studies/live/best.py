@@ -1,4 +1,4 @@
-"""Is the best layout of all live searches better than Table 1? Both trained again, with seeds that chose nothing.
+"""Is the best architecture of all live searches better than Table 1? Both trained again, with seeds that chose nothing.
 
     python -m studies.live.best --data POCKET --mn mn04_as_mAP_432.pt --cache CACHE [--shard K/N]
 

@@ -5,7 +5,7 @@
 Every search is one of `python -m nas.search`'s, with its worker, storage and trainings, but ends when these have taken
 COST samples. The front that it found is judged as in ../replay: trained again with 8,192 samples and a seed that
 no search used. Searches are kept under runs/live, so the command may be stopped and given again. Writes fronts.csv (a
-row per layout that a search found), and searches.md from it.
+row per architecture that a search found), and searches.md from it.
 """
 
 from contextlib import chdir
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def judge(search: Search, scoring: Scorer, rows: Rows) -> None:
-    """Keep a row for each layout of the search's front, but for those that have theirs."""
+    """Keep a row for each architecture of the search's front, but for those that have theirs."""
     store = searched(search, scoring)
     done = rows.done()
     for each in store.front():

@@ -1,4 +1,4 @@
-"""A pool of layouts, each trained at every rung of a growing budget, so that searches can be replayed over it.
+"""A pool of architectures, each trained at every rung of a growing budget, so that searches can be replayed over it.
 
     python -m studies.pool.run --data POCKET --mn mn04_as_mAP_432.pt --cache CACHE [--shard K/N]
 
@@ -30,7 +30,8 @@ RUNGS = (512, 1_024, 2_048, 4_096, 8_192)
 
 MACS_BINS, OF_EACH, IN_BAND = range(5_000_000, 30_000_001, 5_000_000), 5, 30
 BAND = 0.9
-"""From this share of Table 1's MACs up to the limit: where all cost the same, MACs alone cannot tell layouts apart."""
+"""From this share of Table 1's MACs up to the limit: where all cost the same, MACs alone cannot tell architectures
+apart."""
 
 REPEATED, SEEDS = 4, (1, 2)
 """Layouts with more seeds than seed 0: Table 1, and others spread over the pool."""
@@ -67,7 +68,7 @@ class Job:
 
 
 def jobs(number: int) -> Iterator[Job]:
-    """All trainings: every layout with seed 0 first, then the repeated ones."""
+    """All trainings: every architecture with seed 0 first, then the repeated ones."""
     yield from (Job(layout, samples, 0) for layout in range(number) for samples in RUNGS)
     repeated = np.linspace(0, number - 1, REPEATED).astype(int).tolist()
     yield from (Job(layout, samples, seed) for seed, layout in product(SEEDS, repeated) for samples in RUNGS)
@@ -89,7 +90,7 @@ def main() -> None:
 
 
 def read_pool() -> list[Architecture]:
-    """The layouts, by number."""
+    """The architectures, by number."""
     return [Architecture.from_json(line) for line in LAYOUTS.read_text(encoding="utf-8").splitlines()]
 
 

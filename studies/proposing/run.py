@@ -2,11 +2,10 @@
 
     python -m studies.proposing.run
 
-Searches of 100 trials on a made-up landscape: a random forest fitted to the scores of the pool's 157 layouts with 2,048
-samples (../pool), plus the noise between seeds that was measured there. No network is trained, so what is compared is
-the proposing alone.
-Writes searches.csv (a row per search) beside this file. Its third row by seed, TPE that
-was told of rejections, is of code that is gone: it brought too little (README.md).
+Searches of 100 trials on a made-up landscape: a random forest fitted to the scores of the pool's 157 architectures with
+2,048 samples (../pool), plus the noise between seeds that was measured there. No network is trained, so what is
+compared is the proposing alone. Writes searches.csv (a row per search) beside this file. Its third row by seed, TPE
+that was told of rejections, is of code that is gone: it brought too little (README.md).
 """
 
 from pathlib import Path
@@ -41,7 +40,7 @@ REJECTION = "rejection"
 """What the search does."""
 
 NOISE = 0.045
-"""Standard deviation between seeds of one layout of the pool with 2,048 samples."""
+"""Standard deviation between seeds of one architecture of the pool with 2,048 samples."""
 
 
 def moved(feasible: Feasible) -> Sampler:

@@ -1,14 +1,14 @@
-"""Which way of searching finds the best front at equal cost: searches replayed over the pool of trained layouts.
+"""Which way of searching finds the best front at equal cost: searches replayed over the pool of trained architectures.
 
     python -m studies.replay.run
 
-No network is trained: a training of a layout with so many samples costs those samples and gives the score in
-../pool/scores.csv. A search may choose among the pool's layouts alone, each once: what a sampler proposes stands for
-the layout of the pool that is nearest to it and not taken yet. What a search found is the front of its own scores,
-judged by other trainings of the same layouts, those with 8,192 samples, in two ways: by their hypervolume, which
-takes the best of noisy judgements and so favours long fronts, and by the accuracy of what the search itself would pick
-from its front under a limit of MACs, in the mean over all limits. Writes replays.csv (a row per search and cost), and
-replays.md and replays.png from it.
+No network is trained: a training of an architecture with so many samples costs those samples and gives the score in
+../pool/scores.csv. A search may choose among the pool's architectures alone, each once: what a sampler proposes stands
+for the architecture of the pool that is nearest to it and not taken yet. What a search found is the front of its own
+scores, judged by other trainings of the same architectures, those with 8,192 samples, in two ways: by their
+hypervolume, which takes the best of noisy judgements and so favours long fronts, and by the accuracy of what the search
+itself would pick from its front under a limit of MACs, in the mean over all limits. Writes replays.csv (a row per
+search and cost), and replays.md and replays.png from it.
 """
 
 import argparse
@@ -75,7 +75,7 @@ class Pool:
         self._places = (described - self._centre) / self._spread
 
     def nearest(self, layout: Architecture, taken: set[int]) -> int:
-        """The layout of the pool that is most like this one and not taken."""
+        """The architecture of the pool that is most like this one and not taken."""
         apart = np.linalg.norm(self._places - (np.array(describe(layout)) - self._centre) / self._spread, axis=1)
         apart[list(taken)] = np.inf
         return int(np.argmin(apart))
@@ -101,7 +101,8 @@ def picked(macs: np.ndarray, judged: np.ndarray) -> float:
 
 
 def describe(layout: Architecture) -> list[float]:
-    """What makes two layouts alike: cost, depth, and how early and by what each block shrinks, widens and dilates."""
+    """What makes two architectures alike: cost, depth, and how early and by what each block shrinks, widens and
+    dilates."""
     parameters, macs, _ = map(int, totals(layers_of(layout)))
     strides = np.array([block.stride for block in layout.blocks])
     halvings = [np.cumsum(strides[:, axis] - 1).mean() for axis in (0, 1)]

@@ -92,7 +92,7 @@ def test_the_peak_of_activation_memory_is_shown_with_the_tensors_that_make_it(
     }
 
 
-def test_a_layout_from_a_file_counts_as_the_one_it_came_from(
+def test_an_architecture_from_a_file_counts_as_the_one_it_came_from(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     file = tmp_path / "architecture.json"
@@ -115,7 +115,7 @@ def test_a_layout_from_a_file_counts_as_the_one_it_came_from(
         ('{"blocks": [7]}', "a block must be a JSON object"),
     ],
 )
-def test_a_file_that_is_no_layout_is_refused_with_its_reason(
+def test_a_file_that_is_no_architecture_is_refused_with_its_reason(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, complaint: str
 ) -> None:
     file = tmp_path / "architecture.json"

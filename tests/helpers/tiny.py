@@ -73,11 +73,11 @@ def train_options(data: Path, run: Path, *more: str, short: tuple[str, ...] = SH
 
 def lean_options(data: Path, run: Path, *more: str) -> list[str]:
     """Arguments that train `LEAN`, its base until it tells the classes apart; `more` are settings."""
-    layout = run.with_suffix(".json")
-    layout.write_text(LEAN.to_json())
+    described = run.with_suffix(".json")
+    described.write_text(LEAN.to_json())
     longer = ("base.epochs=12", "base.batch=8", "base.peak_rate=2e-2", "fine_tuning.epochs=1")
     arguments = train_options(data, run, short=(*SHORT, *longer, *more))
-    arguments[1] = str(layout)
+    arguments[1] = str(described)
     return arguments
 
 

@@ -118,7 +118,7 @@ def test_the_command_prints_numbers_and_changes_and_draws_both(
         assert (tmp_path / "out" / picture).is_file()
 
 
-def test_a_layout_with_its_own_stem_is_refused_for_its_stem_where_stems_do_not_vary(
+def test_an_architecture_with_its_own_stem_is_refused_for_its_stem_where_stems_do_not_vary(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     architecture = tmp_path / "stem.json"

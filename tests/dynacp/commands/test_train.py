@@ -143,7 +143,7 @@ def test_teachers_of_other_settings_do_not_overwrite_those_there(data: Path, cop
     assert len(after) == len(before) + 1
 
 
-def test_a_run_of_another_layout_is_refused(data: Path, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_of_another_architecture_is_refused(data: Path, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     architecture = copy / "architecture.json"
     architecture.write_text('{"blocks": [{"expanded": 64, "out": 32, "residual": 2}]}')
     arguments = train(data, copy)
@@ -182,7 +182,7 @@ def test_teachers_that_learned_nothing_are_told_as_they_are_made(
     assert re.search(said, capsys.readouterr().err)
 
 
-def test_a_layout_of_other_classes_than_the_data_s_is_told(
+def test_an_architecture_of_other_classes_than_the_data_s_is_told(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     architecture, options = (

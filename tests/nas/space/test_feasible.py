@@ -148,7 +148,7 @@ def test_networks_of_the_default_choices_count_as_in_bulk(
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
 @settings(max_examples=25, deadline=None)
 @given(st.data())
-def test_choices_are_offered_where_a_layout_that_fits_has_them_and_nowhere_else(
+def test_choices_are_offered_where_an_architecture_that_fits_has_them_and_nowhere_else(
     dtype: str, name: str, data: st.DataObject
 ) -> None:
     space, within = replace(SPACES[name], max_blocks=2), data.draw(limits(name, dtype))
@@ -183,7 +183,7 @@ def test_a_network_wide_value_that_the_space_lacks_is_refused() -> None:
 
 @of_both_spaces
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
-def test_sampled_layouts_fit_and_each_is_as_likely_as_any_other(dtype: str, name: str) -> None:
+def test_sampled_architectures_fit_and_each_is_as_likely_as_any_other(dtype: str, name: str) -> None:
     known = LISTED[name, 2, dtype]
     limits = Limits(int(np.quantile(known.bytes, 0.3)), int(np.quantile(known.macs, 0.05)))
     fitting = known.fitting(limits)

@@ -88,7 +88,7 @@ def test_it_needs_no_network(study: Store) -> None:
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?(?:https?:)?//", text)
 
 
-def test_hovering_over_a_candidate_shows_its_layout(browser: webdriver.Chrome, study: Store) -> None:
+def test_hovering_over_a_candidate_shows_its_blocks(browser: webdriver.Chrome, study: Store) -> None:
     page = opened(browser, study, DESK)
     point = page.find_element(By.CSS_SELECTOR, ".plot .scatterlayer .point")
     ActionChains(page).move_to_element(point).pause(0.5).perform()
