@@ -1,0 +1,100 @@
+"""Does what a search recommends hold on recordings that no search has heard? Full trainings, judged on the test split.
+
+    python -m studies.claim.run --search field-0 --data FIELD --mn mn04_as_mAP_432.pt --cache CACHE [--shard K/N]
+
+Trains the finalists of a committed search of the field set and Table 1 with the search's teachers on the whole training
+split, with seeds that all share and no search has used. Adds a row for each training to trained.csv, so the command may
+be stopped and given again, and shards may run side by side, each with one thread. Writes NAME.md for the search NAME;
+its recommendation stands behind Table 1.
+"""
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dynacp.audio.batches import Features
+from dynacp.student.architecture import Architecture
+from dynacp.student.model import DynaCP
+from dynacp.training.distillation import Distillation
+from dynacp.training.loop import one_hot, train
+from nas.export import pick
+from nas.results.finalists import finalists
+from nas.scoring.clips import SearchData, load_search_data
+from nas.scoring.score import SHORT, TEACHERS, Scorer, ScoreSettings
+from nas.strategy.propose import combined_seed
+from nas.study.candidate import Candidate
+from nas.study.store import Store
+from studies.in_full import TestSplit, summary
+from studies.sharing import Rows, share, study_parser
+
+HERE = Path(__file__).parent
+SEEDS, EPOCHS = range(5), 10
+MARK = 2_026
+"""Marks the seeds of these trainings, so that no search has used them."""
+
+RECIPE = replace(SHORT, batch=32)
+"""Of a full training, but for its length."""
+
+
+def main() -> None:
+    parser = study_parser(__doc__)
+    parser.add_argument("--search", required=True, help="the study's name")
+    options = parser.parse_args()
+    store = Store.open(options.search)
+    data = load_search_data(
+        options.data, seed=store.settings.identity["seed"], cache=options.cache, device=torch.device("cpu")
+    )
+    rows, test = (
+        Rows(HERE / "trained.csv", ["search", "network", "seed"]),
+        TestSplit(options.data, data.front_end, options.cache),
+    )
+    entered = candidates(store)
+    scorer = teaching(options, data, store)
+    torch.set_num_threads(1)
+    for seed, each in share([(seed, each) for seed in SEEDS for each in entered], options):
+        if (options.search, each.name, seed) not in rows.done():
+            started = time.perf_counter()
+            network = in_full(each.architecture, scorer, seed=combined_seed(MARK, seed))
+            cost = {"macs": each.macs, "bytes": each.bytes}
+            key = {"search": options.search, "network": each.name, "seed": seed}
+            rows.keep({**key, **cost, **test.judged(network), "seconds": time.perf_counter() - started})
+            print(f"{each.name}, seed {seed}: {time.perf_counter() - started:.0f} s", flush=True)
+    trained = rows.read()
+    trained = trained[trained["search"] == options.search]
+    text = summary(trained, test, reference="Table 1").to_markdown(index=False)
+    (HERE / f"{options.search}.md").write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+def candidates(store: Store) -> list[Candidate]:
+    """Table 1, what the search recommends, and its other finalists, in this order."""
+    recommended = pick(store, "best", float("inf"))
+    rest = [entry.candidate for entry in finalists(store)]
+    return list({each.number: each for each in (store.candidates[0], recommended, *rest)}.values())
+
+
+def teaching(options: argparse.Namespace, data: SearchData, store: Store) -> Scorer:
+    """The search's teachers, fine-tuned anew where the cache lacks them."""
+    folder, teachers = options.cache / "teachers", replace(TEACHERS, mn=options.mn)
+    seed = store.settings.identity["seed"]
+    ensemble = data.ensemble(teachers, seed=seed, folder=folder, on_step=lambda *_: None)
+    return Scorer.from_ensemble(data, ensemble, ScoreSettings(RECIPE))
+
+
+def in_full(architecture: Architecture, scorer: Scorer, *, seed: int) -> DynaCP:
+    """A network distilled from scratch on all training clips."""
+    torch.manual_seed(seed)
+    network, data = DynaCP(architecture), scorer.data
+    recipe = replace(RECIPE, samples=EPOCHS * len(data.labels))
+    clips = Features(data.log_mels, np.arange(len(data.labels)), data.device)
+    targets = scorer.soft_labels, one_hot(data.labels, len(data.classes))
+    train(network, clips, targets, Distillation().loss, recipe, seed=seed)
+    return network
+
+
+if __name__ == "__main__":
+    main()
