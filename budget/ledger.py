@@ -1,7 +1,9 @@
 """From layers to rows and totals, in a dtype and under a named convention."""
 
+import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import StringIO
 from typing import NamedTuple
 
 from budget.conventions import Convention, Cost
@@ -51,6 +53,15 @@ class Ledger:
     def bytes(self) -> int:
         """The bytes of all parameters in the ledger's dtype."""
         return sum(row.bytes for row in self.rows)
+
+    def to_csv(self) -> str:
+        """The rows as CSV under the names of `Row`'s fields; an output is written as channels x frequency x time."""
+        text = StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(Row._fields)
+        for row in self.rows:
+            writer.writerow(row._replace(output=" x ".join(map(str, row.output))))  # type: ignore[arg-type]
+        return text.getvalue()
 
 
 class Totals(NamedTuple):

@@ -13,13 +13,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from budget.cli.command import CommandParser, answering, run
 from budget.ledger import Ledger, ledger
 from dynacp.files import write_text
-from dynacp.student.architecture import Architecture
-from dynacp.student.layers import layers_of, table_of
+from dynacp.student import paper_table
+from dynacp.student.layers import layers_of
 from nas.results.finalists import Finalist, finalists
 from nas.study.candidate import Candidate
 from nas.study.settings import StudyError
@@ -67,12 +66,6 @@ def _knee(macs: list[float], scores: list[float]) -> int:
     return int(np.argmax(y - x))
 
 
-def table_markdown(architecture: Architecture) -> str:
-    """The network as a Markdown table in the form of Table 1 of the DynaCP paper."""
-    rows = ["| Input | Operator | Stride | Dilation |", "|---|---|---|---|"]
-    return "\n".join([*rows, *("| " + " | ".join(row) + " |" for row in table_of(architecture))])
-
-
 def standing(store: Store, candidate: Candidate, entries: list[Finalist]) -> str:
     """Sentences on how a candidate stands in the search, for people to read.
 
@@ -111,14 +104,13 @@ def export(store: Store, candidate: Candidate, folder: Path) -> tuple[list[Path]
     rank = standing(store, candidate, finalists(store))
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / f"{store.folder.name}-{candidate.number}"
-    rows = pd.DataFrame([{**row._asdict(), "output": " x ".join(map(str, row.output))} for row in account.rows])
     contents = {
         stem.with_name(f"{stem.name}.json"): architecture.to_json() + "\n",
-        stem.with_name(f"{stem.name}-ledger.csv"): rows.to_csv(index=False),
+        stem.with_name(f"{stem.name}-ledger.csv"): account.to_csv(),
         stem.with_name(f"{stem.name}.md"): (
             f"# {store.folder.name}, candidate {candidate.number}\n\n{rank}\n\n{account.macs:,} MACs, "
             f"{account.parameters:,} parameters, {account.bytes:,} bytes in {account.dtype}: {verdict} "
-            f"(convention `{account.convention}`).\n\n{table_markdown(architecture)}\n\n"
+            f"(convention `{account.convention}`).\n\n{paper_table.markdown(architecture)}\n\n"
             "Input: mel bands x frames x channels.\n"
         ),
     }
@@ -140,7 +132,7 @@ def main(arguments: list[str] | None = None) -> None:
     with opened_study(options) as store:
         candidate = pick(store, options.pick, options.max_macs)
         paths, account, rank = export(store, candidate, options.out or store.folder / "export")
-    print(f"{rank}\n\n{table_markdown(candidate.architecture)}\n")
+    print(f"{rank}\n\n{paper_table.markdown(candidate.architecture)}\n")
     print(f"{account.macs:,} MACs, {account.parameters:,} parameters, {account.bytes:,} bytes in {account.dtype}")
     architecture = shlex.quote(str(paths[0]))
     print(f"Row by row: python -m budget {architecture} --dtype {account.dtype}")

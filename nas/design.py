@@ -1,0 +1,52 @@
+"""Design a network by hand: a page on which every edit shows at once what it costs and what still fits.
+
+    python -m nas.design                                     starts with Table 1
+    python -m nas.design studies/NAME/export/NAME-17.json    or with another network
+    python -m nas.design --max-macs 15e6 --dtype int8
+
+Open the address that it prints in a browser. The address bar there holds the network, so a link to it opens the same
+one. The page is served to this machine alone, unless --host says otherwise. ^C ends it.
+"""
+
+import sys
+
+from budget.cli.command import CommandParser, add_limit_options, add_whole_number, answering, run, whole_number
+from budget.cli.terminal import console
+from budget.dtypes import DEFAULT_DTYPE, DTYPES
+from budget.limits import Limits
+from dynacp.student.architecture import resolve, with_classes
+from nas.editing.judged import Terms
+
+
+def parser() -> CommandParser:
+    """The parser of `python -m nas.design`."""
+    parser = CommandParser(prog="python -m nas.design", description=__doc__)
+    add = parser.add_argument
+    add("architecture", metavar="ARCH", nargs="?", default="table1", help="table1 (the default) or a JSON file")
+    add("--classes", type=whole_number(1), metavar="N", help="classes of the network (default: those that it has)")
+    add_limit_options(add)
+    add("--dtype", choices=sorted(DTYPES), default=DEFAULT_DTYPE, help="default: %(default)s")
+    add("--host", default="127.0.0.1", metavar="NAME", help="address to listen on (default: %(default)s)")
+    add_whole_number(add, "--port", 8050, "to listen on; 0: any that is free", lowest=0, highest=65_535)
+    return parser
+
+
+@answering("")
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command with these arguments, by default the process's; `answering` makes it return an exit status."""
+    options, out = parser().parse_args(arguments), console()
+    from nas.designer.app import create_app  # takes a second
+    from nas.designer.server import served
+
+    start = resolve(options.architecture)
+    if options.classes:
+        start = with_classes(start, options.classes)
+    terms = Terms(Limits(options.max_bytes, options.max_macs), options.dtype)
+    with served(create_app(start, terms), options.host, options.port) as server:
+        name = f"[{server.host}]" if ":" in server.host else server.host
+        out.print(f"Open http://{name}:{server.port} in a browser; ^C ends.")
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

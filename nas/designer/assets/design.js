@@ -1,0 +1,49 @@
+// Sends clicks on values, and what is typed into fields, to the page's callback, and keeps undo, redo and the address.
+
+(function () {
+  let count = 0;
+  const send = (text) => window.dash_clientside.set_props("edit", { data: { text, count: ++count } });
+
+  document.addEventListener("click", (event) => {
+    const value = event.target.closest("[data-edit]");
+    if (value && !value.disabled && value.getAttribute("aria-pressed") !== "true") send(value.dataset.edit);
+  });
+  document.addEventListener("change", (event) => {
+    const entry = event.target.closest("[data-entry]");
+    if (entry) send(`${entry.dataset.entry}=${event.target.value.trim()}`);
+  });
+  document.addEventListener("keydown", (event) => {
+    if (!(event.ctrlKey || event.metaKey) || event.target.matches("input, textarea")) return;
+    const wanted = { z: event.shiftKey ? "redo" : "undo", y: "redo" }[event.key.toLowerCase()];
+    if (wanted) {
+      event.preventDefault();
+      document.getElementById(wanted).click();
+    }
+  });
+})();
+
+window.dash_clientside = Object.assign({}, window.dash_clientside, {
+  design: {
+    // The networks so far and the place among them; a new network cuts off what was undone.
+    remember: function (network, _undo, _redo, past) {
+      const none = window.dash_clientside.no_update;
+      if (!network) return [none, none, true, true];
+      past = past || { networks: [], at: -1 };
+      const clicked = (window.dash_clientside.callback_context.triggered[0] || {}).prop_id || "";
+      const step = { "undo.n_clicks": -1, "redo.n_clicks": 1 }[clicked];
+      let shown = none;
+      if (step) {
+        const at = Math.min(Math.max(past.at + step, 0), past.networks.length - 1);
+        past = { networks: past.networks, at };
+        shown = past.networks[at];
+      } else if (past.networks[past.at] !== network) {
+        past = { networks: [...past.networks.slice(0, past.at + 1), network].slice(-500) };
+        past.at = past.networks.length - 1;
+      }
+      const address = new URL(window.location);
+      address.searchParams.set("network", past.networks[past.at]);
+      window.history.replaceState(null, "", address);
+      return [past, shown, past.at === 0, past.at === past.networks.length - 1];
+    },
+  },
+});

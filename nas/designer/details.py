@@ -1,0 +1,127 @@
+"""Where a network's cost goes, what its maps see, and its forms to take along."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from dash import dcc, html
+from dash.development.base_component import Component
+
+from budget.dtypes import DTYPES
+from budget.ledger import Row
+from dynacp.audio.features import FrontEnd
+from dynacp.student import paper_table
+from dynacp.student.architecture import Architecture
+from dynacp.student.layers import steps_of
+from dynacp.student.receptive_field import receptive_fields
+from nas.editing.judged import Judged
+
+
+def ledger(judged: Judged) -> list[Component]:
+    """The cost by part of the network as bars, with the shape that leaves it and what it sees; then layer by layer."""
+    account, fields = judged.ledger, list(receptive_fields(judged.architecture))
+    seen = dict(zip(["stem", *(f"block {n}" for n in range(1, len(fields)))], fields, strict=True))
+    body = []
+    for part, rows in groupby(account.rows, _part):
+        mine = list(rows)
+        channels, frequency, time = mine[-1].output
+        sees = f"{seen[part].bands} bands, {_milliseconds(seen[part].frames):,.0f} ms" if part in seen else "everything"
+        macs, size = sum(row.macs for row in mine), sum(row.bytes for row in mine)
+        cells = [html.Td(f"{channels} x {frequency} x {time}"), html.Td(sees)]
+        bars = [_bar(macs, account.macs, f"{macs:,}"), _bar(size, account.bytes, f"{size:,}")]
+        body.append(html.Tr([html.Th(part, scope="row"), *cells, *bars]))
+    head = ("part", "leaves (channels x frequency x time)", "a position sees", "MACs", f"bytes in {account.dtype}")
+    return [
+        _table(head, body, "parts"),
+        html.P(
+            "What a position sees counts padding too; one second is 1,000 ms, the input "
+            f"{judged.architecture.input[0]} bands.",
+            className="soft",
+        ),
+        html.Details([html.Summary("Layer by layer"), _layers(judged)]),
+    ]
+
+
+def _part(row: Row) -> str:
+    """`block 2` for blocks.2.expand, `stem` for stem.conv1."""
+    first, *rest = row.name.split(".")
+    return f"block {rest[0]}" if first == "blocks" else first
+
+
+def _milliseconds(frames: int) -> float:
+    front_end = FrontEnd()
+    return 1_000 * ((frames - 1) * front_end.hop_samples + front_end.window_samples) / front_end.sample_rate
+
+
+def _bar(used: int, of: int, text: str) -> html.Td:
+    share = used / of if of else 0.0
+    inner = html.Div(style={"width": f"{share:.1%}"}, className="fits")
+    return html.Td([html.Div(inner, className="bar"), f"{text} ", html.Span(f"{share:.1%}", className="soft")])
+
+
+def _table(head: tuple[str, ...], body: Sequence[Component], name: str) -> html.Div:
+    titles = html.Thead(html.Tr([html.Th(text, scope="col") for text in head]))
+    return html.Div(html.Table([titles, html.Tbody(body)], className=name), className="wide")
+
+
+def _layers(judged: Judged) -> html.Div:
+    rows = [
+        _row(
+            row.name,
+            row.kind,
+            " x ".join(map(str, row.output)),
+            f"{row.parameters:,}",
+            f"{row.macs:,}",
+            f"{row.bytes:,}",
+        )
+        for row in judged.ledger.rows
+    ]
+    return _table(("layer", "kind", "output", "parameters", "MACs", "bytes"), rows, "layers")
+
+
+def _row(name: str, *cells: str) -> html.Tr:
+    return html.Tr([html.Th(name, scope="row"), *map(html.Td, cells)])
+
+
+def memory(judged: Judged) -> list[Component]:
+    """The tensors that are held at once where activations take most memory."""
+    peak, each = judged.peak, DTYPES[judged.terms.dtype].activation_bytes
+    rows = [
+        _row(tensor.name, " x ".join(map(str, tensor.output)), f"{each * tensor.elements:,}") for tensor in peak.alive
+    ]
+    steps = sum(1 for _ in steps_of(judged.architecture))
+    note = f"Held at {peak.at}, the dearest of {steps} steps, in a runtime that computes one layer at a time:"
+    return [html.P(note), _table(("tensor", "channels x frequency x time", "bytes"), rows, "memory")]
+
+
+def module(architecture: Architecture) -> str:
+    """The PyTorch module, printed."""
+    from dynacp.student.model import DynaCP  # imports torch, which the page needs for this alone
+
+    return str(DynaCP(architecture))
+
+
+COMMANDS = """\
+python -m budget network.json --witness
+python -m dynacp train network.json --data TAU --out runs/network --mn mn10_as_mAP_471.pt --dymn dymn10_as.pt
+python -m dynacp export runs/network --data TAU --to onnx
+python -m nas.search --data TAU --baseline network.json"""
+"""What to do with a network that was saved as network.json."""
+
+
+def take_along(judged: Judged) -> list[Component]:
+    """The network in every form, each to copy."""
+    here = judged.architecture
+    forms = {
+        "JSON, as network.json": here.to_json(),
+        "Commands": COMMANDS,
+        "Table, Markdown": paper_table.markdown(here),
+        "Table, LaTeX": paper_table.latex(here),
+        "Ledger, CSV": judged.ledger.to_csv(),
+        "PyTorch module": module(here),
+    }
+    return [_form(number, name, text) for number, (name, text) in enumerate(forms.items())]
+
+
+def _form(number: int, name: str, text: str) -> html.Details:
+    copy = dcc.Clipboard(target_id=f"form-{number}", title=f"copy: {name}")
+    return html.Details([html.Summary(name), copy, html.Pre(text, id=f"form-{number}")], open=number < 2)

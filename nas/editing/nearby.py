@@ -1,0 +1,62 @@
+"""The network of the search space that fits and is nearest to an edited one, and how many begin as it does."""
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from budget.limits import Limits
+from dynacp.student.architecture import Architecture
+from nas.editing.edits import entering, expansion_of
+from nas.editing.judged import Judged
+from nas.space.feasible import Feasible
+from nas.space.network_wide import UNVARIED
+from nas.space.space import Space
+
+
+def nearest(judged: Judged) -> Architecture:
+    """The network of the space nearest to this one that keeps the limits, choice by choice (`Feasible.nearest`).
+
+    It has as many blocks and the same network-wide choices, as far as the space has these; a network outside the space
+    is first taken to the nearest values there. Bytes and MACs are those of the dtype's own convention, whatever the
+    terms say. Raises `UserError` where nothing fits.
+    """
+    space = _fixed(judged)
+    feasible = _feasible(space, judged.terms.limits, judged.terms.dtype)
+    return space.decode(feasible.nearest(_encoded_nearly(judged.architecture, space)))
+
+
+def _fixed(judged: Judged) -> Space:
+    """The part of the space whose networks have this one's network-wide choices and number of blocks."""
+    here, space = judged.architecture, judged.space
+    known = {
+        name: getattr(here, name)
+        for name, values in space.network_wide.values.items()
+        if getattr(here, name) in values.values()
+    }
+    blocks = min(max(len(here.blocks), space.min_blocks), space.max_blocks)
+    return replace(
+        space, frame=replace(space.frame, **known), network_wide=UNVARIED, min_blocks=blocks, max_blocks=blocks
+    )
+
+
+@lru_cache(maxsize=4)
+def _feasible(space: Space, limits: Limits, dtype: str) -> Feasible:
+    return Feasible(space, limits, dtype)
+
+
+def _encoded_nearly(architecture: Architecture, space: Space) -> dict[str, Any]:
+    """An encoding whose network is near this one: each choice of a block takes the nearest value of the space."""
+    choices: dict[str, Any] = {}
+    number = len(architecture.blocks)
+    choices["blocks"] = space.max_blocks
+    pairs = list(zip(entering(architecture), architecture.blocks, strict=False))
+    for place in range(1, space.max_blocks + 1):
+        channels, block = pairs[min(place, number) - 1]
+        expansion = expansion_of(channels, block, space)
+        choices |= {
+            f"dilation_{place}": min(space.dilations, key=lambda each: abs(each - block.dilation)),
+            f"form_{place}": f"{block.residual} {block.stride[0]}x{block.stride[1]}",
+            f"expansion_{place}": min(space.expansions, key=lambda each: abs(each - expansion)),
+            f"width_{place}": min(space.widths, key=lambda each: abs(each - block.out)),
+        }
+    return choices
