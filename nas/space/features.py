@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from dynacp.student.architecture import IDENTITY, POOLED, STEM_STRIDE, Architecture
+from dynacp.student.architecture import IDENTITY, POOLED, Architecture
+from dynacp.student.receptive_field import receptive_fields
 from nas.space.counting import count
 
 FloatArray = npt.NDArray[np.float64]
@@ -57,11 +58,7 @@ def _shape(network: Architecture) -> list[float]:
 def _along(network: Architecture, axis: int) -> tuple[float, float, float]:
     """Along frequency or time: the logarithms of the blocks' stride and of the receptive field, and how early the
     strides come, from 0 for the last block to 1 for the first, summed."""
-    field, jump, early, blocks = 1, 1, 0.0, network.blocks
-    for _ in network.stem:
-        field, jump = field + 2 * jump, jump * STEM_STRIDE[axis]
-    entering = jump
-    for place, block in enumerate(blocks):
-        field, jump = field + 2 * block.dilation * jump, jump * block.stride[axis]
-        early += (block.stride[axis] > 1) * (1 - place / len(blocks))
-    return float(np.log(jump / entering)), float(np.log(field)), early
+    strides = np.array([block.stride[axis] for block in network.blocks])
+    early = 1 - np.arange(len(strides)) / len(strides)
+    field = receptive_fields(network)[-1][axis]
+    return float(np.log(strides).sum()), float(np.log(field)), float(early[strides > 1].sum())
