@@ -76,7 +76,8 @@ def test_a_network_never_loses_its_last_block_nor_grows_beyond_bounds() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "=", "width_4", "width=4", "width_4=", "width_4=wide", "width_0=8", "width_7=8", "width_4=-8", "width_4=8.5",
+        "", "=", "width_4", "width=4", "width_4=", "width_4=wide", "width_0=8", "width_7=8", "width_4=-8",
+        "width_4=8.5",
         "width_4=9999999999999", "width_4=\N{ARABIC-INDIC DIGIT THREE}", "width_1=64", "form_1=9 1x1", "form_1=2",
         "expansion_1=nan", "expansion_1=0", "expansion_1=inf", "dilation_1=0", "dilation_1=1e3", "input=256",
         "input=0x0", "input=axb", "classes=0", "family=mobile", "pool=median", "blocks=()", "__class__=1", "up_1=",

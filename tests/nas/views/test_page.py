@@ -3,12 +3,12 @@
 import io
 import re
 import shlex
-import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
+from browsers import DESK, PHONE, errors, resize
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -25,12 +25,6 @@ from nas.study.store import Store
 from nas.views.page import command, verdict
 from nas.views.terminal import Screen
 
-PHONE, DESK = (390, 844), (1280, 900)
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-)
-
 
 @pytest.fixture(scope="module")
 def study(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
@@ -43,25 +37,9 @@ def study(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stor
         yield Store.open("page")
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (program and driver):
-        pytest.skip("needs Chromium and its driver (on Debian: apt-get install chromium chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    running = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield running
-    running.quit()
-
-
 def opened(browser: webdriver.Chrome, study: Store, size: tuple[int, int]) -> webdriver.Chrome:
     """The page at a window of that size, when its pictures are drawn."""
-    metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    resize(browser, size)
     browser.get((study.folder / "report.html").resolve().as_uri())
     WebDriverWait(browser, 60).until(lambda page: len(page.find_elements(By.CSS_SELECTOR, ".plot .main-svg")) >= 4)
     return browser
@@ -72,7 +50,7 @@ def test_the_page_opens_without_errors_and_fits_the_window(
     browser: webdriver.Chrome, study: Store, size: tuple[int, int]
 ) -> None:
     page = opened(browser, study, size)
-    assert [entry for entry in page.get_log("browser") if entry["level"] != "INFO"] == []
+    assert errors(page) == []
     assert page.execute_script("return document.documentElement.scrollWidth") <= size[0]
     for picture in page.find_elements(By.CSS_SELECTOR, ".plot"):
         assert picture.size["width"] > 0.85 * min(size[0], 1_024)

@@ -1,0 +1,243 @@
+"""The page on which networks are designed, in a real browser, against the counter's own command."""
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlparse
+
+import numpy as np
+import pytest
+from browsers import DESK, PHONE, errors, resize, running_browser
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.wait import WebDriverWait
+
+from budget.__main__ import main as budget_main
+from dynacp.student.architecture import TABLE1, Architecture
+from nas.design import main
+from nas.designer.app import create_app
+from nas.designer.server import served
+from nas.editing.edits import edited
+from nas.editing.judged import Judged, Terms
+from nas.space.network_wide import EVERY
+from nas.space.space import Space
+
+EDITS, SPACE = 200, Space(network_wide=EVERY)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A page that is served, which starts with Table 1."""
+    with served(create_app(TABLE1, Terms()), "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.port}"
+        server.shutdown()
+        thread.join()
+
+
+def opened(browser: webdriver.Chrome, address: str, size: tuple[int, int] = DESK) -> webdriver.Chrome:
+    resize(browser, size)
+    browser.get(address)
+    WebDriverWait(browser, 60).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#blocks .block"))
+    return browser
+
+
+def network(page: webdriver.Chrome) -> Architecture:
+    """The network that the address holds."""
+    return Architecture.from_json(parse_qs(urlparse(page.current_url).query)["network"][0])
+
+
+def click(page: webdriver.Chrome, selector: str) -> None:
+    """Click on an element, and wait until the address holds another network."""
+    before = page.current_url
+    page.execute_script("document.querySelector(arguments[0]).click()", selector)
+    WebDriverWait(page, 20, 0.01).until(lambda page: page.current_url != before)
+
+
+def values(page: webdriver.Chrome) -> list[dict[str, Any]]:
+    """All values that can be clicked, and how they are marked."""
+    return page.execute_script(
+        "return [...document.querySelectorAll('#network-wide [data-edit], #blocks .block [data-edit]')].map(e => "
+        "({edit: e.dataset.edit, now: e.classList.contains('now'), over: e.classList.contains('over'), "
+        "disabled: e.disabled}))"
+    )
+
+
+def told_by_budget(network: Architecture, file: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    file.write_text(network.to_json())
+    capsys.readouterr()
+    assert budget_main([str(file), "--json"]) in (0, 1)
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.timeout(600)
+def test_after_random_edits_the_page_says_what_budget_says(
+    browser: webdriver.Chrome, address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, rng, networks = opened(browser, address), np.random.default_rng(0), [TABLE1]
+    for number in range(EDITS):
+        possible = [each["edit"] for each in values(page) if not (each["now"] or each["disabled"])]
+        if len(networks[-1].blocks) > 8:  # two in three networks of many blocks lose one
+            possible = [each for each in possible if each.startswith("remove")]
+        # two equal blocks change nothing when they change places
+        changing = [each for each in possible if edited(networks[-1], each, SPACE) != networks[-1]]
+        click(page, f'[data-edit="{changing[rng.integers(len(changing))]}"]')
+        networks.append(network(page))
+        told = told_by_budget(networks[-1], tmp_path / "network.json", capsys)
+        shown = {name: page.find_element(By.ID, name).text.replace(",", "") for name in ("macs", "bytes")}
+        assert shown == {"macs": str(told["macs"]), "bytes": str(told["bytes"])}
+        fits = "fits" in page.find_element(By.ID, "verdict").get_attribute("class").split()
+        assert fits == told["fits"]
+        if number % 10 == 0:
+            assert_marks_are_right(page, networks[-1])
+    assert errors(page) == []
+    for before in reversed(networks[-6:-1]):
+        click(page, "#undo")
+        assert network(page) == before
+
+
+def assert_marks_are_right(page: webdriver.Chrome, network: Architecture) -> None:
+    """Every value shown as fitting fits, and every other does not."""
+    judged = Judged(network, Terms())
+    choices = [*judged.network_choices, *(choice for block in judged.block_choices for choice in block)]
+    over = {
+        value.edit: not Terms().limits.verdict(Judged(value.network, Terms()).ledger).fits
+        for choice in choices
+        for value in choice.values
+        if value.possible
+    }
+    shown = {each["edit"]: each["over"] for each in values(page) if not each["disabled"]}
+    assert shown == over
+
+
+def test_the_address_opens_the_same_network_in_a_new_browser(
+    browser: webdriver.Chrome, address: str, tmp_path: Path
+) -> None:
+    page = opened(browser, address)
+    for edit in ("width_4=64", "pool=maximum", "add_6="):
+        click(page, f'[data-edit="{edit}"]')
+    for other in running_browser(tmp_path):
+        assert network(opened(other, page.current_url)) == network(page)
+        assert other.find_element(By.ID, "macs").text == page.find_element(By.ID, "macs").text
+
+
+def test_undone_edits_can_be_done_again_by_keys(browser: webdriver.Chrome, address: str) -> None:
+    page = opened(browser, address)
+    click(page, '[data-edit="dilation_1=3"]')
+    changed, body = network(page), page.find_element(By.TAG_NAME, "body")
+    body.send_keys(Keys.CONTROL, "z")
+    WebDriverWait(page, 20).until(lambda page: network(page) == TABLE1)
+    body.send_keys(Keys.CONTROL, "y")
+    WebDriverWait(page, 20).until(lambda page: network(page) == changed)
+    assert not page.find_element(By.ID, "redo").is_enabled()
+
+
+def test_what_the_space_lacks_can_be_typed_and_is_marked(browser: webdriver.Chrome, address: str) -> None:
+    page = opened(browser, address)
+    typed(page, "channels_6", "50")
+    assert network(page).blocks[5].expanded == 50
+    assert "no expansion" in page.find_element(By.ID, "message").text
+    assert page.find_elements(By.CSS_SELECTOR, ".value.now.outside")
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"), [("width_4", "wide"), ("input", "0x0"), ("classes", "1e9"), ("width_4", "")]
+)
+def test_what_gives_no_network_is_told_and_changes_nothing(
+    browser: webdriver.Chrome, address: str, entry: str, text: str
+) -> None:
+    page = opened(browser, address)
+    typed(page, entry, text, changes=False)
+    WebDriverWait(page, 20).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#message [role=alert]"))
+    assert network(page) == TABLE1
+    assert errors(page) == []
+
+
+def typed(page: webdriver.Chrome, entry: str, text: str, *, changes: bool = True) -> None:
+    """Type into a field; wait for another network where that is to be expected."""
+    field, before = page.find_element(By.CSS_SELECTOR, f'[data-entry="{entry}"] input'), page.current_url
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys(text or Keys.DELETE, Keys.ENTER)
+    if changes:
+        WebDriverWait(page, 20).until(lambda page: page.current_url != before)
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "many", "1e400", ""])
+def test_limits_that_are_none_are_told(browser: webdriver.Chrome, address: str, limit: str) -> None:
+    page = opened(browser, address)
+    field = page.find_element(By.ID, "max-macs")
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys(limit or Keys.DELETE, Keys.ENTER)
+    told = WebDriverWait(page, 20).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#message [role=alert]"))
+    assert "limit of MACs" in told[0].text
+
+
+def test_other_limits_change_the_verdict_and_offer_the_way_back(browser: webdriver.Chrome, address: str) -> None:
+    page = opened(browser, address)
+    field = page.find_element(By.ID, "max-macs")
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys("28e6", Keys.ENTER)
+    WebDriverWait(page, 20).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#way-back [data-edit]"))
+    assert "over by 938,900 MACs" in page.find_element(By.ID, "verdict").text  # 28,938,900 - 28,000,000
+    click(page, "#way-back [data-edit]")
+    WebDriverWait(page, 20).until(lambda page: "fits" in page.find_element(By.ID, "verdict").text)
+
+
+def test_a_broken_file_is_told_and_a_good_one_opens(browser: webdriver.Chrome, address: str, tmp_path: Path) -> None:
+    page, good, bad = opened(browser, address), tmp_path / "good.json", tmp_path / "bad.json"
+    wider = TABLE1.__class__(TABLE1.blocks[:4], classes=7)
+    good.write_text(wider.to_json())
+    for broken in (b"{", b'{"blocks": []}', b"\xff\xfe\x00", b"[" * 100_000):
+        bad.write_bytes(broken)
+        page.find_element(By.CSS_SELECTOR, "#file input").send_keys(str(bad))
+        WebDriverWait(page, 20).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#message [role=alert]"))
+        assert network(page) == TABLE1
+    page.find_element(By.CSS_SELECTOR, "#file input").send_keys(str(good))
+    WebDriverWait(page, 20).until(lambda page: network(page) == wider)
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_it_fits_the_window_and_its_text_can_be_read(
+    browser: webdriver.Chrome, address: str, size: tuple[int, int]
+) -> None:
+    page = opened(browser, address, size)
+    assert page.execute_script("return document.documentElement.scrollWidth") <= size[0]
+    small = (
+        "return [...document.querySelectorAll('small, p, td, th')]"
+        ".filter(e => parseFloat(getComputedStyle(e).fontSize) < 10).length"
+    )
+    assert page.execute_script(small) == 0
+    assert errors(page) == []
+
+
+def asked(address: str, path: str = "/", *, method: str = "GET", body: bytes = b"", host: str = "") -> tuple[int, str]:
+    """The status and the text of an answer to a request, whose path is sent as it stands."""
+    connection = HTTPConnection(urlparse(address).netloc, timeout=20)
+    headers = {"Content-Type": "application/json", **({"Host": host} if host else {})}
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode(errors="replace")
+
+
+def test_other_names_for_this_machine_large_requests_and_other_files_are_refused(address: str) -> None:
+    assert asked(address)[0] == 200
+    assert asked(address, host="evil.example")[0] == 400
+    assert asked(address, "/_dash-update-component", method="POST", body=b"x" * (5 << 20))[0] == 413
+    for path in ("/assets/../app.py", "/assets/%2e%2e/app.py", "/../../../../../../etc/hostname"):
+        assert "create_app" not in asked(address, path)[1]
+
+
+def test_the_page_needs_no_other_server(address: str) -> None:
+    text = asked(address)[1]
+    assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?(?:https?:)?//", text)
+
+
+def test_a_port_in_use_is_told(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--port", str(urlparse(address).port)]) == 2
+    assert "take another --port" in capsys.readouterr().err
