@@ -32,10 +32,10 @@ from nas.space.counting import count
 from nas.space.space import Space
 from nas.strategy.pareto import front, hypervolume
 from nas.strategy.propose import History, Proposal, Rules, propose
-from nas.strategy.rungs import RungDecision, decide
 from nas.strategy.samplers import SAMPLERS
 from nas.study.candidate import Candidate
 from studies.pool.run import SCORES, read_pool
+from studies.replay.halving import climbs
 from studies.sharing import reach
 
 HERE = Path(__file__).parent
@@ -141,7 +141,7 @@ def replay(pool: Pool, sampler: str, rungs: tuple[int, ...], seed: int) -> Itera
         taken.add(index)
         candidate = Replayed(len(candidates), index, int(pool.macs[index]), proposal)
         for samples in rungs:
-            if decide(candidate, candidates, reference=REFERENCE) is RungDecision.STOP:
+            if not _trains_on(candidate, candidates):
                 candidate.stopped = True
                 break
             candidate.scores[samples] = float(pool.scores[samples][index])
@@ -150,6 +150,15 @@ def replay(pool: Pool, sampler: str, rungs: tuple[int, ...], seed: int) -> Itera
         finished = [each for each in candidates if not each.stopped]
         best = front([(each.scores[rungs[-1]], each.macs) for each in finished])
         yield spent, [finished[place].index for place in best]
+
+
+def _trains_on(candidate: Replayed, earlier: list[Replayed]) -> bool:
+    """Whether it trains at its next rung. The first always does, and everyone at the first one."""
+    if not earlier or not candidate.scores:
+        return True
+    rung = max(candidate.scores)
+    there = [(each.scores[rung], each.macs) for each in earlier if rung in each.scores]
+    return climbs(there, (candidate.scores[rung], candidate.macs), reference=REFERENCE)
 
 
 def _propose(pool: Pool, sampler: str, candidates: list[Replayed], taken: set[int], seed: int) -> tuple[int, Proposal]:
@@ -168,8 +177,9 @@ def _stands_for(layout: Architecture, system_attrs: dict[str, object] | None = N
 
 
 def _scored(each: Replayed) -> optuna.trial.FrozenTrial:
-    trainings = {samples: {"accuracy": score} for samples, score in each.scores.items()}
-    return Candidate.trained(each.number, RULES, each.proposal, trainings).as_scored
+    longest = max(each.scores)
+    training = {"accuracy": each.scores[longest]}
+    return Candidate.trained(each.number, RULES, each.proposal, samples=longest, training=training).as_scored
 
 
 def searched(pool: Pool, sampler: str, ladder: str, seed: int) -> list[dict[str, object]]:
