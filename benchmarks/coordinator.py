@@ -34,7 +34,7 @@ from rich.table import Table
 from budget.limits import Limits
 from dynacp.audio.features import FrontEnd
 from dynacp.student.architecture import TABLE1, Architecture
-from nas.scoring.score import Score, ScoreSettings
+from nas.scoring.score import SAMPLES, Score, ScoreSettings
 from nas.space.counting import sample_fitting
 from nas.space.space import Space
 from nas.strategy.propose import Proposal, Rules
@@ -50,7 +50,7 @@ MOST_FOR_GP = 100
 
 RULES = Rules(Space(), Limits(), "float16")
 SETTINGS = StudySettings.of(
-    data="made up", device="cpu", seed=0, sampler="random", rules=RULES, rungs=(1,),
+    data="made up", device="cpu", seed=0, sampler="random", rules=RULES,
     teachers={}, score=ScoreSettings(), front_end=FrontEnd(), command="benchmarks.coordinator",
     classes=["a"] * 10, clips={}, threads=1, versions={},
 )  # fmt: skip
@@ -79,7 +79,7 @@ def candidates() -> Iterator[FrozenTrial]:
         for choices in sample_fitting(RULES.space, RULES.limits, RULES.dtype, proposals=1_000, rng=rng).values():
             proposal = Proposal.of(RULES.space.decode(choices), RULES)
             training = {"seed": number, **asdict(made_up_training(proposal.architecture))}
-            yield Candidate.trained(number, RULES, proposal, {1: training}).trial
+            yield Candidate.trained(number, RULES, proposal, samples=SAMPLES, training=training).trial
             number += 1
 
 
@@ -91,7 +91,7 @@ def ours(url: str, sampler: str, stored: int) -> float:
         rules=RULES,
         baseline=TABLE1,
         sampler=SAMPLERS[sampler],
-        rungs=(1,),
+        samples=SAMPLES,
         trials=stored + CANDIDATES,
         race=(),
         seed=stored,

@@ -69,16 +69,16 @@ def _knee(macs: list[float], scores: list[float]) -> int:
 def standing(store: Store, candidate: Candidate, entries: list[Finalist]) -> str:
     """Sentences on how a candidate stands in the search, for people to read.
 
-    They give its rank by merit among the candidates trained at least as long, and whether it is on the expected front;
-    of a finalist also its accuracy when trained in full, against that of Table 1 of the DynaCP paper. `entries` are as
+    They give its rank by merit among all candidates, and whether it is on the expected front; of a finalist also its
+    accuracy when trained in full, against that of Table 1 of the DynaCP paper. `entries` are as
     `nas.results.finalists.finalists` gives them.
     """
-    rivals = [each for each in store.candidates if max(each.scores) >= max(candidate.scores)]
+    rivals = store.candidates
     rank = 1 + sum(rival.merit > candidate.merit for rival in rivals)
     on_front = candidate.number in {each.number for each in store.front()}
     words = [
         f"Candidate {candidate.number}: rank {rank} of {len(rivals)} by search score ({candidate.accuracy:.2%} "
-        f"accuracy after {max(candidate.scores):,} samples), {'on' if on_front else 'behind'} the expected front."
+        f"accuracy after {candidate.samples:,} samples), {'on' if on_front else 'behind'} the expected front."
     ]
     for entry in entries:
         if entry.candidate.number == candidate.number:

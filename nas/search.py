@@ -3,7 +3,6 @@
     python -m nas.search                                     the built-in set, 200 candidates
     python -m nas.search --data TAU --mn mn10_as_mAP_471.pt  real data, real teachers
     python -m nas.search --workers 4                         four trainings at a time
-    python -m nas.search --samples 8192 --rungs 3            those that look hopeless after 2,048 or 4,096 stop there
 
 Eight teachers are fine-tuned once and their logits cached. Each trial distils a new candidate that fits; Table 1 of the
 DynaCP paper goes first. At the end comes a race: promising candidates and Table 1 are trained longer, half of them
@@ -46,7 +45,6 @@ from nas.space.network_wide import add_vary_option, varied
 from nas.space.space import Space
 from nas.strategy.propose import Rules
 from nas.strategy.race import Round, rounds
-from nas.strategy.rungs import rungs
 from nas.strategy.samplers import SAMPLERS
 from nas.study.database import without_password
 from nas.study.local_workers import helpers
@@ -111,13 +109,6 @@ def _add_trial_options(add: Add) -> None:
         help="settings by the names that the search prints, such as full_epochs=8",
     )
     add_whole_number(add, "--samples", SAMPLES, "training samples of one trial", lowest=32)
-    add_whole_number(
-        add,
-        "--rungs",
-        1,
-        "stages of successive halving: with 3, all train on a quarter, half of them on half, ...",
-        highest=8,
-    )
     add_limit_options(add)
     add(
         "--dtype",
@@ -167,8 +158,8 @@ def training_errors(options: argparse.Namespace) -> Iterator[None]:
 class Search:
     """The search that the options of `parser` describe, from data to result; it tells what it does on `screen`.
 
-    `limits` are those of a candidate, `settings` all numbers, `rungs` the training samples of each rung, ascending.
-    Raises `UserError` for options that cannot be used, such as a bad `--set`.
+    `limits` are those of a candidate, `settings` all numbers. Raises `UserError` for options that cannot be used, such
+    as a bad `--set`.
     """
 
     def __init__(self, options: argparse.Namespace, screen: Screen) -> None:
@@ -186,7 +177,7 @@ class Search:
         asked = SearchSettings(teachers, replace(SHORT, samples=options.samples))
         self.settings = changed(asked, options.set)
         recipe = self.settings.recipe
-        self.rungs = rungs(recipe.samples, options.rungs, least=recipe.batch)
+        require(recipe.samples >= recipe.batch, "--samples", recipe.samples, f"at least a batch of {recipe.batch}")
 
     def run(self, arguments: Sequence[str]) -> None:
         """Run the search to its end, this worker's part and, with `--workers`, that of further ones on this machine.
@@ -201,7 +192,7 @@ class Search:
             rules=rules,
             baseline=rules.space.frame,
             sampler=SAMPLERS[options.sampler],
-            rungs=self.rungs,
+            samples=self.settings.recipe.samples,
             trials=options.trials,
             race=self._race(data),
             seed=options.seed,
@@ -297,7 +288,6 @@ class Search:
             seed=options.seed,
             sampler=options.sampler,
             rules=rules,
-            rungs=self.rungs,
             teachers=self.settings.teachers.identity(),
             score=self.settings.score,
             front_end=data.front_end,

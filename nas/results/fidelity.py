@@ -91,7 +91,7 @@ def of_study(store: Store) -> pd.DataFrame:
 
     A row per statistic; empty if `nas.fidelity` never ran.
     """
-    done, short = store.fidelity, store.settings.rungs[-1]
+    done, short = store.fidelity, store.settings.samples
     return agreement(done, short=short, full=max(done.table()["samples"], default=short)) if done else pd.DataFrame()
 
 

@@ -29,13 +29,13 @@ def hypervolume_history(store: Store) -> pd.DataFrame:
 
     Columns: `samples`, training samples of all candidates so far, and `hypervolume`, that of the front in accuracy
     after short training and MACs, as a share of the area between chance accuracy and 1, and 0 MACs and the limit. Only
-    candidates that are finished and fit enter the front; those stopped early add samples alone.
+    candidates that are finished and fit enter the front; the others add samples alone.
     """
     reference = (store.settings.chance, store.settings.limits.max_macs)
     box = (1 - reference[0]) * reference[1]
     best, samples, history = list[Point](), 0, []
     for candidate in store.candidates:
-        samples += sum(candidate.scores)
+        samples += candidate.samples
         if candidate.fits and candidate.finished:
             points = [*best, candidate.point]
             best = [points[index] for index in front(points)]

@@ -49,7 +49,7 @@ class ScoreSettings:
     """The settings of the short distillation that scores a candidate."""
 
     recipe: Recipe = SHORT
-    """The training; its `samples` are replaced by those of each rung."""
+    """The training; its `samples` are replaced by those of each training."""
     distillation: Distillation = field(default_factory=Distillation)
     """The loss."""
 

@@ -1,7 +1,7 @@
 """Thompson sampling: draws one plausible function of merits from a Gaussian process, and proposes the network that adds
 most hypervolume to the front under it.
 
-The merit of a network is what candidates are ranked by, more being better (`nas.study.candidate.Candidate.merits`).
+The merit of a network is what candidates are ranked by, more being better (`nas.study.candidate.Candidate.merit`).
 """
 
 from collections.abc import Sequence

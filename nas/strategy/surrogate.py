@@ -1,6 +1,6 @@
 """A Gaussian process that predicts the merit of architectures from `nas.space.features`, and allows for its noise.
 
-The merit is what candidates are ranked by, more being better (`nas.study.candidate.Candidate.merits`).
+The merit is what candidates are ranked by, more being better (`nas.study.candidate.Candidate.merit`).
 """
 
 from collections.abc import Sequence

@@ -39,9 +39,9 @@ _NOTES: dict[str, type | tuple[type, ...]] = {
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """An architecture of a search: what it costs, and what it scored at each rung (length of training) it came to.
+    """An architecture of a search: what it costs, and what it scored in its training.
 
-    `accuracy`, `merit`, `point` and `as_scored` need a score at one rung at least, and raise `ValueError` without.
+    `accuracy`, `merit`, `point` and `as_scored` need that training, and raise `KeyError` before.
     """
 
     trial: FrozenTrial
@@ -74,23 +74,21 @@ class Candidate:
 
     @staticmethod
     def trained(
-        number: int, rules: Rules, proposal: Proposal, trainings: Mapping[int, Mapping[str, float]]
+        number: int, rules: Rules, proposal: Proposal, *, samples: int, training: Mapping[str, float]
     ) -> "Candidate":
         """The candidate of a proposal that was trained already, in no storage.
 
-        `number` is the candidate's. `trainings` maps the training samples of each rung, one at least, to that
-        training's `seed` and statistics by name (fields of `nas.scoring.score.Score`); `accuracy` is required.
+        `number` is the candidate's. `training` holds the `seed` and the statistics of its training with so many
+        samples, by name (fields of `nas.scoring.score.Score`); `accuracy` is required.
         """
         waiting = Candidate.waiting(number, rules, proposal)
-        scores = {samples: training["accuracy"] for samples, training in trainings.items()}
-        notes = {training_key(samples): dict(training) for samples, training in trainings.items()}
         trial = create_trial(
-            values=(scores[max(scores)], waiting.user_attrs["macs"]),
+            values=(training["accuracy"], waiting.user_attrs["macs"]),
             params=waiting.params,
             distributions=waiting.distributions,
             system_attrs=waiting.system_attrs,
-            user_attrs=waiting.user_attrs | notes,
-            intermediate_values=scores,
+            user_attrs=waiting.user_attrs | {training_key(samples): dict(training)},
+            intermediate_values={samples: training["accuracy"]},
         )
         return Candidate(trial)
 
@@ -104,21 +102,21 @@ class Candidate:
             if not isinstance(notes.get(name), kind):
                 raise ValueError(f"{named} has no {name!r} as a search notes it")
         try:
-            known = self.architecture, self.fits, self.trainings
+            self.architecture, self.fits  # noqa: B018  (raise for a trial that does not hold them)
             if unknown := {*Space.read(self.trial.params), *network_wide} - self.trial.params.keys():
                 raise LookupError(f"no {min(unknown)!r} among its parameters")
-            whole = all(isinstance(each.get(name), _NUMBER) for each in known[2].values() for name in _TRAINING)
+            whole = not self.scored or all(isinstance(self.training.get(name), _NUMBER) for name in _TRAINING)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"{named} is not as a search keeps it ({error})") from None
         if not whole:
             raise ValueError(f"{named} notes a training without its {', '.join(_TRAINING)}")
 
     def requeued(self) -> FrozenTrial:
-        """A WAITING trial of this candidate with its scores so far, to be added after its worker was lost."""
+        """A WAITING trial of this candidate with its training, if it had one, to be added after its worker was lost."""
         return create_trial(
             state=TrialState.WAITING,
             user_attrs={name: value for name, value in self.trial.user_attrs.items() if name != "worker"},
-            intermediate_values=dict(self.scores),
+            intermediate_values={self.samples: self.accuracy} if self.scored else {},
             **self._shared(),
         )
 
@@ -133,7 +131,7 @@ class Candidate:
     def as_scored(self) -> FrozenTrial:
         """The trial as samplers see a scored candidate: COMPLETE, with values (merit, MACs).
 
-        Cached, and it shares the parameters of `trial`: do not change it. Raises `ValueError` without a score.
+        Cached, and it shares the parameters of `trial`: do not change it. Raises `KeyError` without a score.
         """
         return _Unchanging.of(create_trial(values=(self.merit, self.macs), **self._shared()))
 
@@ -175,64 +173,46 @@ class Candidate:
         return self.trial.user_attrs["bytes"]
 
     @cached_property
-    def trainings(self) -> Mapping[int, Mapping[str, float]]:
-        """Training samples of each rung, ascending -> that training's `seed` and statistics, by name; empty before any.
+    def samples(self) -> int:
+        """Training samples of its training; 0 before that is done."""
+        return max((int(name.removeprefix(_AT)) for name in self.trial.user_attrs if name.startswith(_AT)), default=0)
+
+    @property
+    def scored(self) -> bool:
+        """Whether its training is done."""
+        return self.samples > 0
+
+    @property
+    def training(self) -> Mapping[str, float]:
+        """Its training's `seed` and statistics, by name; empty before that is done.
 
         Statistics are fields of `nas.scoring.score.Score`, `seconds` among them; older studies lack some of them.
         """
-        noted = {
-            int(name.removeprefix(_AT)): note for name, note in self.trial.user_attrs.items() if name.startswith(_AT)
-        }
-        return dict(sorted(noted.items()))
-
-    @cached_property
-    def scores(self) -> Mapping[int, float]:
-        """Training samples of each rung, ascending -> validation macro accuracy, in [0, 1]."""
-        return {samples: training["accuracy"] for samples, training in self.trainings.items()}
+        return self.trial.user_attrs.get(training_key(self.samples), {})
 
     @property
     def accuracy(self) -> float:
-        """The validation macro accuracy at the highest rung, in [0, 1]. Raises `ValueError` without a score."""
-        return self.scores[max(self.scores)]
-
-    @cached_property
-    def merits(self) -> Mapping[int, float]:
-        """Training samples of each rung, ascending -> what candidates are ranked by, more being better.
-
-        That is minus the mean training loss in nats; the accuracy in older studies, which did not keep that loss.
-        """
-        return {
-            samples: -training["training_loss"] if "training_loss" in training else training["accuracy"]
-            for samples, training in self.trainings.items()
-        }
+        """The validation macro accuracy, in [0, 1]. Raises `KeyError` without a score."""
+        return self.training["accuracy"]
 
     @property
     def merit(self) -> float:
-        """The merit (see `merits`) at the highest rung. Raises `ValueError` without a score."""
-        return self.merits[max(self.merits)]
+        """What candidates are ranked by, more being better. Raises `KeyError` without a score.
+
+        That is minus the mean training loss in nats; the accuracy in older studies, which did not keep that loss.
+        """
+        training = self.training
+        return -training["training_loss"] if "training_loss" in training else training["accuracy"]
 
     @property
     def point(self) -> Point:
-        """(validation macro accuracy at the highest rung, in [0, 1]; MACs for one clip).
-
-        Raises `ValueError` without a score.
-        """
+        """(validation macro accuracy, in [0, 1]; MACs for one clip). Raises `KeyError` without a score."""
         return self.accuracy, self.macs
 
     @property
-    def stopped(self) -> bool:
-        """Whether it was stopped early, below the last rung."""
-        return self.trial.state == TrialState.PRUNED
-
-    @property
     def finished(self) -> bool:
-        """Whether it was trained at the last rung."""
+        """Whether it was trained, and a worker has ended it."""
         return self.trial.state == TrialState.COMPLETE
-
-    @property
-    def ended(self) -> bool:
-        """Whether it is finished or was stopped."""
-        return self.finished or self.stopped
 
     @property
     def fits(self) -> bool:

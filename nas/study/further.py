@@ -21,7 +21,8 @@ Scoring = Callable[..., Score]
 Wanted = list[tuple[Candidate, Run]]
 """Trainings to do: (candidate, how it is trained)."""
 
-_LIVING = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
+LIVING = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
+"""The states of trials that were not given up."""
 
 
 class FurtherTrainings:
@@ -41,7 +42,7 @@ class FurtherTrainings:
 
         They are Optuna's own, not copies: do not change them. Raises what Optuna and SQLAlchemy raise.
         """
-        return self.study.get_trials(deepcopy=False, states=_LIVING)
+        return self.study.get_trials(deepcopy=False, states=LIVING)
 
     def take(self, trials: Sequence[FrozenTrial], known: Collection[int]) -> None:
         """Rebuild `done` from these trials; `known` are the numbers of the search's candidates.
@@ -114,7 +115,7 @@ def _train(trial: FrozenTrial, queue: Queue, scoring: Scoring) -> float | None:
         with queue.working(trial):
             score = scoring(candidate.architecture, **run._asdict())
             queue.record(trial, run.samples, score.accuracy, {"seed": run.seed, **asdict(score)})
-            queue.end(trial, TrialState.COMPLETE, (score.accuracy, candidate.macs))
+            queue.end(trial, (score.accuracy, candidate.macs))
     except TrialLostError:
         return None
     return score.accuracy

@@ -27,9 +27,9 @@ class Expected(NamedTuple):
 def expected(candidates: Sequence[Candidate]) -> dict[int, Expected]:
     """Estimate what candidates would score without noise; keys are candidate numbers.
 
-    All should have been trained equally long, with the last rung's samples. A model of the merits
-    (`nas.strategy.surrogate`) is fitted to all of them. With fewer than `LEAST` candidates there is none, and each is
-    expected to score as it did. Raises `ValueError` for a candidate without a score.
+    All should have been trained equally long. A model of the merits (`nas.strategy.surrogate`) is fitted to all of
+    them. With fewer than `LEAST` candidates there is none, and each is expected to score as it did. Raises `KeyError`
+    for a candidate without a score.
     """
     if len(candidates) < LEAST:
         return {each.number: Expected(each.merit, each.accuracy, float("nan")) for each in candidates}

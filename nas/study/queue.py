@@ -2,7 +2,7 @@
 
 The storage is the only thing that they share, and its transactions decide. A trial is offered WAITING, with everything
 that is needed to train it; whoever turns it RUNNING (the storage lets one only) works on it and records heartbeats; it
-ends COMPLETE or PRUNED, or waits again. A trial whose worker is gone is given up (FAIL) and can be offered anew.
+ends COMPLETE. A trial whose worker is gone is given up (FAIL) and can be offered anew.
 Optuna records and judges heartbeats inside `Study.optimize` alone, and compares the clocks of two machines, which may
 differ or be set. Here `Queue.working` records them, and `Queue.refresh` compares what they say with what they said: a
 heartbeat is a value that must change while this process watches it, whatever time it names.
@@ -95,7 +95,7 @@ class Queue:
                 continue
             marks = {name: trial.user_attrs[name] for name in self._unique}
             if self._repeats(trial, marks, taken) or self._lost(trial):
-                self._give_up_unless_changed(trial)
+                self.give_up(trial)
                 settled = False
             else:
                 trials.living.append(trial)
@@ -191,28 +191,13 @@ class Queue:
             self._storage.set_trial_intermediate_value(trial_id, step, value)
 
     @patiently
-    def end(self, trial: FrozenTrial, state: TrialState, values: Sequence[float]) -> None:
-        """End a trial as COMPLETE or PRUNED with its `values`, (accuracy, MACs).
+    def end(self, trial: FrozenTrial, values: Sequence[float]) -> None:
+        """End a trial as COMPLETE with its `values`, (accuracy, MACs).
 
         Raises `TrialLostError` for a trial that was given up.
         """
         with self._unless_lost(trial):
-            self._storage.set_trial_state_values(self._id(trial), state, values)
-
-    @patiently
-    def put_back(self, trial: FrozenTrial) -> None:
-        """Let a trial that this worker claimed wait for its next rung.
-
-        Raises `TrialLostError` for a trial that was given up.
-        """
-        trial_id = self._id(trial)
-        with self._unless_lost(trial):
-            now = self._storage.get_trial(trial_id)
-            if not now.state.is_finished() and now.user_attrs.get("worker") not in (self.worker, None):
-                return  # done already, the answer was lost, and another worker has claimed it
-            # Without a mark, or the next worker could be taken for this one, which may be gone by then.
-            self._storage.set_trial_user_attr(trial_id, "worker", None)
-            self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+            self._storage.set_trial_state_values(self._id(trial), TrialState.COMPLETE, values)
 
     @contextmanager
     def _unless_lost(self, trial: FrozenTrial) -> Iterator[None]:
@@ -227,11 +212,6 @@ class Queue:
         """End a trial as FAIL; one that has ended stays as it is."""
         with suppress(UpdateFinishedTrialError):
             self._storage.set_trial_state_values(self._id(trial), TrialState.FAIL)
-
-    def _give_up_unless_changed(self, trial: FrozenTrial) -> None:
-        now = self._storage.get_trial(self._id(trial))
-        if (now.state, now.user_attrs) == (trial.state, trial.user_attrs):
-            self.give_up(trial)
 
     def _id(self, trial: FrozenTrial) -> int:
         number = trial.number

@@ -68,7 +68,6 @@ class StudySettings:
         seed: int,
         sampler: str,
         rules: Rules,
-        rungs: Sequence[int],
         teachers: Mapping[str, object],
         score: ScoreSettings,
         front_end: FrontEnd,
@@ -85,8 +84,7 @@ class StudySettings:
           `classes`: the names of their classes; `front_end`: how log-mels are made of them.
         - `device`: where networks are trained, `cpu` or `cuda`; `threads`: CPU threads of one worker.
         - `sampler`: a name of `nas.strategy.samplers.SAMPLERS`; `seed`: the search's; `rules`: those of a candidate.
-        - `rungs`: training samples of each, ascending; `teachers`: all that their logits depend on, as plain JSON;
-          `score`: the training that scores a candidate.
+        - `teachers`: all that their logits depend on, as plain JSON; `score`: the training that scores a candidate.
         - `command`: the command line that started the search; `versions`: library -> version, for the record.
         - `margin`: the accuracy, in [0, 1], that may be lost against the baseline without counting as worse.
         """
@@ -97,7 +95,7 @@ class StudySettings:
             "sampler": sampler,
             "dtype": rules.dtype,
             "limits": asdict(rules.limits),
-            "rungs": rungs,
+            "rungs": [score.recipe.samples],
             "teachers": teachers,
             "score": asdict(score),
             "space": _described(rules.space, len(classes)),
@@ -133,9 +131,10 @@ class StudySettings:
         return self.identity["dtype"]
 
     @property
-    def rungs(self) -> Sequence[int]:
-        """Training samples of each rung, ascending; the last is a whole trial's length."""
-        return self.identity["rungs"]
+    def samples(self) -> int:
+        """Training samples of one trial."""
+        (samples,) = self.identity["rungs"]
+        return samples
 
     @property
     def max_blocks(self) -> int:

@@ -17,7 +17,7 @@ import pandas as pd
 from filelock import FileLock
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
 from budget.cli.command import Add
@@ -27,7 +27,7 @@ from nas.strategy.pareto import front
 from nas.strategy.propose import DIRECTIONS
 from nas.study.candidate import STATISTICS, Candidate
 from nas.study.database import cause, check_database, open_storage, patiently, without_password
-from nas.study.further import FurtherTrainings
+from nas.study.further import LIVING, FurtherTrainings
 from nas.study.posterior import Expected, expected
 from nas.study.settings import StudyError, StudySettings
 
@@ -84,7 +84,7 @@ class Store:
     def __init__(self, study: optuna.Study, racing_study: optuna.Study, folder: Path) -> None:
         self.study, self.folder = study, folder
         self.settings = StudySettings(study.user_attrs["settings"])
-        self.race = FurtherTrainings(racing_study, self.settings.rungs[-1])
+        self.race = FurtherTrainings(racing_study, self.settings.samples)
         self.fidelity: FurtherTrainings | None = None
         self._ended, self._expected = dict[int, Candidate](), dict[int, Expected]()
         self.read()
@@ -137,8 +137,8 @@ class Store:
     def read(self) -> None:
         """Read `candidates` and `race` anew from the storage. Raises `StudyError` for damaged ones."""
         retrained = self.race.trials()  # first: then each is of a candidate known below
-        living = [self.candidate(trial) for trial in self.study.get_trials(deepcopy=False, states=_LIVING)]
-        self.candidates = sorted((each for each in living if each.scores), key=lambda each: each.number)
+        living = [self.candidate(trial) for trial in self.study.get_trials(deepcopy=False, states=LIVING)]
+        self.candidates = sorted((each for each in living if each.scored), key=lambda each: each.number)
         self.race.take(retrained, {each.number for each in self.candidates})
 
     def candidate(self, trial: FrozenTrial) -> Candidate:
@@ -190,7 +190,7 @@ class Store:
         return next((each for each in self.candidates[:1] if each.number == 0), None)
 
     def finished(self) -> list[Candidate]:
-        """Candidates that fit the limits and were trained at the last rung, by number."""
+        """Candidates that fit the limits and have ended, by number."""
         return [each for each in self.candidates if each.finished and each.fits]
 
     def expected(self) -> dict[int, Expected]:
@@ -208,31 +208,28 @@ class Store:
     def results(self) -> pd.DataFrame:
         """A row per candidate, as in results.csv: its cost, score, architecture, and the proposals that it took.
 
-        `macs` are for one clip, `bytes` at the inference dtype. `samples` is the length of its longest training, which
-        `seed`, `accuracy` (in [0, 1]) and the losses are of: `loss`, `training_loss`, `late_loss` and `cross_entropy`,
-        in nats. `expected` is its accuracy without noise, NaN unless `finished` gives it; `front` whether it is on the
-        expected front, `stopped` whether it was stopped early; `seconds` the time of all its trainings. `layout` and
-        `key` name the architecture; `rejected` and `duplicates` count the proposals refused before it, which with its
-        own took `proposing_seconds`.
+        `macs` are for one clip, `bytes` at the inference dtype. `samples` is the length of its training, which `seed`,
+        `accuracy` (in [0, 1]), `seconds` and the losses are of: `loss`, `training_loss`, `late_loss` and
+        `cross_entropy`, in nats. `expected` is its accuracy without noise, NaN unless `finished` gives it; `front`
+        whether it is on the expected front. `layout` and `key` name the architecture; `rejected` and `duplicates` count
+        the proposals refused before it, which with its own took `proposing_seconds`.
         """
         on_front, of = {each.number for each in self.front()}, self.expected()
         rows = []
         for each in self.candidates:
-            trainings = list(each.trainings.values())
             rows.append(
                 {
                     "candidate": each.number,
                     "accuracy": each.accuracy,
-                    "samples": max(each.scores),
-                    "stopped": each.stopped,
+                    "samples": each.samples,
                     "macs": each.macs,
                     "parameters": each["parameters"],
                     "bytes": each.bytes,
                     "front": each.number in on_front,
                     "expected": of[each.number].accuracy if each.number in of else np.nan,
                     "layout": str(each.architecture),
-                    **{name: trainings[-1].get(name, np.nan) for name in ("seed", "loss", *STATISTICS)},
-                    "seconds": round(sum(training["seconds"] for training in trainings), 3),
+                    **{name: each.training.get(name, np.nan) for name in ("seed", "loss", *STATISTICS)},
+                    "seconds": round(each.training["seconds"], 3),
                     **{name: each[name] for name in ("rejected", "duplicates", "proposing_seconds")},
                     "key": each.architecture.key,
                 }
@@ -256,7 +253,6 @@ class Store:
 
 _TEACHERS, _ENTRANTS = "teachers ", "entrants of "
 _RACE, _FIDELITY = ": fresh seeds", ": fidelity"  # what the names of a search's other studies end in
-_LIVING = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def _fidelity(store: Store, url: str) -> FurtherTrainings | None:
@@ -265,7 +261,7 @@ def _fidelity(store: Store, url: str) -> FurtherTrainings | None:
         study = optuna.load_study(study_name=f"{store.study.study_name}{_FIDELITY}", storage=url)
     except KeyError:
         return None
-    done = FurtherTrainings(study, store.settings.rungs[-1])
+    done = FurtherTrainings(study, store.settings.samples)
     done.take(done.trials(), {each.number for each in store.candidates})
     return done
 
@@ -275,7 +271,7 @@ def fidelity_study(store: Store, storage: RDBStorage) -> FurtherTrainings:
 
     `done` is empty until `take` is called.
     """
-    return FurtherTrainings(_made(f"{store.study.study_name}{_FIDELITY}", storage), store.settings.rungs[-1])
+    return FurtherTrainings(_made(f"{store.study.study_name}{_FIDELITY}", storage), store.settings.samples)
 
 
 def connect(name: str, url: str) -> RDBStorage:
@@ -313,6 +309,12 @@ def _refuse_foreign(study: optuna.Study) -> None:
     if not isinstance(identity, dict) or tuple(study.directions) != DIRECTIONS:
         raise StudyError(
             f"study {study.study_name!r} was not made by `python -m nas.search`; take another --study or --storage."
+        )
+    rungs = identity.get("rungs")
+    if isinstance(rungs, list) and len(rungs) > 1:
+        raise StudyError(
+            f"study {study.study_name!r} was made by a version that stopped trainings early (its `--rungs` trained "
+            f"with {', '.join(map(str, rungs))} samples), which this one does not read; take another --study."
         )
 
 

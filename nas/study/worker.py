@@ -1,12 +1,13 @@
 """One worker of a search: it proposes, trains and scores until nothing is left, beside any number of others.
 
 All that workers share is the study, through a `Queue`. Candidates are numbered; the lowest number that no living trial
-holds is proposed next, with a seed of its own. A candidate whose worker was lost is taken up again as it was proposed,
-from the rung that it came to.
+holds is proposed next, with a seed of its own. A candidate whose worker was lost is taken up again as it was proposed;
+one that was trained by then is only ended.
 """
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from optuna.storages import RDBStorage
@@ -15,7 +16,6 @@ from optuna.trial import FrozenTrial, TrialState
 from dynacp.student.architecture import Architecture
 from nas.strategy.propose import History, Proposal, Rules, Sampler, SpaceExhaustedError, combined_seed, propose
 from nas.strategy.race import Round
-from nas.strategy.rungs import RungDecision, decide
 from nas.study import database
 from nas.study.candidate import Candidate
 from nas.study.further import Scoring
@@ -37,8 +37,8 @@ class SearchPlan:
     """The network that goes first, as candidate 0: Table 1."""
     sampler: Sampler
     """What proposes candidates."""
-    rungs: Sequence[int]
-    """Training samples of each rung, ascending."""
+    samples: int
+    """Training samples of one trial."""
     trials: int
     """Candidates in all, the baseline among them."""
     race: Sequence[Round]
@@ -63,17 +63,15 @@ class Worker:
         self._queue = Queue(store.study, storage, unique=("candidate", "architecture"))
         racing = Queue(store.race.study, storage, unique=("training",))
         self.racer = Racer(plan.race, store, racing, self._wait_for)
-        space = plan.rules.space
-        self._reference = 1 / space.frame.classes, float(plan.rules.limits.max_macs)
 
     @property
     def has_work(self) -> bool:
         """Whether a candidate or a training of the race is not done yet, as `store` was last read."""
-        ended = sum(candidate.ended for candidate in self.store.candidates)
+        ended = sum(candidate.finished for candidate in self.store.candidates)
         return ended < self.plan.trials or bool(self.racer.missing())
 
     def search(self, scoring: Scoring) -> Iterator[None]:
-        """Train candidates until all are finished or stopped, by any worker.
+        """Train candidates until all are finished, by any worker.
 
         `scoring(architecture, samples=, seed=)` trains one for so many training samples and returns its score. Yields
         whenever more was scored or has ended, by this worker or another; `store` is then read anew. An error of
@@ -88,11 +86,11 @@ class Worker:
 
     def _news(self) -> Callable[[], bool]:
         """Tells whether more was scored or has ended since it was last asked."""
-        known = set[tuple[int, int, bool]]()
+        known = set[tuple[int, bool]]()
 
         def more() -> bool:
             before = len(known)
-            known.update((each.number, len(each.scores), each.ended) for each in self.store.candidates)
+            known.update((each.number, each.finished) for each in self.store.candidates)
             return len(known) > before
 
         return more
@@ -102,21 +100,17 @@ class Worker:
         living, given_up = self._queue.refresh()
         candidates = [self.store.candidate(trial) for trial in living]
         candidates = sorted((c for c in candidates if c.number < self.plan.trials), key=lambda c: c.number)
-        try:
-            if self._stop_early(candidates):
-                return True
-            promoted = list(self._waiting(candidates, RungDecision.PROMOTE))
-            if claimed := self._claim(promoted):
-                self._train(claimed, scoring)
-                return True
-        except TrialLostError:
-            return True  # another worker has taken it up
+        waiting = [candidate.trial for candidate in candidates if candidate.trial.state == TrialState.WAITING]
+        if claimed := next(filter(None, map(self._queue.claim, waiting)), None):
+            with suppress(TrialLostError):  # another worker has taken it up
+                self._train(Candidate(claimed), scoring)
+            return True
         if self._offer(candidates, given_up):
             return True
         running = [candidate.trial for candidate in candidates if candidate.trial.state == TrialState.RUNNING]
         if running:
             self._wait_for(self._queue, running)
-        return bool(running or promoted)  # one that was promoted, but not claimed, is another worker's now
+        return bool(running or waiting)  # one that waited, but was not claimed, is another worker's now
 
     def _wait_for(self, queue: Queue, running: Sequence[FrozenTrial]) -> None:
         """Wait a moment; tells which candidates other workers train, once for each."""
@@ -130,45 +124,15 @@ class Worker:
             )
         time.sleep(POLL_SECONDS)
 
-    def _stop_early(self, candidates: Sequence[Candidate]) -> bool:
-        hopeless = list(self._waiting(candidates, RungDecision.STOP))
-        for candidate in hopeless:
-            self._queue.end(candidate.trial, TrialState.PRUNED, candidate.point)
-        return bool(hopeless)
-
-    def _claim(self, promoted: Sequence[Candidate]) -> Candidate | None:
-        for candidate in promoted:
-            if trial := self._queue.claim(candidate.trial):
-                claimed = Candidate(trial)
-                if claimed.scores == candidate.scores:
-                    return claimed
-                self._queue.put_back(trial)  # another worker has brought it farther meanwhile
-        return None
-
-    def _waiting(self, candidates: Sequence[Candidate], wanted: RungDecision) -> Iterator[Candidate]:
-        for index, candidate in enumerate(candidates):
-            if candidate.trial.state != TrialState.WAITING:
-                continue
-            if self._decision(candidate, candidates[:index]) == wanted:
-                yield candidate
-
-    def _decision(self, candidate: Candidate, earlier: Sequence[Candidate]) -> RungDecision:
-        if self.plan.rungs[-1] in candidate.scores:
-            return RungDecision.PROMOTE  # its worker was lost between its last score and its end
-        return decide(candidate, earlier, reference=self._reference)
-
     def _train(self, candidate: Candidate, scoring: Scoring) -> None:
-        """Train a candidate to the next rung; after the last one it is complete. Raises `TrialLostError`."""
-        trial, missing = candidate.trial, [samples for samples in self.plan.rungs if samples not in candidate.scores]
-        with self._queue.working(trial):
-            accuracy = self._score(candidate, missing[0], scoring) if missing else candidate.accuracy
-            if len(missing) > 1:
-                self._queue.put_back(trial)
-            else:
-                self._queue.end(trial, TrialState.COMPLETE, (accuracy, candidate.macs))
+        """Train a candidate, unless that was done before its worker was lost, and end it. Raises `TrialLostError`."""
+        with self._queue.working(candidate.trial):
+            accuracy = candidate.accuracy if candidate.scored else self._score(candidate, scoring)
+            self._queue.end(candidate.trial, (accuracy, candidate.macs))
 
-    def _score(self, candidate: Candidate, samples: int, scoring: Scoring) -> float:
+    def _score(self, candidate: Candidate, scoring: Scoring) -> float:
         # One seed for all: what an order of the clips does to all alike is no noise then (studies/score).
+        samples = self.plan.samples
         seed = combined_seed(self.plan.seed, samples)
         score = scoring(candidate.architecture, samples=samples, seed=seed)
         note = {"seed": seed, **asdict(score), "seconds": round(score.seconds, 3)}
@@ -194,11 +158,11 @@ class Worker:
     def _lost(
         self, number: int, candidates: Sequence[Candidate], given_up: Sequence[FrozenTrial]
     ) -> FrozenTrial | None:
-        """The candidate of that number whose worker was lost, the one that came farthest."""
+        """The candidate of that number whose worker was lost, one that was trained if there is any."""
         known = {candidate.architecture for candidate in candidates}
         lost = [Candidate(trial) for trial in given_up if trial.user_attrs.get("candidate") == number]
         lost = [candidate for candidate in lost if candidate.architecture not in known]
-        return max(lost, key=lambda candidate: len(candidate.scores)).requeued() if lost else None
+        return max(lost, key=lambda candidate: candidate.scored).requeued() if lost else None
 
     def _new(self, number: int, candidates: Sequence[Candidate]) -> FrozenTrial:
         rules, plan = self.plan.rules, self.plan
@@ -207,8 +171,8 @@ class Worker:
         else:
             history = History(
                 number,
-                scored=[candidate.as_scored for candidate in candidates if candidate.scores],
-                pending=[candidate.as_pending for candidate in candidates if not candidate.scores],
+                scored=[candidate.as_scored for candidate in candidates if candidate.scored],
+                pending=[candidate.as_pending for candidate in candidates if not candidate.scored],
                 seen={candidate.architecture for candidate in candidates},
             )
             proposal = propose(plan.sampler, rules, history, seed=plan.seed)

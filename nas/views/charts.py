@@ -27,12 +27,9 @@ _LAYOUT = {
 
 
 def _hover(candidate: Candidate) -> str:
-    scores = "<br>".join(
-        f"{score:.1%} after {samples:,} samples" for samples, score in sorted(candidate.scores.items())
-    )
     blocks = candidate["layout"].replace(" | ", "<br>")
     return (
-        f"<b>{candidate.name}</b>{' (stopped early)' if candidate.stopped else ''}<br>{scores}<br>"
+        f"<b>{candidate.name}</b><br>{candidate.accuracy:.1%} after {candidate.samples:,} samples<br>"
         f"{candidate.macs:,} MACs, {candidate.bytes:,} bytes<br>{blocks}"
     )
 
@@ -56,10 +53,7 @@ def front(store: Store, entries: list[Finalist]) -> Markup:
     must come before the other charts of a page.
     """
     limits, figure = store.settings.limits, go.Figure()
-    stopped = [each for each in store.candidates if each.stopped]
-    trained = [each for each in store.candidates if not each.stopped and each.number]
-    if stopped:
-        figure.add_trace(_dots(stopped, "stopped early", color="#b8c0ca", size=6, symbol="x-thin-open"))
+    trained = [each for each in store.candidates if each.number]
     shade = {
         "color": [each.bytes / 1e3 for each in trained],
         "colorscale": "Viridis_r",

@@ -53,7 +53,6 @@ def _content(store: Store) -> dict[str, Any]:
         "ranked": how_ranked(store.finished()),
         **_fidelity(store),
         "more": what_it_would_take(store, entries),
-        "rungs": _rungs(store),
         "proposals": _proposals(store),
         "readers": IMPORTANCE_TRIALS,
         "command": command(store),
@@ -74,7 +73,7 @@ def _fidelity(store: Store) -> dict[str, Any]:
         }
         for row in table.to_dict("records")
     ]
-    return {"fidelity": rows, "trust": conclusion(table, short=store.settings.rungs[-1])}
+    return {"fidelity": rows, "trust": conclusion(table, short=store.settings.samples)}
 
 
 def verdict(entries: list[Finalist]) -> str:
@@ -104,28 +103,15 @@ def _in_words(entry: Finalist) -> str:
 
 def _facts(store: Store) -> list[dict[str, str]]:
     results = store.results()
-    samples = sum(sum(each.scores) for each in store.candidates)
+    samples = sum(each.samples for each in store.candidates)
     facts = {
         "candidates": f"{len(results):,}",
-        "stopped early": f"{results['stopped'].sum():,}",
         "on the front": f"{results['front'].sum():,}",
         "training samples": f"{samples:,}",
         "hours of training": f"{results['seconds'].sum() / 3600:.2g}",
         "hypervolume": f"{hypervolume_history(store)['hypervolume'].iloc[-1]:.3f}",
     }
     return [{"name": name, "value": value} for name, value in facts.items()]
-
-
-def _rungs(store: Store) -> list[dict[str, str]]:
-    rows = []
-    for samples in store.settings.rungs:
-        there = [each for each in store.candidates if samples in each.scores]
-        stopped = sum(each.stopped and max(each.scores) == samples for each in there)
-        best = max((each.scores[samples] for each in there), default=float("nan"))
-        rows.append(
-            {"samples": f"{samples:,}", "came": str(len(there)), "stopped": str(stopped), "best": f"{best:.1%}"}
-        )
-    return rows
 
 
 def _proposals(store: Store) -> str:
@@ -165,7 +151,7 @@ def _settings(store: Store) -> dict[str, str]:
         f"expansions {_listed(space['expansions'])}; widths {_listed(space['widths'])}"
         + "".join(f"; {name} {_listed(values)}" for name, values in store.settings.network_wide.items()),
         "sampler, seed": f"{identity['sampler']}, {identity['seed']}",
-        "a trial": f"{_listed(identity['rungs'])} training samples in batches of {recipe['batch']}, "
+        "a trial": f"{store.settings.samples:,} training samples in batches of {recipe['batch']}, "
         f"peak rate {recipe['peak_rate']}",
         "teachers": _flat(identity["teachers"]),
         "their fingerprints": _listed(store.teachers()),

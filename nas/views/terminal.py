@@ -102,7 +102,7 @@ class Screen:
         """
         progress = self._progress("candidates")
         task = progress.add_task("searching", total=total, completed=_ended(store))
-        known = {(each.number, samples) for each in store.candidates for samples in each.scores}
+        known = {each.number for each in store.candidates}
         with Live(console=self.console, get_renderable=lambda: Group(_front(store), progress), transient=True):
 
             def progressed() -> None:
@@ -113,13 +113,10 @@ class Screen:
                     description=", ".join(f"{name} {number:,}" for name, number in refused.items()),
                 )
                 for each in store.candidates:
-                    for samples, accuracy in sorted(each.scores.items()):
-                        if (each.number, samples) in known:
-                            continue
-                        known.add((each.number, samples))
-                        self.note(
-                            f"{each.name:>8}  {accuracy:6.1%} {_cost(each)} {samples:6,} samples  {each['layout']}"
-                        )
+                    if each.number not in known:
+                        known.add(each.number)
+                        cost = f"{_cost(each)} {each.samples:6,} samples"
+                        self.note(f"{each.name:>8}  {each.accuracy:6.1%} {cost}  {each['layout']}")
 
             yield progressed
 
@@ -181,8 +178,8 @@ class Screen:
             self.note(more)
         results = store.results()
         self.note(
-            f"Trained {len(results)} in {results['seconds'].sum() / 60:.1f} min, of which {results['stopped'].sum()} "
-            f"stopped early; rejected {results['rejected'].sum():,} and {results['duplicates'].sum():,} duplicates in "
+            f"Trained {len(results)} in {results['seconds'].sum() / 60:.1f} min; rejected "
+            f"{results['rejected'].sum():,} and {results['duplicates'].sum():,} duplicates in "
             f"{results['proposing_seconds'].sum():.1f} s of proposing."
         )
         self.note(f"Results: {store.folder / 'results.csv'}, {', '.join(map(str, pictures))}")
@@ -217,7 +214,7 @@ def fidelity_table(table: pd.DataFrame) -> Table:
 
 
 def _ended(store: Store) -> int:
-    return sum(each.ended for each in store.candidates)
+    return sum(each.finished for each in store.candidates)
 
 
 def _front(store: Store) -> Table:

@@ -80,7 +80,7 @@ def searched(search: Search, scoring: Scorer) -> Store:
     rules, data = Rules(Space(FRAME), LIMITS, "float16"), scoring.data
     settings = StudySettings.of(
         data=data.key, device="cpu", seed=search.seed, sampler=search.sampler, rules=rules,
-        rungs=(SAMPLES,), teachers={}, score=scoring.settings, front_end=data.front_end,
+        teachers={}, score=scoring.settings, front_end=data.front_end,
         command=f"studies.live.run: {search.name}", classes=data.classes, clips={}, threads=1, versions={},
     )  # fmt: skip
     store = Store.create_or_resume(search.name, storage, settings)
@@ -88,7 +88,7 @@ def searched(search: Search, scoring: Scorer) -> Store:
         rules=rules,
         baseline=FRAME,
         sampler=SAMPLERS[search.sampler],
-        rungs=(SAMPLES,),
+        samples=SAMPLES,
         trials=10_000,
         race=(),
         seed=search.seed,
@@ -103,7 +103,7 @@ def searched(search: Search, scoring: Scorer) -> Store:
 
 def spent(store: Store) -> int:
     """Training samples."""
-    return sum(sum(each.scores) for each in store.candidates)
+    return sum(each.samples for each in store.candidates)
 
 
 def compared(fronts: pd.DataFrame) -> pd.DataFrame:

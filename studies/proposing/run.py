@@ -78,7 +78,7 @@ def searched(sampler: Sampler, rules: Rules, landscape: RandomForestRegressor, s
         truth = float(landscape.predict([describe(proposal.architecture)])[0])
         seen[proposal.architecture] = truth
         training = {"accuracy": truth + rng.normal(0, NOISE)}
-        done.append(Candidate.trained(len(done), rules, proposal, {1: training}))
+        done.append(Candidate.trained(len(done), rules, proposal, samples=1, training=training))
     rejected, duplicates = (sum(candidate[name] for candidate in done) for name in ("rejected", "duplicates"))
     costs = count(list(seen)).macs
     points = [(truth, macs / 30e6) for truth, macs in zip(seen.values(), costs, strict=True)]

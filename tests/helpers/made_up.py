@@ -1,7 +1,7 @@
 """Searches without training: the sampler proposes, a formula scores, and everything is kept in memory."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import optuna
@@ -10,7 +10,7 @@ from optuna.trial import create_trial
 from budget.limits import Limits
 from dynacp.audio.features import FrontEnd
 from dynacp.student.architecture import TABLE1, Architecture
-from nas.scoring.score import Score, ScoreSettings
+from nas.scoring.score import SHORT, Score, ScoreSettings
 from nas.space.space import Space
 from nas.strategy.propose import DIRECTIONS, History, Proposal, Rules, Sampler, propose
 from nas.strategy.race import Run
@@ -23,9 +23,10 @@ from nas.study.store import Store
 def settings(space: Space) -> StudySettings:
     """Those of a search of this space that trains nothing."""
     return StudySettings.of(
-        data="made up", device="cpu", seed=0, sampler="random", rules=Rules(space, Limits(), "float16"), rungs=[1],
-        teachers={}, score=ScoreSettings(), front_end=FrontEnd(), command="python -m nas.search",
-        classes=["a"] * 10, clips={"training": 1, "validation": 1}, threads=1, versions={},
+        data="made up", device="cpu", seed=0, sampler="random", rules=Rules(space, Limits(), "float16"),
+        teachers={}, score=ScoreSettings(replace(SHORT, samples=1)), front_end=FrontEnd(),
+        command="python -m nas.search", classes=["a"] * 10, clips={"training": 1, "validation": 1}, threads=1,
+        versions={},
     )  # fmt: skip
 
 
@@ -46,7 +47,7 @@ def made_up_training(accuracy: float, *, seconds: float = 0.0) -> Score:
 def scored(number: int, rules: Rules, proposal: Proposal, score: float) -> Candidate:
     """A proposal as a candidate that was trained."""
     training = {"seed": number, **asdict(made_up_training(score)), "seconds": 1.0}
-    return Candidate.trained(number, rules, proposal, {1: training})
+    return Candidate.trained(number, rules, proposal, samples=1, training=training)
 
 
 def history(done: Sequence[Candidate]) -> History:

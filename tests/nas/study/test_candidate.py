@@ -15,7 +15,7 @@ NEW = OLD | {"training_loss": 2.1, "late_loss": 2.0, "cross_entropy": 1.8}
 
 
 def trained(note: dict[str, float]) -> Candidate:
-    return Candidate.trained(0, RULES, Proposal.of(TABLE1, RULES), {2_048: note})
+    return Candidate.trained(0, RULES, Proposal.of(TABLE1, RULES), samples=2_048, training=note)
 
 
 @pytest.mark.parametrize(("note", "merit"), [(NEW, -2.1), (OLD, 0.4)], ids=["now", "before losses were kept"])

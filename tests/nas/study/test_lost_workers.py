@@ -77,11 +77,11 @@ def test_a_trial_of_a_machine_that_vanished_is_given_up_and_one_that_shows_life_
         assert len(observer.refresh().living) == 2
         time.sleep(5)
         living, given_up = observer.refresh()
-        opened.queue.end(kept, TrialState.COMPLETE, (0.5, 1.0))
+        opened.queue.end(kept, (0.5, 1.0))
     assert [trial.number for trial in living] == [kept.number]
     assert [trial.number for trial in given_up] == [lost.number]
     with pytest.raises(TrialLostError):
-        vanished.end(lost, TrialState.COMPLETE, (0.5, 1.0))
+        vanished.end(lost, (0.5, 1.0))
     with pytest.raises(TrialLostError):
         vanished.record(lost, 64, 0.5, {})
     assert not vanished.claim(lost)
@@ -115,25 +115,22 @@ def test_work_that_fails_gives_its_trial_up(opened: Opened) -> None:
     assert opened.queue.refresh().given_up
 
 
-def test_what_changed_since_it_was_looked_at_is_not_given_up(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker put its trial back and died, and another claimed it, between a look at the trials and the judgement."""
+def test_what_ended_since_it_was_looked_at_is_not_given_up(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker ended its trial and died, between a look at the trials and the judgement."""
     opened.queue.offer(waiting(0))
     (trial,) = opened.queue.refresh().living
-    dead, other = opened.reopened(), opened.reopened()
+    dead = opened.reopened()
     dead.worker = [this_machine(), -1]
     assert dead.claim(trial)
-    monkeypatch.setattr("psutil.Process", lambda pid: _gone(pid))
 
-    def _gone(pid: int) -> object:
-        if opened.queue.study.trials[0].user_attrs["worker"] == dead.worker:
-            dead.put_back(trial)
-            other.worker = ["elsewhere", 1]
-            assert other.claim(trial)
+    def gone(pid: int) -> object:
+        dead.end(trial, (0.5, 1.0))
         raise psutil.NoSuchProcess(pid)
 
+    monkeypatch.setattr("psutil.Process", gone)
     living, given_up = opened.queue.refresh()
     assert not given_up
-    assert living[0].user_attrs["worker"] == ["elsewhere", 1]
+    assert living[0].state == TrialState.COMPLETE
 
 
 class Clock:
@@ -193,16 +190,16 @@ def test_a_trial_without_any_heartbeat_is_given_up_too(opened: Opened, clock: Cl
     assert opened.queue.refresh().given_up
 
 
-def test_a_trial_that_was_put_back_and_claimed_again_is_watched_anew(opened: Opened, clock: Clock) -> None:
-    claimed_elsewhere(opened)
+def test_a_trial_that_waited_long_is_watched_from_when_it_was_claimed(opened: Opened, clock: Clock) -> None:
+    opened.queue.offer(waiting(0))
     (trial,) = opened.queue.refresh().living
-    other = opened.reopened()
-    other.worker = trial.user_attrs["worker"]
-    other.put_back(trial)
-    opened.queue.refresh()
     clock.wait(1_000)
+    other = opened.reopened()
+    other.worker = ["elsewhere boot", 1]
     assert other.claim(trial)
     assert opened.queue.refresh().living
+    clock.wait(61)
+    assert opened.queue.refresh().given_up
 
 
 def test_nobody_is_given_up_for_silence_while_the_server_was_away(opened: Opened, clock: Clock) -> None:

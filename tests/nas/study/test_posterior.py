@@ -87,7 +87,7 @@ def test_it_is_said_what_candidates_are_ranked_by_and_how_that_goes_with_the_acc
 def test_an_older_study_s_candidates_are_ranked_by_accuracy() -> None:
     note = {"accuracy": 0.4, "seed": 7, "loss": 1.9, "seconds": 3.0}
     network = RULES.space.networks(1, np.random.default_rng(0))[0]
-    old = Candidate.trained(0, RULES, Proposal.of(network, RULES), {2_048: note})
+    old = Candidate.trained(0, RULES, Proposal.of(network, RULES), samples=2_048, training=note)
     assert how_ranked([old]) == "Candidates are ranked by their accuracy."
     assert expected([old])[0].merit == 0.4
 

@@ -1,7 +1,9 @@
 """Trials that many workers share: one claims each, equal ones live once, and what a trial reached is kept."""
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from optuna.trial import FrozenTrial, TrialState
 from queues import Opened, waiting
@@ -44,38 +46,20 @@ def test_what_is_offered_at_once_by_many_lives_once(opened: Opened) -> None:
     assert len(given_up) == 25
 
 
-def test_a_trial_may_wait_between_its_rungs_and_keeps_what_it_reached(opened: Opened) -> None:
+def test_what_a_trial_reached_is_kept_however_it_ends_and_an_end_that_is_told_twice_is_one(opened: Opened) -> None:
     opened.queue.offer(waiting(0))
-    for step, value in ((64, 0.3), (128, 0.4)):
-        (trial,) = opened.reopened().refresh().living
+    opened.queue.offer(waiting(1))
+    ends: list[Callable[[FrozenTrial], None]] = [partial(opened.queue.end, values=(0.3, 1.0)), opened.queue.give_up]
+    for trial, end in zip(opened.queue.refresh().living, ends, strict=True):
         assert opened.queue.claim(trial)
         assert not opened.reopened().claim(trial)
-        opened.queue.record(trial, step, value, {"seed": step})
-        opened.queue.put_back(trial)
-    (trial,) = opened.reopened().refresh().living
-    assert trial.intermediate_values == {64: 0.3, 128: 0.4}
-    late = opened.reopened()
-    (stale,) = late.refresh().living
-    assert opened.queue.claim(trial)
-    opened.queue.record(trial, 256, 0.5, {"seed": 256})
-    opened.queue.put_back(trial)
-    assert opened.queue.refresh().living[0].user_attrs["worker"] is None
-    claimed = late.claim(stale)
-    assert claimed is not None
-    assert 256 not in stale.intermediate_values
-    assert 256 in claimed.intermediate_values, "whoever claims late must see what was done meanwhile"
-    assert trial.user_attrs["at 128"] == {"seed": 128}
-
-
-def test_an_answer_that_was_lost_does_not_take_a_trial_from_whoever_claimed_it_since(opened: Opened) -> None:
-    opened.queue.offer(waiting(0))
-    (trial,) = opened.queue.refresh().living
-    assert opened.queue.claim(trial)
-    opened.queue.put_back(trial)
-    other = opened.reopened()
-    other.worker = ["elsewhere", 1]
-    assert other.claim(trial)
-    opened.queue.put_back(trial)  # once more: the first answer did not come
-    (trial,) = opened.queue.refresh().living
-    assert trial.state == TrialState.RUNNING
-    assert trial.user_attrs["worker"] == ["elsewhere", 1]
+        opened.queue.record(trial, 64, 0.3, {"seed": 5})
+        for _ in range(2):  # the first answer did not come
+            end(trial)
+        opened.queue.give_up(trial)
+    (ended,), (lost,) = opened.reopened().refresh()
+    assert (ended.state, lost.state) == (TrialState.COMPLETE, TrialState.FAIL)
+    assert ended.values == [0.3, 1.0]
+    for trial in (ended, lost):
+        assert trial.user_attrs["at 64"] == {"seed": 5}
+        assert trial.intermediate_values == {64: 0.3}

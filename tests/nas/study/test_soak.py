@@ -29,8 +29,8 @@ from nas.study.store import Store
 
 KILLS, WORKERS = int(os.environ.get("NAS_KILLS", "3")), int(os.environ.get("NAS_WORKERS", "2"))
 TRIALS = int(os.environ.get("NAS_TRIALS", "8"))
-MORE = {"sampler": "random", "rungs": 2, "samples": 64}
-SCORES = ["candidate", "accuracy", "samples", "stopped", "macs", "parameters", "bytes", "layout", "seed"]
+MORE = {"sampler": "random", "samples": 64}
+SCORES = ["candidate", "accuracy", "samples", "macs", "parameters", "bytes", "layout", "seed"]
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def await_more(url: str, trainings: int) -> None:
 
 
 def scores(url: str) -> int:
-    """Of candidates at any rung, and of fresh trainings."""
+    """Of candidates, and of fresh trainings."""
     return sum(
         max(len(trial.intermediate_values), trial.state.is_finished())
         for study in ("soak", "soak: fresh seeds")

@@ -203,6 +203,12 @@ DAMAGE = {
         changed("UPDATE trial_user_attributes SET value_json = '{\"accuracy\": 1}' WHERE key = 'at 1'"),
         "trial 0 notes a training without its accuracy, seed, loss, seconds",
     ),
+    "trainings that were stopped early": (
+        changed(
+            "UPDATE study_user_attributes SET value_json = replace(value_json, '\"rungs\": [1]', '\"rungs\": [1, 2]')"
+        ),
+        "study 'small' was made by a version that stopped trainings early (its `--rungs` trained with 1, 2 samples)",
+    ),
     "a state that is none": (changed("UPDATE trials SET state = 'DONE'"), "cannot be used"),
     "fresh scores of nothing": (
         changed(
