@@ -4,8 +4,8 @@
     python -m nas.export --study NAME --pick knee            the best trade of accuracy for MACs
     python -m nas.export --study NAME --pick 17 --max-macs 20e6
 
-`best` and `knee` choose among the finalists of the race and Table 1, by their means; where the search has not come
-that far, among the expected front. The JSON is read by `python -m budget` and by training.
+`best` and `knee` choose among the finalists of the race and the baseline if it fits, by their means; where the search
+has not come that far, among the expected front. The JSON is read by `python -m budget` and by training.
 """
 
 import shlex
@@ -28,14 +28,14 @@ from nas.study.store import Store, add_study_options, opened_study
 def pick(store: Store, choice: str, max_macs: float) -> Candidate:
     """The candidate that `choice` names (`best`, `knee` or its number), among those of at most `max_macs` MACs.
 
-    `best` and `knee` choose among the finalists and Table 1, or the expected front where there are none yet. Raises
-    `StudyError` for any other `choice`, and if no such candidate has so few MACs.
+    `best` and `knee` choose among the finalists and the baseline if it fits, or the expected front where there are none
+    yet. Raises `StudyError` for any other `choice`, and if no such candidate has so few MACs.
     """
     if choice not in ("best", "knee"):
         return _numbered(store, choice, max_macs)
     entries, best = finalists(store), store.front()
     expected = store.expected()
-    scored = [(entry.candidate, entry.mean) for entry in entries]
+    scored = [(entry.candidate, entry.mean) for entry in entries if entry.candidate.fits]
     scored = scored or [(each, expected[each.number].merit) for each in best]
     scored = [(candidate, score) for candidate, score in scored if candidate.macs <= max_macs]
     if not scored:
@@ -70,7 +70,7 @@ def standing(store: Store, candidate: Candidate, entries: list[Finalist]) -> str
     """Sentences on how a candidate stands in the search, for people to read.
 
     They give its rank by merit among all candidates, and whether it is on the expected front; of a finalist also its
-    accuracy when trained in full, against that of Table 1 of the DynaCP paper. `entries` are as
+    accuracy when trained in full, against the baseline's. `entries` are as
     `nas.results.finalists.finalists` gives them.
     """
     rivals = store.candidates
@@ -85,7 +85,7 @@ def standing(store: Store, candidate: Candidate, entries: list[Finalist]) -> str
             words.append(f"Trained in full: {entry.mean:.2%} ± {entry.deviation * 100:.2f} ({len(entry.accuracies)}).")
             if not np.isnan(entry.low):
                 words.append(
-                    f"Against Table 1: {entry.difference * 100:+.2f} points, 95 % interval "
+                    f"Against {store.settings.baseline.name}: {entry.difference * 100:+.2f} points, 95 % interval "
                     f"[{entry.low * 100:+.2f}, {entry.high * 100:+.2f}]: {entry.verdict}."
                 )
             return " ".join(words)

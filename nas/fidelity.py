@@ -38,16 +38,17 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command with these arguments, by default the process's; `answering` makes it return an exit status."""
     own = CommandParser(prog="python -m nas.fidelity", description=__doc__)
     add_study_options(own.add_argument)
-    add_whole_number(own.add_argument, "--layouts", 24, "candidates to train, Table 1 among them", lowest=4)
+    add_whole_number(own.add_argument, "--layouts", 24, "candidates to train, with the baseline if it fits", lowest=4)
     add_whole_number(own.add_argument, "--seeds", 2, "full trainings of each")
     add_whole_number(own.add_argument, "--workers", 1, "processes on this machine, which share its cores")
     options = own.parse_args(arguments)
     with opened_study(options) as store:
-        words = shlex.split(store.settings.command)[3:]
+        words, baseline = shlex.split(store.settings.command)[3:], store.settings.baseline
     asked = parser().parse_args([*words, "--study", options.study, "--workers", str(options.workers)])
     asked.storage = options.storage
     with training_errors(asked):
-        _check(Search(asked, Screen()), options, words, sys.argv[1:] if arguments is None else arguments)
+        search = Search(asked, Screen(), baseline)
+        _check(search, options, words, sys.argv[1:] if arguments is None else arguments)
 
 
 def _check(search: Search, options: argparse.Namespace, words: Sequence[str], arguments: Sequence[str]) -> None:
@@ -58,7 +59,7 @@ def _check(search: Search, options: argparse.Namespace, words: Sequence[str], ar
     short, full = search.settings.recipe.samples, search.settings.full_epochs * len(data.training)
     chosen = spread(store.finished(), options.layouts)
     trainings = wanted(chosen, short=short, full=full, seeds=options.seeds, seed=search.options.seed)
-    known = {each.number for each in store.candidates}
+    known, names = {each.number for each in store.candidates}, {each.number: each.name for each in chosen}
 
     def read() -> None:
         done.take(done.trials(), known)
@@ -74,7 +75,7 @@ def _check(search: Search, options: argparse.Namespace, words: Sequence[str], ar
             )
             for number, trained, accuracy in ran:
                 left = sum(each.samples for _, each in done.missing(trainings))
-                screen.note(f"{f'#{number}':>8}  {accuracy:6.1%} {trained.samples:6,} samples; {left:,} left")
+                screen.note(f"{names[number]:>8}  {accuracy:6.1%} {trained.samples:6,} samples; {left:,} left")
     table = agreement(done, short=short, full=full)
     if not table.empty:
         show(screen.console, fidelity_table(table))

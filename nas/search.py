@@ -3,11 +3,13 @@
     python -m nas.search                                     the built-in set, 200 candidates
     python -m nas.search --data TAU --mn mn10_as_mAP_471.pt  real data, real teachers
     python -m nas.search --workers 4                         four trainings at a time
+    python -m nas.search --baseline my-network.json          the network to beat is this one, not Table 1
 
-Eight teachers are fine-tuned once and their logits cached. Each trial distils a new candidate that fits; Table 1 of the
-DynaCP paper goes first. At the end comes a race: promising candidates and Table 1 are trained longer, half of them
-dropped each time, and the finalists in full, several times, which decides what is claimed of them. The same command
-resumes, also after ^C. Started while the search runs, here or with the same --storage on another machine, it helps.
+Eight teachers are fine-tuned once and their logits cached. Each trial distils a new candidate that fits; the baseline,
+Table 1 of the DynaCP paper or another, goes first. At the end comes a race: promising candidates and the baseline are
+trained longer, half of them dropped each time, and the finalists in full, several times, which decides what is claimed
+of them. The same command resumes, also after ^C. Started while the search runs, here or with the same --storage on
+another machine, it helps.
 """
 
 import argparse
@@ -39,10 +41,11 @@ from dynacp.settings import require
 from dynacp.student.architecture import TABLE1, with_classes
 from dynacp.teachers.ensemble import Ensemble, chance_warning
 from nas.results.finalists import finalists
-from nas.scoring.clips import SearchData, load_search_data
+from nas.scoring.clips import FRONT_END, SearchData, load_search_data
 from nas.scoring.score import SAMPLES, SHORT, TEACHERS, Scorer, SearchSettings
 from nas.space.network_wide import add_vary_option, varied
 from nas.space.space import Space
+from nas.strategy.baseline import Baseline
 from nas.strategy.propose import Rules
 from nas.strategy.race import Round, rounds
 from nas.strategy.samplers import SAMPLERS
@@ -64,8 +67,13 @@ SAMPLER_HELP = (
 )
 """The help of `--sampler`."""
 
-MARGIN_HELP = "of accuracy that a network may lose against Table 1 and count as not worse (default: %(default)g)"
+MARGIN_HELP = "of accuracy that a network may lose against the baseline and count as not worse (default: %(default)g)"
 """The help of `--margin`."""
+
+BASELINE_HELP = (
+    "the network to beat, in the space or not, within the limits or not: table1 (the default) or a JSON file"
+)
+"""The help of `--baseline`."""
 
 VERSIONED = ("torch", "torchaudio", "optuna", "numpy", "scikit-learn")
 """The libraries whose versions are noted in the study."""
@@ -84,7 +92,8 @@ def _add_study_options(add: Add) -> None:
     add_data_option(add, "a data set in TAU's layout")
     add("--study", default="search", metavar="NAME", help="kept under studies/NAME (default: %(default)s)")
     add("--storage", metavar="URL", help="a database for many machines, in place of SQLite in studies/NAME")
-    add_whole_number(add, "--trials", 200, "candidates in all, Table 1 among them")
+    add_whole_number(add, "--trials", 200, "candidates in all, the baseline among them")
+    add("--baseline", metavar="ARCH", default="table1", help=BASELINE_HELP)
     add_whole_number(add, "--workers", 1, "processes on this machine, which share its cores")
     add(
         "--sampler",
@@ -158,13 +167,14 @@ def training_errors(options: argparse.Namespace) -> Iterator[None]:
 class Search:
     """The search that the options of `parser` describe, from data to result; it tells what it does on `screen`.
 
-    `limits` are those of a candidate, `settings` all numbers. Raises `UserError` for options that cannot be used, such
-    as a bad `--set`.
+    `limits` are those of a candidate, `settings` all numbers. `baseline` is the network to beat, None for the one that
+    the options name. Raises `UserError` for options that cannot be used, such as a bad `--set`.
     """
 
-    def __init__(self, options: argparse.Namespace, screen: Screen) -> None:
+    def __init__(self, options: argparse.Namespace, screen: Screen, baseline: Baseline | None = None) -> None:
         self.options, self.screen = options, screen
         self.limits = Limits(options.max_bytes, options.max_macs)
+        self.baseline = baseline or Baseline.given(options.baseline, FRONT_END)
         require(0 <= options.margin <= 100, "--margin", options.margin, "from 0 to 100 points")
         teachers = replace(
             TEACHERS,
@@ -187,10 +197,10 @@ class Search:
         """
         options, screen = self.options, self.screen
         store, storage, data, rules = self.opened(arguments)
-        screen.introduce(options.study, rules, data, self.settings)
+        screen.introduce(store, rules, data, self.settings)
         plan = SearchPlan(
             rules=rules,
-            baseline=rules.space.frame,
+            baseline=store.settings.baseline.architecture,
             sampler=SAMPLERS[options.sampler],
             samples=self.settings.recipe.samples,
             trials=options.trials,
@@ -297,6 +307,7 @@ class Search:
             threads=self.threads,
             versions={name: version(name) for name in VERSIONED},
             margin=options.margin / 100,
+            baseline=self.baseline,
         )
 
     def teachers_of(self, data: SearchData) -> Ensemble:

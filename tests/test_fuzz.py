@@ -223,7 +223,7 @@ def command_line(sandbox: Sandbox) -> Make:
         (
             search,
             (*absent, *kept),
-            ("--trials", "--samples", "--study", "--mn", "--storage", "--mn-width", "--vary"),
+            ("--trials", "--samples", "--study", "--mn", "--storage", "--mn-width", "--vary", "--baseline"),
         ),
         (explore, (sandbox.given / "absent", *kept), ("--dtype", "--max-macs", "--max-bytes", "--vary")),
         (export, (), ("--study", "--pick", "--storage")),

@@ -44,7 +44,7 @@ STATISTICS = {
 
 
 def spread(candidates: Sequence[Candidate], number: int) -> list[Candidate]:
-    """`number` of these candidates at most, Table 1 and others spread evenly from the lowest to the highest merit.
+    """`number` of these candidates at most, the baseline and others spread evenly from the lowest to the highest merit.
 
     In this order. Raises `ValueError` for a candidate without a score.
     """

@@ -45,10 +45,10 @@ def hypervolume_history(store: Store) -> pd.DataFrame:
 
 @dataclass(frozen=True, kw_only=True)
 class Finalist:
-    """Table 1, or an architecture trained again beside it: its accuracies, and how far it lies from Table 1.
+    """The baseline, or an architecture trained again beside it: its accuracies, and how far it lies from the baseline.
 
-    `low` and `high` bound the difference in accuracy from Table 1, simultaneously for all architectures compared, at
-    95 % (Dunnett).
+    `low` and `high` bound the difference in accuracy from the baseline, simultaneously for all architectures compared,
+    at 95 % (Dunnett).
     """
 
     candidate: Candidate
@@ -58,15 +58,15 @@ class Finalist:
     study without folds that of each seed.
     """
     difference: float
-    """Mean accuracy minus that of Table 1, both in [0, 1]; positive is better than Table 1."""
+    """Mean accuracy minus that of the baseline, both in [0, 1]; positive is better than the baseline."""
     low: float
-    """The least `difference` that the interval holds; NaN for Table 1."""
+    """The least `difference` that the interval holds; NaN for the baseline."""
     high: float
-    """The greatest `difference` that the interval holds; NaN for Table 1."""
+    """The greatest `difference` that the interval holds; NaN for the baseline."""
     share: float
-    """Its MACs as a share of Table 1's."""
+    """Its MACs as a share of the baseline's."""
     margin: float
-    """The accuracy, in [0, 1], that it may lose against Table 1 and still count as not worse."""
+    """The accuracy, in [0, 1], that it may lose against the baseline and still count as not worse."""
 
     @property
     def mean(self) -> float:
@@ -80,9 +80,9 @@ class Finalist:
 
     @property
     def in_points(self) -> str:
-        """The difference from Table 1 and its interval in percentage points, such as `+1.2 [-0.3, +2.7]`.
+        """The difference from the baseline and its interval in percentage points, such as `+1.2 [-0.3, +2.7]`.
 
-        Empty for Table 1 itself.
+        Empty for the baseline itself.
         """
         if np.isnan(self.low):
             return ""
@@ -90,10 +90,10 @@ class Finalist:
 
     @property
     def verdict(self) -> str:
-        """What is proved against Table 1, in words.
+        """What is proved against the baseline, in words.
 
-        `better`, or `not worse, at 80% of its MACs`, are claims that hold; `worse` and `not told apart` are none; Table
-        1 itself is `the baseline`.
+        `better`, or `not worse, at 80% of its MACs`, are claims that hold; `worse` and `not told apart` are none; the
+        baseline itself is `the baseline`.
         """
         if np.isnan(self.low):
             return "the baseline"
@@ -110,11 +110,12 @@ class Finalist:
 
 
 def finalists(store: Store) -> list[Finalist]:
-    """The architectures of the last round of the race and Table 1, by MACs; empty until two folds of it are trained.
+    """The architectures of the last round of the race and the baseline, by MACs.
 
-    A fold is a way to divide the clips. Comparisons are paired by fold (or by seed in studies without folds), over the
-    runs that all of them have. Each recording serves as validation in one fold, so the interval covers seeds and
-    recordings; in studies without folds it covers the noise between seeds alone.
+    Empty until two folds of that round are trained. A fold is a way to divide the clips. Comparisons are paired by fold
+    (or by seed in studies without folds), over the runs that all of them have. Each recording serves as validation in
+    one fold, so the interval covers seeds and recordings; in studies without folds it covers the noise between seeds
+    alone.
     """
     numbers, shared = _last_round(store)
     ways = {run.way for run in shared}
@@ -147,7 +148,7 @@ def what_it_would_take(store: Store, entries: Sequence[Finalist]) -> str | None:
     """A sentence on what would prove a claim, in trainings and hours, if all means stayed as they are.
 
     It also says where no number of trainings would help. None where a claim is proved, and where no other architecture
-    than Table 1 is among the entries, which are as `finalists` gives them.
+    than the baseline is among the entries, which are as `finalists` gives them.
     """
     # An interval narrows as the root of the number of trainings grows.
     rivals = [entry for entry in entries if not np.isnan(entry.low)]
@@ -158,8 +159,9 @@ def what_it_would_take(store: Store, entries: Sequence[Finalist]) -> str | None:
         reach = entry.difference - entry.low
         claims = {"better": entry.difference, "not worse": entry.difference + entry.margin if entry.share < 1 else 0.0}
         wanted += [((reach / apart) ** 2, claim, entry) for claim, apart in claims.items() if apart > 0]
+    baseline = store.settings.baseline.name
     if not wanted:
-        return "No claim holds, and more trainings would not change that: no finalist comes near enough to Table 1."
+        return f"No claim holds, and more trainings would not change that: no finalist comes near enough to {baseline}."
     factor, claim, entry = min(wanted, key=lambda each: each[0])
     _, shared = _last_round(store)
     runs = int(np.ceil(factor * len(shared)))
@@ -168,13 +170,14 @@ def what_it_would_take(store: Store, entries: Sequence[Finalist]) -> str | None:
     hours = float(np.mean([note.get("seconds", np.nan) for note in notes])) * 2 * runs / 3600
     return (
         f"No claim holds yet. That {entry.candidate.name} is {claim} would take about {runs} trainings each of it and "
-        f"of Table 1, if the means stay as they are: {2 * runs * samples:,} samples, {hours:.1f} hours of one worker."
+        f"of {baseline}, if the means stay as they are: {2 * runs * samples:,} samples, {hours:.1f} hours of one "
+        "worker."
     )
 
 
 def _last_round(store: Store) -> tuple[list[int], list[Run]]:
-    """The candidates that were trained more than once at the greatest length at which Table 1 and another were, Table 1
-    first, and the runs that all of them have."""
+    """The candidates that were trained more than once at the greatest length at which the baseline and another were,
+    the baseline first, and the runs that all of them have."""
     runs = store.race.done
     for samples in sorted({run.samples for run in runs.get(0, {})}, reverse=True):
         of_length = {number: {run for run in each if run.samples == samples} for number, each in runs.items()}

@@ -25,6 +25,9 @@ from dynacp.teachers.ensemble import MEMBERS, Ensemble
 from dynacp.teachers.fine_tuning import TeacherData, teacher_stage
 from dynacp.teachers.settings import TeacherSettings
 
+FRONT_END = FrontEnd()
+"""The front end of every search: how log-mels are made of audio."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchData:
@@ -140,7 +143,7 @@ def load_search_data(root: Path, *, seed: int, cache: Path, device: torch.device
     `cache`. Raises `dynacp.audio.tau.DataError` for whatever is wrong with the data, before anything is trained, and
     `OSError` where `cache` cannot be written.
     """
-    clips, front_end = training_clips(root), FrontEnd()
+    clips, front_end = training_clips(root), FRONT_END
     held_out = validation_parts(clips, seed=seed)
     array, first = log_mels(clips, front_end, cache), np.flatnonzero(held_out[0])
     identity = [Path(array.filename).stem, clips.classes, clips.labels.tolist(), first.tolist()]  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ import numpy as np
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
+from budget.errors import UserError
 from budget.ledger import Totals, totals
 from budget.limits import Limits
 from dynacp.student.architecture import Architecture
@@ -71,7 +72,7 @@ class History:
     """What a search has come to when it asks for the next candidate."""
 
     number: int
-    """The number of the candidate that is asked for; Table 1 is 0."""
+    """The number of the candidate that is asked for; the baseline is 0."""
     scored: Sequence[FrozenTrial] = ()
     """Trials in state COMPLETE, with values (merit, MACs), as samplers see the candidates with a score."""
     pending: Sequence[FrozenTrial] = ()
@@ -87,7 +88,7 @@ class Proposal:
     architecture: Architecture
     """The network."""
     choices: dict[str, Any]
-    """The encoding that the sampler chose, for `Space.decode`."""
+    """The encoding that the sampler chose, for `Space.decode`; empty for a baseline outside the space."""
     cost: Totals
     """Its parameters, MACs for one clip, and bytes at the inference dtype."""
     system_attrs: dict[str, Any] = field(default_factory=dict)
@@ -101,8 +102,12 @@ class Proposal:
 
     @classmethod
     def of(cls, architecture: Architecture, rules: Rules) -> "Proposal":
-        """The proposal of a given network, whether it fits or not. Raises `UserError` for one outside the space."""
-        return cls(architecture=architecture, choices=rules.space.encode(architecture), cost=rules.cost(architecture))
+        """The proposal of a given network, whether it fits or not; without `choices` if it lies outside the space."""
+        try:
+            choices = rules.space.encode(architecture)
+        except UserError:
+            choices = {}
+        return cls(architecture=architecture, choices=choices, cost=rules.cost(architecture))
 
 
 @dataclass

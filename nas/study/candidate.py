@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from dynacp.student.architecture import Architecture
 from nas.space.space import Space
+from nas.strategy.baseline import TABLE1_NAME
 from nas.strategy.pareto import Point
 from nas.strategy.propose import Proposal, Rules
 from nas.strategy.race import Run
@@ -46,6 +47,8 @@ class Candidate:
 
     trial: FrozenTrial
     """The trial of the search's Optuna study that holds all of it; no copy is made, so it must not change."""
+    baseline: str = TABLE1_NAME
+    """What the search calls its candidate 0."""
 
     @staticmethod
     def waiting(number: int, rules: Rules, proposal: Proposal) -> FrozenTrial:
@@ -55,7 +58,7 @@ class Candidate:
         return create_trial(
             state=TrialState.WAITING,
             params=proposal.choices,
-            distributions=rules.space.distributions(),
+            distributions=rules.space.distributions() if proposal.choices else {},
             # As a list, Optuna's first form of constraints: the one that its dashboard reads as well.
             system_attrs={
                 **proposal.system_attrs,
@@ -103,7 +106,8 @@ class Candidate:
                 raise ValueError(f"{named} has no {name!r} as a search notes it")
         try:
             self.architecture, self.fits  # noqa: B018  (raise for a trial that does not hold them)
-            if unknown := {*Space.read(self.trial.params), *network_wide} - self.trial.params.keys():
+            read = {*Space.read(self.trial.params), *network_wide} if self.number or self.in_space else set[str]()
+            if unknown := read - self.trial.params.keys():
                 raise LookupError(f"no {min(unknown)!r} among its parameters")
             whole = not self.scored or all(isinstance(self.training.get(name), _NUMBER) for name in _TRAINING)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -149,13 +153,21 @@ class Candidate:
 
     @property
     def number(self) -> int:
-        """The candidate's number, in the order of proposing; 0 is Table 1."""
+        """The candidate's number, in the order of proposing; 0 is the baseline."""
         return self.trial.user_attrs["candidate"]
 
     @property
     def name(self) -> str:
-        """The candidate's name in tables: Table 1, or # and its number."""
-        return f"#{self.number}" if self.number else "Table 1"
+        """The candidate's name in tables: the baseline's name, or # and its number."""
+        return f"#{self.number}" if self.number else self.baseline
+
+    @property
+    def in_space(self) -> bool:
+        """Whether its network lies in the search space: then `trial.params` encode it. Only a baseline may lie outside.
+
+        Samplers, and what looks at single choices, cannot make anything of one outside.
+        """
+        return bool(self.trial.params)
 
     @cached_property
     def architecture(self) -> Architecture:

@@ -1,19 +1,27 @@
 """The settings that a search was started with, as its database keeps them; checked when a study is opened."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from budget.errors import UserError
 from budget.limits import Limits
 from dynacp.audio.features import FrontEnd
 from dynacp.strict_json import check_shape
+from dynacp.student.architecture import Architecture
 from nas.scoring.score import ScoreSettings
 from nas.space.space import Space
+from nas.strategy.baseline import DEFAULT_BASELINE, Baseline
 from nas.strategy.propose import Rules
 
 NETWORK_WIDE = "network_wide"
 """The entry of a stored space that holds the network-wide choices."""
+
+BASELINE, BASELINE_NAME = "baseline", "baseline_name"
+"""The entries of a stored identity and of stored settings that hold the network to beat, and what it is called; neither
+is there where that is Table 1."""
 
 _SHAPE: dict[str, Any] = {
     "identity": {
@@ -77,6 +85,7 @@ class StudySettings:
         threads: int,
         versions: Mapping[str, str],
         margin: float = DEFAULT_MARGIN,
+        baseline: Baseline = DEFAULT_BASELINE,
     ) -> "StudySettings":
         """The settings of a new search.
 
@@ -87,6 +96,7 @@ class StudySettings:
         - `teachers`: all that their logits depend on, as plain JSON; `score`: the training that scores a candidate.
         - `command`: the command line that started the search; `versions`: library -> version, for the record.
         - `margin`: the accuracy, in [0, 1], that may be lost against the baseline without counting as worse.
+        - `baseline`: the network to beat, with any number of classes.
         """
         identity = {
             "data": data,
@@ -102,7 +112,10 @@ class StudySettings:
             "front_end": asdict(front_end),
         }
         record = {"command": command, "classes": classes, "clips": clips, "threads": threads, "versions": versions}
-        return cls({"identity": identity, **record, "margin": margin})
+        if baseline.is_table1:
+            return cls({"identity": identity, **record, "margin": margin})
+        identity[BASELINE] = json.loads(baseline.for_classes(len(classes)).architecture.to_json())
+        return cls({"identity": identity, **record, "margin": margin, BASELINE_NAME: baseline.name})
 
     @classmethod
     def read(cls, content: Any) -> "StudySettings":
@@ -112,6 +125,7 @@ class StudySettings:
         check_shape(settings.network_wide, {}, f"settings.identity.space.{NETWORK_WIDE}")
         check_shape(settings.network_wide, {name: [str] for name in settings.network_wide}, NETWORK_WIDE)
         settings.limits  # noqa: B018  (raises for limits that are none)
+        settings.baseline  # noqa: B018  (raises for what is no network)
         return settings
 
     @property
@@ -151,6 +165,26 @@ class StudySettings:
         """The macro accuracy of guessing, in [0, 1]."""
         return 1 / self.identity["space"]["classes"]
 
+    @cached_property
+    def baseline(self) -> Baseline:
+        """The network to beat, with a head for the data's classes; Table 1 where the study notes none.
+
+        Raises `UserError` for what is no network, or has no name.
+        """
+        stored = self.identity.get(BASELINE)
+        if stored is None:
+            return DEFAULT_BASELINE.for_classes(self.identity["space"]["classes"])
+        check_shape(self.content, {BASELINE_NAME: str}, "settings")
+        return Baseline(Architecture.from_json(json.dumps(stored)), self.content[BASELINE_NAME])
+
+    def differences(self, other: "StudySettings") -> list[str]:
+        """What differs between the identities of these settings, a study's, and of others, a line for each entry.
+
+        Raises `UserError` as `baseline` does.
+        """
+        mine, others = ({**each.identity, BASELINE: str(each.baseline.architecture)} for each in (self, other))
+        return [f"{path}: {old!r} in the study, {new!r} now" for path, old, new in _differences(mine, others)]
+
     @property
     def margin(self) -> float:
         """The accuracy, in [0, 1], that an architecture may lose against the baseline and still count as not worse."""
@@ -172,3 +206,10 @@ def _described(space: Space, classes: int) -> dict[str, Any]:
     described = {name: value for name, value in described.items() if name not in ("frame", NETWORK_WIDE)}
     values = {name: list(values) for name, values in space.network_wide.values.items()}
     return {**described, NETWORK_WIDE: values} if values else described
+
+
+def _differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = sorted(set(old) | set(new))
+        return [d for name in names for d in _differences(old.get(name), new.get(name), f"{path}.{name}".lstrip("."))]
+    return [] if old == new else [(path, old, new)]

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
@@ -127,7 +126,8 @@ class Store:
             study = _made(name, storage)
             if study.user_attrs or study.trials or tuple(study.directions) != DIRECTIONS:
                 _refuse_foreign(study)
-                _refuse_other(name, study.user_attrs["settings"], json.loads(json.dumps(settings.content)))
+                wanted = StudySettings(json.loads(json.dumps(settings.content)))
+                _refuse_other(name, StudySettings(study.user_attrs["settings"]), wanted)
             else:
                 study.set_user_attr("settings", settings.content)
                 study.set_metric_names(["validation macro accuracy", "MACs"])
@@ -148,7 +148,7 @@ class Store:
         """
         if trial.number in self._ended:
             return self._ended[trial.number]
-        candidate = Candidate(trial)
+        candidate = Candidate(trial, self.settings.baseline.name)
         try:
             candidate.check(name for name, values in self.settings.network_wide.items() if len(values) > 1)
         except ValueError as error:
@@ -186,7 +186,7 @@ class Store:
 
     @property
     def baseline(self) -> Candidate | None:
-        """The candidate that is Table 1, or None while it has no score: others may get theirs before."""
+        """The candidate that is the network to beat, or None while it has no score: others may get theirs before."""
         return next((each for each in self.candidates[:1] if each.number == 0), None)
 
     def finished(self) -> list[Candidate]:
@@ -325,22 +325,14 @@ def _refuse_damaged(study: optuna.Study) -> None:
         raise StudyError(f"study {study.study_name!r} is damaged, or another version's: {error}.") from None
 
 
-def _refuse_other(name: str, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
+def _refuse_other(name: str, stored: StudySettings, wanted: StudySettings) -> None:
     """Compare all but the versions, which are only recorded."""
-    differences = [
-        f"{path}: {old!r} in the study, {new!r} now"
-        for path, old, new in _differences(stored["identity"], wanted["identity"])
-    ]
-    if differences:
+    if differences := stored.differences(wanted):
+        remedy = "Take the study's settings, or another --study name."
+        if stored.baseline.architecture != wanted.baseline.architecture:
+            remedy += " Its baseline is its candidate 0, which `python -m nas.export --pick 0` writes for --baseline."
         raise StudyError(
             f"study {name!r} was made with other settings and would mix what cannot be compared:\n  "
             + "\n  ".join(differences)
-            + "\nTake the study's settings, or another --study name."
+            + f"\n{remedy}"
         )
-
-
-def _differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        names = sorted(set(old) | set(new))
-        return [d for name in names for d in _differences(old.get(name), new.get(name), f"{path}.{name}".lstrip("."))]
-    return [] if old == new else [(path, old, new)]

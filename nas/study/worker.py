@@ -34,7 +34,7 @@ class SearchPlan:
     rules: Rules
     """What a candidate must be."""
     baseline: Architecture
-    """The network that goes first, as candidate 0: Table 1."""
+    """The network that goes first, as candidate 0, whether it is in the space and fits or not."""
     sampler: Sampler
     """What proposes candidates."""
     samples: int
@@ -169,10 +169,11 @@ class Worker:
         if number == 0:
             proposal = Proposal.of(plan.baseline, rules)
         else:
+            encoded = [candidate for candidate in candidates if candidate.in_space]
             history = History(
                 number,
-                scored=[candidate.as_scored for candidate in candidates if candidate.scored],
-                pending=[candidate.as_pending for candidate in candidates if not candidate.scored],
+                scored=[candidate.as_scored for candidate in encoded if candidate.scored],
+                pending=[candidate.as_pending for candidate in encoded if not candidate.scored],
                 seen={candidate.architecture for candidate in candidates},
             )
             proposal = propose(plan.sampler, rules, history, seed=plan.seed)

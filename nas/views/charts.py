@@ -77,10 +77,11 @@ def front(store: Store, entries: list[Finalist]) -> Markup:
     if rivals:
         figure.add_trace(_means(rivals, "finalist in full, mean ± sd", color=FRONT_COLOUR, symbol="diamond", size=10))
     baseline = [entry for entry in entries if not entry.candidate.number]
+    name = store.settings.baseline.name
     if baseline:
-        figure.add_trace(_means(baseline, "Table 1 in full, mean ± sd", color=BASELINE_COLOUR, symbol="star", size=16))
+        figure.add_trace(_means(baseline, f"{name} in full, mean ± sd", color=BASELINE_COLOUR, symbol="star", size=16))
     elif store.baseline:
-        figure.add_trace(_dots([store.baseline], "Table 1", color=BASELINE_COLOUR, symbol="star", size=16))
+        figure.add_trace(_dots([store.baseline], name, color=BASELINE_COLOUR, symbol="star", size=16))
     figure.add_vline(x=limits.max_macs / 1e6, line={"color": LIMIT_COLOUR, "dash": "dash", "width": 1})
     most = max(limits.max_macs, *(each.macs for each in store.candidates)) / 1e6
     figure.update_xaxes(title="million MACs for one second of audio", range=[0, 1.05 * most])
@@ -144,4 +145,4 @@ def _html(figure: go.Figure, *, height: int, script: bool = False) -> Markup:
         include_plotlyjs="inline" if script else False,
         config={"responsive": True, "displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]},
     )
-    return Markup(f'<div class="plot">{text}</div>')  # nothing in it is a user's but numbers and architectures
+    return Markup(f'<div class="plot">{text}</div>')  # plotly escapes the names in it

@@ -22,7 +22,7 @@ FRONT_COLOUR = "#c1272d"
 """The colour of the front and of finalists."""
 
 BASELINE_COLOUR = "#1f3a93"
-"""The colour of Table 1."""
+"""The colour of the baseline."""
 
 LIMIT_COLOUR = "#555555"
 """The colour of limits and of notes."""
@@ -125,7 +125,7 @@ def pareto_figure(store: Store) -> Figure:
     )
     entries = finalists(store)
     if (results["candidate"] == 0).any():
-        _baseline(results.iloc[0], entries, axes)
+        _baseline(store, results.iloc[0], entries, axes)
     _finalists([entry for entry in entries if entry.candidate.number != 0], axes)
     axes.figure.colorbar(dots, ax=axes, label=f"parameters, kB in {store.settings.dtype}", pad=0.01)
     axes.set(xlabel="MACs for one second of audio, millions", ylabel="validation macro accuracy, %")
@@ -137,14 +137,14 @@ def pareto_figure(store: Store) -> Figure:
     return figure
 
 
-def _baseline(row: pd.Series, entries: list[Finalist], axes: Axes) -> None:
-    """Table 1's search score, or its mean in the race's last round once there is one."""
+def _baseline(store: Store, row: pd.Series, entries: list[Finalist], axes: Axes) -> None:
+    """The baseline's search score, or its mean in the race's last round once there is one."""
     entry = next((entry for entry in entries if entry.candidate.number == 0), None)
     height = row["percent"] if entry is None else entry.mean * 100
     axes.errorbar(
         row["MMACs"], height, yerr=None if entry is None else entry.deviation * 100, fmt="*", ms=15,
         color=BASELINE_COLOUR, mec="white", capsize=3, zorder=5,
-        label="Table 1 (DynaCP paper)" + ("" if entry is None else ", in full, mean ± sd"),
+        label=store.settings.baseline.with_source + ("" if entry is None else ", in full, mean ± sd"),
     )  # fmt: skip
 
 
@@ -187,7 +187,7 @@ def importances(store: Store) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         study = optuna.create_study(directions=DIRECTIONS)
-        study.add_trials([candidate.as_scored for candidate in store.candidates])
+        study.add_trials([candidate.as_scored for candidate in store.candidates if candidate.in_space])
         return optuna.importance.get_param_importances(study, target=lambda trial: -trial.values[0])
 
 
@@ -225,7 +225,8 @@ def well_read(store: Store) -> dict[str, float]:
 
     The others would be noise. So the shares add up to less than 1 where any is left out.
     """
-    readers = Counter(name for candidate in store.candidates for name in Space.read(candidate.trial.params))
+    encodings = [candidate.trial.params for candidate in store.candidates if candidate.in_space]
+    readers = Counter(name for choices in encodings for name in Space.read(choices))
     return {name: share for name, share in importances(store).items() if readers[name] >= IMPORTANCE_TRIALS}
 
 

@@ -41,7 +41,8 @@ def _content(store: Store) -> dict[str, Any]:
             "macs": f"{settings.limits.max_macs / 1e6:g} million MACs",
             "bytes": f"{settings.limits.max_bytes:,} bytes",
         },
-        "verdict": verdict(entries),
+        "baseline": settings.baseline,
+        "verdict": verdict(store, entries),
         "facts": _facts(store),
         "plots": {
             "front": charts.front(store, entries),
@@ -76,29 +77,30 @@ def _fidelity(store: Store) -> dict[str, Any]:
     return {"fidelity": rows, "trust": conclusion(table, short=store.settings.samples)}
 
 
-def verdict(entries: list[Finalist]) -> str:
+def verdict(store: Store, entries: list[Finalist]) -> str:
     """A sentence on what the search has proved; `entries` are as `nas.results.finalists.finalists` gives them."""
+    baseline = store.settings.baseline.name
     rivals = [entry for entry in entries if entry.verdict != "the baseline"]
     if not rivals:
-        return "Nothing is decided yet: no architecture was trained in full beside Table 1."
+        return f"Nothing is decided yet: no architecture was trained in full beside {baseline}."
     if proved := [entry for entry in rivals if entry.holds]:
         best = max(proved, key=lambda entry: (entry.verdict == "better", entry.mean))
         return (
-            f"{best.candidate.name} is {_in_words(best)}: {best.difference * 100:+.1f} points [{best.low * 100:+.1f}, "
-            f"{best.high * 100:+.1f}] at {best.candidate.macs / 1e6:.1f} million MACs."
+            f"{best.candidate.name} is {_in_words(best, baseline)}: {best.difference * 100:+.1f} points "
+            f"[{best.low * 100:+.1f}, {best.high * 100:+.1f}] at {best.candidate.macs / 1e6:.1f} million MACs."
         )
     near = max(rivals, key=lambda entry: entry.low)
     return (
-        f"No architecture is proved better than Table 1, or as good for fewer MACs; {near.candidate.name} comes "
+        f"No architecture is proved better than {baseline}, or as good for fewer MACs; {near.candidate.name} comes "
         f"nearest, {near.difference * 100:+.1f} points [{near.low * 100:+.1f}, {near.high * 100:+.1f}] at "
         f"{near.candidate.macs / 1e6:.1f} million MACs."
     )
 
 
-def _in_words(entry: Finalist) -> str:
+def _in_words(entry: Finalist, baseline: str) -> str:
     if entry.verdict == "better":
-        return "better than Table 1"
-    return f"not worse than Table 1 by more than {entry.margin * 100:g} points, at {entry.share:.0%} of its MACs"
+        return f"better than {baseline}"
+    return f"not worse than {baseline} by more than {entry.margin * 100:g} points, at {entry.share:.0%} of its MACs"
 
 
 def _facts(store: Store) -> list[dict[str, str]]:

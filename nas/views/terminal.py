@@ -13,8 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from budget.cli.terminal import console, show
+from budget.ledger import ledger
 from dynacp.efficientat import FAMILIES
 from dynacp.overrides import settings_table
+from dynacp.student.layers import layers_of
 from dynacp.teachers.ensemble import Ensemble
 from nas.results.finalists import NOTE_ON_THE_RACE, Finalist, what_it_would_take
 from nas.scoring.agreement import Estimate
@@ -43,12 +45,11 @@ class Screen:
         """Print a line."""
         self.console.print(text, soft_wrap=not self.console.is_terminal)
 
-    def introduce(self, study: str, rules: Rules, data: SearchData, settings: SearchSettings) -> None:
-        """Print what is to be done: the settings, the clips, the space, and what the teachers start from.
-
-        `study` is the study's name.
+    def introduce(self, store: Store, rules: Rules, data: SearchData, settings: SearchSettings) -> None:
+        """Print what is to be done: the settings, the clips, the space, the network to beat, and what the teachers
+        start from.
         """
-        show(self.console, settings_table(settings, SearchSettings(), f"Settings of {study}"))
+        show(self.console, settings_table(settings, SearchSettings(), f"Settings of {store.folder.name}"))
         for name, table in data.tables.items():
             self._clips(name, table)
         space, limits, dtype = rules.space, rules.limits, rules.dtype
@@ -59,6 +60,9 @@ class Screen:
             f"of random choices fit {limits.max_macs / 1e6:g} MMACs and {limits.max_bytes:,} bytes in {dtype} "
             f"({', '.join(f'{blocks} blocks {fit / max(drawn, 1):.0%}' for blocks, (fit, drawn) in fits.items())})."
         )
+        baseline = store.settings.baseline
+        account = ledger(layers_of(baseline.architecture), dtype=dtype)
+        self.note(f"To beat: {baseline.name}, {account.macs / 1e6:.2f} MMACs, {limits.verdict(account)}.")
         for name, family in FAMILIES.items():
             self.note(f"Teachers {name}: four, {settings.teachers.start(family)}.")
 
@@ -129,7 +133,8 @@ class Screen:
         if racer.missing():
             field = " to ".join(f"{each.entrants}" for each in (racer.rounds[0], racer.rounds[-1]))
             self.note(
-                f"The race: {len(racer.rounds)} rounds from {field} architectures beside Table 1, with "
+                f"The race: {len(racer.rounds)} rounds from {field} architectures beside "
+                f"{racer.store.settings.baseline.name}, with "
                 f"{racer.rounds[0].runs[0].samples:,} to {racer.rounds[-1].runs[0].samples:,} samples a training, "
                 f"{racer.cost:,} in all."
             )
@@ -157,7 +162,7 @@ class Screen:
             "kB",
             "search score",
             "mean ± sd",
-            "against Table 1 (95 %)",
+            f"against {store.settings.baseline.name} (95 %)",
             "claim",
         ):
             view.add_column(name, justify="left" if name in ("candidate", "claim") else "right")
@@ -218,7 +223,7 @@ def _ended(store: Store) -> int:
 
 
 def _front(store: Store) -> Table:
-    """A table of the present front and Table 1, by MACs."""
+    """A table of the present front and the baseline, by MACs."""
     view = Table(title="Front so far, as expected from all trainings together", title_justify="left")
     expected = store.expected()
     for name in ("candidate", "MMACs", "expected", "architecture"):

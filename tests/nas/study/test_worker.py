@@ -23,7 +23,7 @@ from nas.scoring.score import Score
 from nas.space.space import Space
 from nas.strategy.propose import Rules, SpaceExhaustedError
 from nas.strategy.race import Run, rounds
-from nas.strategy.samplers import SAMPLERS
+from nas.strategy.samplers import SAMPLERS, STARTUP_TRIALS
 from nas.study.candidate import Candidate
 from nas.study.store import Store, connect
 from nas.study.worker import SearchPlan, Worker
@@ -275,3 +275,16 @@ def _reap(url: str) -> None:
         study = optuna.load_study(study_name=name, storage=url)
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
             study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+
+
+def test_a_baseline_outside_the_space_goes_first_and_the_sampler_learns_from_the_others_alone(tmp_path: Path) -> None:
+    outside = replace(TABLE1, blocks=(replace(TABLE1.blocks[0], dilation=4),))
+    own = replace(plan(STARTUP_TRIALS + 2, "model"), baseline=outside)
+    done = worker(f"sqlite:///{tmp_path / 'outside.db'}", own)
+    work(done, MadeUp())
+    first, *others = done.store.candidates
+    assert first.architecture == outside
+    assert not first.in_space
+    assert len(others) == STARTUP_TRIALS + 1
+    assert all(each.in_space for each in others)
+    assert first.number in done.store.race.done

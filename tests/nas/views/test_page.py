@@ -78,7 +78,7 @@ def test_hovering_over_a_candidate_shows_its_blocks(browser: webdriver.Chrome, s
 def test_it_says_what_the_study_holds(study: Store) -> None:
     text = (study.folder / "report.html").read_text(encoding="utf-8")
     entries, results = finalists(study), study.results()
-    assert verdict(entries).split(";")[0] in text
+    assert verdict(study, entries).split(";")[0] in text
     for entry in entries:
         assert f"{entry.mean:.1%} ± {entry.deviation * 100:.1f}" in text
     for architecture in [entry.candidate["layout"] for entry in entries]:
