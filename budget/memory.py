@@ -13,10 +13,13 @@ holds scratch space or cannot write in place needs more.
 
 import math
 from collections.abc import Iterable
+from functools import reduce
 from typing import NamedTuple
 
+import numpy as np
+
 from budget.dtypes import DTYPES
-from budget.layers import Shape
+from budget.layers import Count, Shape
 
 
 class Step(NamedTuple):
@@ -32,9 +35,9 @@ class Step(NamedTuple):
     """Whether the step adds to a tensor of its own shape, or scales it, so that it may write into it."""
 
     @property
-    def elements(self) -> int:
+    def elements(self) -> Count:
         """The number of elements of the tensor that the step writes."""
-        return int(math.prod(self.output))
+        return math.prod(self.output)
 
 
 class Peak(NamedTuple):
@@ -48,7 +51,7 @@ class Peak(NamedTuple):
     @property
     def elements(self) -> int:
         """The number of elements of all tensors held."""
-        return sum(tensor.elements for tensor in self.alive)
+        return int(_elements(self.alive))
 
     @property
     def bytes(self) -> dict[str, int]:
@@ -62,14 +65,32 @@ def peak(steps: Iterable[Step]) -> Peak:
     The steps' names must be unique. Raises `ValueError` for a step that reads what no step before it wrote, and where
     there is no step.
     """
+    return max((Peak(*moment) for moment in _moments(steps)), key=lambda moment: moment.elements)
+
+
+def most_elements(steps: Iterable[Step]) -> Count:
+    """The elements held at the peak, as `peak` finds it, of one network or of many that take the same steps at once.
+
+    For many, sizes of outputs are int64 arrays [networks], and so is the result. There must be one step at least.
+    Raises `ValueError` as `peak` does.
+    """
+    return reduce(np.maximum, (_elements(alive) for _, alive in _moments(steps)))
+
+
+def _moments(steps: Iterable[Step]) -> list[tuple[str, tuple[Step, ...]]]:
+    """For each step its name, and the tensors that are held at it."""
     order = tuple(steps)
     last_reader = {name: index for index, step in enumerate(order) for name in step.reads}
-    moments, held = list[Peak](), dict[str, Step]()
+    moments, held = list[tuple[str, tuple[Step, ...]]](), dict[str, Step]()
     for index, step in enumerate(order):
         if missing := [name for name in step.reads if name not in held]:
             raise ValueError(f"{step.name} reads {', '.join(missing)}, which no step before it writes.")
         in_place = step.adds and any(last_reader[name] == index for name in step.reads)
         written = {**held, step.name: step}
-        moments.append(Peak(step.name, tuple((held if in_place else written).values())))
+        moments.append((step.name, tuple((held if in_place else written).values())))
         held = {name: tensor for name, tensor in written.items() if last_reader.get(name, index) > index}
-    return max(moments, key=lambda moment: moment.elements)
+    return moments
+
+
+def _elements(tensors: Iterable[Step]) -> Count:
+    return sum(tensor.elements for tensor in tensors)

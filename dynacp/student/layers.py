@@ -116,49 +116,62 @@ def block_layers(frame: Architecture, name: str, block: BlockLike, shape: Shape)
 def steps_of(architecture: Architecture) -> Iterator[Step]:
     """The steps that compute one clip, and the tensors that each reads, in the order of `DynaCP.forward`.
 
-    Steps are named as layers and modules are. Two have no layer: `blocks.N.sum` adds the depthwise convolution and the
-    parallel pool, `blocks.N.residual` the projection and the shortcut. Batch norms and activations happen in place and
-    are left out. A global response norm takes three steps: `blocks.N.squares` of its input, their `blocks.N.means` for
-    each channel, and `blocks.N.response`, which scales and shifts the input in place.
+    Steps are named as layers and modules are. Batch norms and activations happen in place and are left out. From one
+    part to the next (stem, blocks, head) only the last tensor of the part is held, so that the peak of a network is the
+    greatest of those of its parts.
     """
-    outputs = {layer.name: layer.output for layer in layers_of(architecture)}
-
-    def layer(name: str, reads: str) -> Step:
-        return Step(name, (reads,), outputs[name])
-
-    def addition(name: str, left: str, right: str) -> Step:
-        return Step(name, (left, right), outputs[left], adds=True)
-
-    yield Step(INPUT, (), (1, *architecture.input))
-    yield layer("stem.conv1", INPUT)
-    yield layer("stem.conv2", "stem.conv1")
-    entering = "stem.conv2"
+    steps = list(stem_steps(architecture))
     for number, block in enumerate(architecture.blocks, start=1):
-        name = f"blocks.{number}"
-        expanded, branch, projected = f"{name}.expand", f"{name}.depthwise", f"{name}.project"
-        yield layer(expanded, entering)
-        yield layer(branch, expanded)
-        if architecture.family == "dpcp":
-            yield layer(f"{name}.pool", expanded)
-            yield addition(f"{name}.sum", branch, f"{name}.pool")
-            branch = f"{name}.sum"
-        yield layer(projected, branch)
-        shortcut = entering
-        if block.residual == POOLED:
-            shortcut = f"{name}.shortcut"
-            yield layer(shortcut, entering)
-        entering = projected
-        if block.residual != PLAIN:
-            entering = f"{name}.residual"
-            yield addition(entering, projected, shortcut)
-        if architecture.response == "global":
-            squares, means, response = (f"{name}.{part}" for part in ("squares", "means", "response"))
-            yield Step(squares, (entering,), outputs[response])
-            yield Step(means, (squares,), (block.out, 1, 1))
-            yield Step(response, (entering, means), outputs[response], adds=True)
-            entering = response
-    yield layer("head.conv", entering)
-    yield layer("head.pool", "head.conv")
+        steps += block_steps(architecture, f"blocks.{number}", block, steps[-1])
+    yield from [*steps, *head_steps(architecture, steps[-1])]
+
+
+def stem_steps(frame: Architecture) -> Iterator[Step]:
+    """The step that stands for the log-mel, and those of the stem."""
+    outputs = {layer.name: layer.output for layer in stem_layers(frame)}
+    yield Step(INPUT, (), (1, *frame.input))
+    yield Step("stem.conv1", (INPUT,), outputs["stem.conv1"])
+    yield Step("stem.conv2", ("stem.conv1",), outputs["stem.conv2"])
+
+
+def block_steps(frame: Architecture, name: str, block: BlockLike, entering: Step) -> Iterator[Step]:
+    """The steps of a block in `frame`, behind the step that writes what enters it; the last writes what leaves it.
+
+    `name`, such as blocks.2, begins the steps' names. Two have no layer: `sum` adds the depthwise convolution and the
+    parallel pool, `residual` the projection and the shortcut. A global response norm takes three steps: `squares` of
+    its input, their `means` for each channel, and `response`, which scales and shifts the input in place. Sizes may be
+    integer arrays [networks], but the block's residual must be one number, which all networks have.
+    """
+    outputs = {layer.name: layer.output for layer in block_layers(frame, name, block, entering.output)}
+
+    def layer(part: str, reads: str) -> Step:
+        return Step(f"{name}.{part}", (reads,), outputs[f"{name}.{part}"])
+
+    def addition(part: str, left: Step, right: Step) -> Step:
+        return Step(f"{name}.{part}", (left.name, right.name), left.output, adds=True)
+
+    yield (expanded := layer("expand", entering.name))
+    yield (branch := layer("depthwise", expanded.name))
+    if frame.family == "dpcp":
+        yield (pooled := layer("pool", expanded.name))
+        yield (branch := addition("sum", branch, pooled))
+    yield (leaving := layer("project", branch.name))
+    shortcut = entering
+    if block.residual == POOLED:
+        yield (shortcut := layer("shortcut", entering.name))
+    if block.residual != PLAIN:
+        yield (leaving := addition("residual", leaving, shortcut))
+    if frame.response == "global":
+        yield (squares := Step(f"{name}.squares", (leaving.name,), leaving.output))
+        yield (means := Step(f"{name}.means", (squares.name,), (block.out, 1, 1)))
+        yield addition("response", leaving, means)
+
+
+def head_steps(frame: Architecture, entering: Step) -> Iterator[Step]:
+    """The steps behind the last block, whose last step is `entering`."""
+    outputs = {layer.name: layer.output for layer in head_layers(frame, entering.output)}
+    yield Step("head.conv", (entering.name,), outputs["head.conv"])
+    yield Step("head.pool", ("head.conv",), outputs["head.pool"])
 
 
 def table_of(architecture: Architecture) -> list[tuple[str, str, str, str]]:
