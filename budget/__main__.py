@@ -1,6 +1,7 @@
 """Count a network exactly, before it is built: parameters, bytes and MACs, row by row, against the limits.
 
-The peak of activation memory is shown beside them; it has no limit.
+The peak of activation memory is shown beside them, in each dtype; --max-activation-bytes limits it in the dtype at
+inference.
 
 ARCH is `table1` (the DynaCP paper), `baseline` (the DCASE 2024/25 baseline), or a JSON file such as
 `python -m nas.export` writes:
@@ -24,14 +25,14 @@ import json
 import sys
 from dataclasses import asdict, replace
 
-from budget.cli.command import CommandParser, add_limit_options, answering, run
+from budget.cli.command import CommandParser, add_limit_options, answering, limits_of, run
 from budget.cli.terminal import console, show
 from budget.conventions import CONVENTIONS
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
 from budget.errors import UserError
 from budget.ledger import Ledger, ledger
 from budget.limits import Limits
-from budget.memory import peak
+from budget.memory import Peak, peak
 from budget.report import activation_table, convention_table, headroom_table, ledger_table
 from dynacp.student.architecture import Architecture, resolve
 from dynacp.student.layers import layers_of, steps_of
@@ -63,8 +64,7 @@ def parser() -> CommandParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command with `arguments` (None: those of the process); returns the exit status."""
     options = parser().parse_args(arguments)
-    limits = Limits(options.max_bytes, options.max_macs)
-    network = resolve(options.architecture)
+    limits, network = limits_of(options), resolve(options.architecture)
     if options.frames is not None:
         network = replace(network, input=(network.input[0], options.frames))
     accounts = {
@@ -72,12 +72,12 @@ def main(arguments: list[str] | None = None) -> int:
         for name, convention in CONVENTIONS.items()
     }
     counts = _witnesses(network) if options.witness else {}
-    account = accounts[DTYPES[options.dtype].convention.name]
+    account, activations = accounts[DTYPES[options.dtype].convention.name], peak(steps_of(network))
     if options.json:
-        print(json.dumps(_as_json(network, account, accounts, limits, counts), indent=2))
+        print(json.dumps(_as_json(network, account, accounts, activations, limits, counts), indent=2))
     else:
-        _print(options.architecture, network, account, accounts, limits, counts)
-    return 0 if limits.verdict(account).fits else 1
+        _print(options.architecture, network, account, accounts, activations, limits, counts)
+    return 0 if limits.verdict(account, activations).fits else 1
 
 
 def _witnesses(network: Architecture) -> dict[str, tuple[str, int]]:
@@ -100,6 +100,7 @@ def _print(
     network: Architecture,
     account: Ledger,
     accounts: dict[str, Ledger],
+    activations: Peak,
     limits: Limits,
     counts: dict[str, tuple[str, int]],
 ) -> None:
@@ -109,23 +110,25 @@ def _print(
         f"{account.convention} ({CONVENTIONS[account.convention].summary})"
     )
     show(out, ledger_table(account, title), ledger_table(account, title, kinds=False))
-    show(out, headroom_table(account, limits))
-    show(out, activation_table(peak(steps_of(network))))
+    show(out, headroom_table(account, activations, limits))
+    show(out, activation_table(activations))
     told = {convention: f"{tool}: {macs:,}" for tool, (convention, macs) in counts.items()}
-    show(out, convention_table(accounts, limits, told))
-    out.print(f"{architecture} {limits.verdict(account)}.")
+    show(out, convention_table(accounts, activations, limits, told))
+    out.print(f"{architecture} {limits.verdict(account, activations)}.")
 
 
 def _as_json(
     network: Architecture,
     account: Ledger,
     accounts: dict[str, Ledger],
+    activations: Peak,
     limits: Limits,
     counts: dict[str, tuple[str, int]],
 ) -> dict[str, object]:
-    verdict, activations = limits.verdict(account), peak(steps_of(network))
+    verdict = limits.verdict(account, activations)
     conventions = {
-        name: {"parameters": a.parameters, "macs": a.macs, "bytes": a.bytes, "fits": limits.verdict(a).fits}
+        name: {"parameters": a.parameters, "macs": a.macs, "bytes": a.bytes}
+        | {"fits": limits.verdict(a, activations).fits}
         for name, a in accounts.items()
     }
     content: dict[str, object] = {
@@ -139,6 +142,7 @@ def _as_json(
         "fits": verdict.fits,
         "macs_over": verdict.macs_over,
         "bytes_over": verdict.bytes_over,
+        "activation_bytes_over": verdict.activation_bytes_over,
         "blame": [row.name for row in verdict.blame],
         "conventions": conventions,
         "activations": {

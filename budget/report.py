@@ -46,12 +46,15 @@ def ledger_table(account: Ledger, title: str, *, kinds: bool = True) -> Table:
     return view
 
 
-def headroom_table(account: Ledger, limits: Limits) -> Table:
-    """A table of how much of each limit a network uses, and how much is left."""
+def headroom_table(account: Ledger, activations: Peak, limits: Limits) -> Table:
+    """A table of how much of each limit a network uses, and how much is left; activations in the ledger's dtype."""
     view = Table(title="Headroom", title_justify="left")
     for name in ("limit", "used", "of", "share", "left"):
         view.add_column(name, justify="left" if name == "limit" else "right")
-    for name, used, limit in (("MACs", account.macs, limits.max_macs), ("bytes", account.bytes, limits.max_bytes)):
+    rows = [("MACs", account.macs, limits.max_macs), ("bytes", account.bytes, limits.max_bytes)]
+    if limits.max_activation_bytes is not None:
+        rows.append(("bytes of activations", activations.bytes[account.dtype], limits.max_activation_bytes))
+    for name, used, limit in rows:
         left = limit - used
         style = "red" if left < 0 else None
         view.add_row(name, f"{used:,}", f"{limit:,}", f"{used / limit:.2%}", f"{left:,}", style=style)
@@ -77,10 +80,13 @@ def activation_table(peak: Peak) -> Table:
     return view
 
 
-def convention_table(accounts: Mapping[str, Ledger], limits: Limits, witnesses: Mapping[str, str]) -> Table:
+def convention_table(
+    accounts: Mapping[str, Ledger], activations: Peak, limits: Limits, witnesses: Mapping[str, str]
+) -> Table:
     """A table of counts and verdicts, a row for each convention.
 
-    `accounts` are ledgers by the name of their convention (of `CONVENTIONS`). `witnesses` say in words, by convention
+    `accounts` are ledgers by the name of their convention (of `CONVENTIONS`); what activations take does not depend on
+    it. `witnesses` say in words, by convention
     too, what independent tools counted, such as "fvcore: 31,019,968"; where there are any, they fill a last column.
     """
     view = Table(title="The same network under every convention", title_justify="left")
@@ -93,7 +99,7 @@ def convention_table(accounts: Mapping[str, Ledger], limits: Limits, witnesses: 
     if witnesses:
         view.add_column("counted on the built network by")
     for name, account in accounts.items():
-        verdict = limits.verdict(account)
+        verdict = limits.verdict(account, activations)
         cells = [name, f"{account.parameters:,}", f"{account.macs:,}", f"{account.bytes:,}", str(verdict)]
         view.add_row(*cells, *([witnesses.get(name, "")] if witnesses else []), style=None if verdict.fits else "red")
     return view

@@ -3,6 +3,7 @@
     python -m nas.explore                                    around Table 1
     python -m nas.explore studies/NAME/export/NAME-17.json   around another architecture
     python -m nas.explore --max-macs 10e6 --dtype int8
+    python -m nas.explore --max-activation-bytes 400000      what the RAM holds too, in the dtype at inference
     python -m nas.explore --vary none                        networks that differ in their blocks alone
 
 Prints how many networks fit, by number of blocks and by MACs, and for the architecture every single change: what it
@@ -13,11 +14,10 @@ with --vary none, about six times as long with all choices, and far longer in in
 import sys
 from pathlib import Path
 
-from budget.cli.command import CommandParser, add_limit_options, answering, run
+from budget.cli.command import CommandParser, add_limit_options, answering, limits_of, run
 from budget.cli.terminal import console, show
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
 from budget.errors import UserError
-from budget.limits import Limits
 from dynacp.commands.options import add_cache_option, cache_errors
 from dynacp.files import write_text
 from dynacp.pictures import save_figure
@@ -46,7 +46,7 @@ def parser() -> CommandParser:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command with these arguments, by default the process's; `answering` makes it return an exit status."""
     options, out = parser().parse_args(arguments), console()
-    architecture, limits = resolve(options.architecture), Limits(options.max_bytes, options.max_macs)
+    architecture, limits = resolve(options.architecture), limits_of(options)
     space = Space(with_classes(TABLE1, architecture.classes), network_wide=varied(options))
     feasible = Feasible(space, limits, options.dtype)
     changes = margins(architecture, feasible)
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     show(out, numbers_table(numbers, feasible))
     show(out, margins_table(changes, options.architecture))
     if not numbers.sum(axis=None):
-        raise UserError("nothing in the space fits these limits; raise `--max-macs` or `--max-bytes`.")
+        raise UserError(f"nothing in the space fits {limits}; raise a limit.")
     name = options.architecture
     save_figure(space_figure(feasible, architecture, name), options.out / "space.png")
     save_figure(margins_figure(changes, feasible, architecture, name), options.out / "single-changes.png")

@@ -16,9 +16,10 @@ import numpy as np
 
 from budget.cli.command import CommandParser, answering, run
 from budget.ledger import Ledger, ledger
+from budget.memory import peak
 from dynacp.files import write_text
 from dynacp.student import paper_table
-from dynacp.student.layers import layers_of
+from dynacp.student.layers import layers_of, steps_of
 from nas.results.finalists import Finalist, finalists
 from nas.study.candidate import Candidate
 from nas.study.settings import StudyError
@@ -100,7 +101,7 @@ def export(store: Store, candidate: Candidate, folder: Path) -> tuple[list[Path]
     """
     architecture, settings = candidate.architecture, store.settings
     account = ledger(layers_of(architecture), dtype=settings.dtype)
-    verdict = settings.limits.verdict(account)
+    verdict = settings.limits.verdict(account, peak(steps_of(architecture)))
     rank = standing(store, candidate, finalists(store))
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / f"{store.folder.name}-{candidate.number}"

@@ -24,9 +24,8 @@ import optuna
 import torch
 from optuna.storages import RDBStorage
 
-from budget.cli.command import Add, CommandParser, add_limit_options, add_whole_number, answering, run
+from budget.cli.command import Add, CommandParser, add_limit_options, add_whole_number, answering, limits_of, run
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
-from budget.limits import Limits
 from dynacp.commands.options import (
     add_cache_option,
     add_checkpoint_options,
@@ -173,7 +172,7 @@ class Search:
 
     def __init__(self, options: argparse.Namespace, screen: Screen, baseline: Baseline | None = None) -> None:
         self.options, self.screen = options, screen
-        self.limits = Limits(options.max_bytes, options.max_macs)
+        self.limits = limits_of(options)
         self.baseline = baseline or Baseline.given(options.baseline, FRONT_END)
         require(0 <= options.margin <= 100, "--margin", options.margin, "from 0 to 100 points")
         teachers = replace(

@@ -211,7 +211,7 @@ def command_line(sandbox: Sandbox) -> Make:
     ]  # fmt: skip
     absent, kept = ("--data", sandbox.given / "absent"), ("--cache", sandbox.out / "cache")
     commands: tuple[tuple[Callable[[list[str]], int], tuple[object, ...], tuple[str, ...]], ...] = (
-        (budget, (), ("--dtype", "--frames", "--max-macs", "--max-bytes", "--json")),
+        (budget, (), ("--dtype", "--frames", "--max-macs", "--max-bytes", "--max-activation-bytes", "--json")),
         (
             dynacp,
             ("train", architecture, *absent, *kept),

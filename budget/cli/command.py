@@ -48,13 +48,25 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def add_limit_options(add: Add) -> None:
-    """Add the options `--max-macs` and `--max-bytes`, by default the challenge's limits (`budget.limits.Limits`).
+    """Add `--max-macs` and `--max-bytes`, by default the challenge's limits, and `--max-activation-bytes`.
 
-    `add` is `add_argument` of a parser or a group. Parsed, they are the ints `max_macs` and `max_bytes`.
+    `add` is `add_argument` of a parser or a group. `limits_of` reads what is parsed: the ints `max_macs` and
+    `max_bytes`, and `max_activation_bytes`, None where it is not given.
     """
     limits = Limits()
     add_whole_number(add, "--max-macs", limits.max_macs, "limit of MACs for one second of audio")
     add_whole_number(add, "--max-bytes", limits.max_bytes, "limit of bytes of parameters")
+    add(
+        "--max-activation-bytes",
+        type=whole_number(1),
+        metavar="N",
+        help="limit of bytes of activations at their peak for one clip, in the dtype at inference (default: none)",
+    )
+
+
+def limits_of(options: argparse.Namespace) -> Limits:
+    """The limits that the options of `add_limit_options` ask for."""
+    return Limits(options.max_bytes, options.max_macs, options.max_activation_bytes)
 
 
 def add_whole_number(

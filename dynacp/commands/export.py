@@ -23,9 +23,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from budget.cli.command import Add, add_limit_options
+from budget.cli.command import Add, add_limit_options, limits_of
 from budget.dtypes import DTYPES
-from budget.limits import Limits
 from dynacp.commands.options import add_cache_option, add_data_option, cache_errors, data_root, resumable
 from dynacp.export.finished_run import Trained
 from dynacp.export.formats import TARGETS, ExportFormat
@@ -63,7 +62,7 @@ def run(options: argparse.Namespace, console: Console) -> None:
 
 
 def _export(options: argparse.Namespace, console: Console) -> None:
-    limits, data = Limits(options.max_bytes, options.max_macs), data_root(options)
+    limits, data = limits_of(options), data_root(options)
     runs = [Trained(run, data, options.cache, limits) for run in options.run]
     if options.to == "dcase":
         _package(runs, options, console)

@@ -20,6 +20,7 @@ from rich.progress import (
 from budget.cli.command import Add
 from budget.cli.terminal import show
 from budget.ledger import ledger
+from budget.memory import peak
 from dynacp.commands.options import (
     BUILT_IN,
     add_cache_option,
@@ -39,7 +40,7 @@ from dynacp.pipeline.runner import GROUPS, make_in_turn, make_side_by_side, stag
 from dynacp.settings import SettingError
 from dynacp.stages import Stage, in_order
 from dynacp.student.architecture import resolve
-from dynacp.student.layers import layers_of
+from dynacp.student.layers import layers_of, steps_of
 
 
 def add_options(add: Add) -> None:
@@ -159,8 +160,10 @@ def _introduce(pipeline: Pipeline, console: Console) -> None:
         console.print(
             f"The architecture's head of {own:,} classes is replaced by one of {pipeline.classes:,}, as the data has."
         )
-    account = ledger(layers_of(pipeline.architecture), dtype=settings.dtype)
-    console.print(f"{pipeline.architecture}: {settings.limits.verdict(account)} ({settings.dtype}).")
+    architecture = pipeline.architecture
+    account = ledger(layers_of(architecture), dtype=settings.dtype)
+    verdict = settings.limits.verdict(account, peak(steps_of(architecture)))
+    console.print(f"{architecture}: {verdict} ({settings.dtype}).")
     console.print("Every training takes its last state; no clip is held out, and the test split steers nothing.")
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from budget.ledger import Ledger, ledger
 from budget.limits import Limits, Verdict
+from budget.memory import peak
 from dynacp.audio.batches import Features
 from dynacp.audio.cache import WAVE_SCALE, waves
 from dynacp.audio.dataset import BASE, GENERAL, Dataset
@@ -25,7 +26,7 @@ from dynacp.pipeline.plan import COMPUTED_IN, TrainingSettings, read_plan
 from dynacp.pipeline.prediction import Student
 from dynacp.stages import StageError, plain, read_settings
 from dynacp.student.architecture import Architecture
-from dynacp.student.layers import layers_of
+from dynacp.student.layers import layers_of, steps_of
 
 PARITY_CLIPS = 256
 """The number of test clips, spread evenly over the split, on which an exported model is compared with its student."""
@@ -169,16 +170,16 @@ class Trained:
         numbers = torch.arange(len(clips))
         return ClipInputs(lambda part: log_mels[numbers[part]].numpy(), clips.labels)
 
+    def verdict(self, architecture: Architecture, format: ExportFormat) -> Verdict:
+        """Whether an architecture keeps the limits in a format, whether or not the target can compute it."""
+        account = ledger(layers_of(architecture), convention=format.target.convention, dtype=format.dtype)
+        return self.limits.verdict(account, peak(steps_of(architecture)))
+
     def judge(self, architecture: Architecture, format: ExportFormat) -> Verdict:
         """The verdict on an architecture that is exported in a format.
 
         Raises `ExportError` if the target cannot compute it, or it exceeds the limits, and says which formats would do.
         """
-
-        def verdict(format: ExportFormat) -> Verdict:
-            convention = format.target.convention
-            return self.limits.verdict(ledger(layers_of(architecture), convention=convention, dtype=format.dtype))
-
         formats = [other for other in self._formats() if other.target.computes(architecture)]
         if not format.target.computes(architecture):
             others = sorted({other.options for other in formats})
@@ -187,13 +188,13 @@ class Trained:
                 f"{format.target.no_response}. Take {', '.join(f'`{each}`' for each in others)}, or train a network "
                 "without it."
             )
-        own, convention = verdict(format), format.target.convention
+        own, convention = self.verdict(architecture, format), format.target.convention
         if not own.fits:
-            fitting = [f"`{other.options}`" for other in formats if verdict(other).fits]
+            fitting = [f"`{other.options}`" for other in formats if self.verdict(architecture, other).fits]
             remedy = f"it fits as {', '.join(fitting)}" if fitting else "no format of it fits"
             raise ExportError(
                 f"as {format}, counted as {convention.name} ({convention.summary}), a student is {own}. "
-                f"Remedy: {remedy}; for limits that are not the challenge's, `--max-bytes` and `--max-macs`."
+                f"Remedy: {remedy}; for other limits, `--max-bytes`, `--max-macs` and `--max-activation-bytes`."
             )
         return own
 

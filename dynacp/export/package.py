@@ -245,11 +245,11 @@ def compare(name: str, counted: tuple[int, int], account: Ledger) -> None:
 
 
 def _card(trained: Trained, parity: dict[str, Parity], package: str, module: str) -> str:
-    format = ExportFormat(PACKAGE, trained.dtype)
-    account = ledger(layers_of(trained.base.network.architecture), convention=PACKAGE.convention, dtype=format.dtype)
+    format, architecture = ExportFormat(PACKAGE, trained.dtype), trained.base.network.architecture
+    account = ledger(layers_of(architecture), convention=PACKAGE.convention, dtype=format.dtype)
     cost = {"parameters": account.parameters, "bytes": account.bytes, "macs": account.macs}
     of_each = [
-        {"student": name, **cost, "verdict": str(trained.limits.verdict(account)), "parity": asdict(compared)}
+        {"student": name, **cost, "verdict": str(trained.verdict(architecture, format)), "parity": asdict(compared)}
         for name, compared in parity.items()
     ]
     usage = USAGE.format(package=package, module=module, dtype=trained.dtype)

@@ -10,6 +10,7 @@ import seaborn as sns
 
 from budget.ledger import Ledger, ledger
 from budget.limits import Verdict
+from budget.memory import peak
 from dynacp.audio.dataset import GENERAL
 from dynacp.audio.recording_devices import OVERALL, REAL
 from dynacp.efficientat import FAMILIES
@@ -20,7 +21,7 @@ from dynacp.pipeline.evaluation import SPECIFIC, SYSTEMS, tested_students, teste
 from dynacp.pipeline.intervals import RESAMPLES, Bootstrap, confusion, summary
 from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import computed_in
-from dynacp.student.layers import layers_of
+from dynacp.student.layers import layers_of, steps_of
 
 STUDENT = "student"
 """The name of the students among the models of a system; the others are `ENSEMBLES`."""
@@ -104,9 +105,9 @@ class Report:
 
     def budget(self) -> tuple[Ledger, Verdict]:
         """The ledger of a student, and the verdict on it: all students have one architecture."""
-        settings = self.pipeline.settings
-        account = ledger(layers_of(self.pipeline.architecture), dtype=settings.dtype)
-        return account, settings.limits.verdict(account)
+        settings, architecture = self.pipeline.settings, self.pipeline.architecture
+        account = ledger(layers_of(architecture), dtype=settings.dtype)
+        return account, settings.limits.verdict(account, peak(steps_of(architecture)))
 
     def models(self) -> tuple[str, ...]:
         """The names of the run's students, the base first."""

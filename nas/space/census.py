@@ -224,8 +224,9 @@ class Census:
     def _ways(self, state: State, blocks: int, bytes: int, macs: int) -> IntArray:
         """What the ways to go on from here take, of those that take at most so much."""
         if blocks == 0:
-            end = self.packing.one(*self.tables.end(state))
-            return end[(self.packing.bytes(end) <= bytes) & (self.packing.macs(end) <= macs)]
+            end = self.tables.end(state)
+            fits = end.bytes <= bytes and end.macs <= macs
+            return self.packing.one(*end) if fits else np.empty(0, dtype=np.int64)
         beyond = [(self._listed(move.to, blocks - 1), move) for move in self.tables.moves(state)]
         ways, size = np.empty(sum(len(each) for each, _ in beyond), dtype=np.int64), 0
         for each, move in beyond:

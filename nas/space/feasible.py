@@ -41,23 +41,21 @@ class Feasible:
 
     def walks(self, blocks: int) -> int:
         """The number of walks (networks apart from their dilations) of so many blocks, whether they fit or not."""
-        starts = self.tables.starts
-        return sum(len(start.frames) * self.tables.paths(start.state, blocks) for start in starts)
+        space = replace(self.space, min_blocks=blocks, max_blocks=blocks)
+        return space.size() // len(space.dilations) ** blocks
 
     def sample(
         self, blocks: int, size: int, rng: np.random.Generator, *, tries: int | None = None
     ) -> list[Architecture]:
         """`size` random networks of `blocks` blocks that fit, drawn uniformly; fewer if `tries` draws find no more.
 
-        Networks are drawn exactly uniformly from those whose bytes fit, and those with too many MACs thrown away: one
-        in ten of eight blocks is kept under the default limits, hardly any under a low limit of MACs. Raises
-        `UserError` where none fits, and where more than 2^64 networks, apart from dilations, have one stem.
+        Networks are drawn exactly uniformly from those whose bytes and activations fit, and those with too many MACs
+        thrown away: one in ten of eight blocks is kept under the default limits, hardly any under a low limit of MACs.
+        Raises `UserError` where none fits, and where more than 2^64 networks, apart from dilations, have one stem.
         """
         self.tables.check_digits(blocks)
         if not self.allows(blocks):
-            raise UserError(
-                f"no network of {blocks} blocks fits {self.limits.max_bytes:,} bytes and {self.limits.max_macs:,} MACs."
-            )
+            raise UserError(f"no network of {blocks} blocks fits {self.limits}.")
         networks: list[Architecture] = []
         for _ in count() if tries is None else range(tries):
             if len(networks) == size:
@@ -124,7 +122,7 @@ class Feasible:
         near, questions = dict(choices), self._questions()
         name, values = next(questions)
         if not values:
-            raise UserError(f"nothing fits {self.limits.max_bytes:,} bytes and {self.limits.max_macs:,} MACs.")
+            raise UserError(f"nothing fits {self.limits}.")
         while True:
             near[name] = min(values, key=partial(_distance, name, choices[name]))
             try:

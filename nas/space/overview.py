@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from dynacp.files import write_text
 from dynacp.strict_json import read_json
 from dynacp.student.architecture import Architecture
-from nas.space.counting import count
+from nas.space.counting import activation_bytes, count
 from nas.space.feasible import Feasible
 
 BIN = 5_000_000
@@ -35,7 +35,7 @@ def numbers_that_fit(feasible: Feasible, cache: Path, console: Console) -> pd.Da
     space, limits = feasible.space, feasible.limits
     width = BIN * -(-limits.max_macs // (BIN * MOST_BINS))
     ends = [*range(width, limits.max_macs, width), limits.max_macs]
-    asked = {"format": FORMAT, "space": asdict(space), "limits": asdict(limits), "dtype": feasible.dtype, "ends": ends}
+    asked = {"format": FORMAT, "space": asdict(space), "limits": limits.given, "dtype": feasible.dtype, "ends": ends}
     kept = cache / f"census-{blake2b(json.dumps(asked).encode(), digest_size=8).hexdigest()}.json"
     cache.mkdir(parents=True, exist_ok=True)
     counted = _kept(kept, len(space.sizes), len(ends))
@@ -76,14 +76,17 @@ def margins(architecture: Architecture, feasible: Feasible) -> pd.DataFrame:
     """Every single change of an architecture, a row each.
 
     Columns: `choice`, its value `now`, the new `value`, the changed network's `bytes` and `macs`, how many more those
-    are than the architecture's (`more_bytes`, `more_macs`), and whether it `fits`. Raises `UserError` for an
+    are than the architecture's (`more_bytes`, `more_macs`), and whether it `fits`. Where activations have a limit,
+    `activation_bytes` and `more_activation_bytes` too, of their peak at the inference dtype. Raises `UserError` for an
     architecture outside the space.
     """
-    changes = feasible.space.single_changes(architecture)
+    changes, limits = feasible.space.single_changes(architecture), feasible.limits
     networks = [architecture, *(change.architecture for change in changes)]
-    _, macs, bytes = count(networks, dtype=feasible.dtype)
+    cost = count(networks, dtype=feasible.dtype)
+    costs = {"bytes": cost.bytes, "macs": cost.macs}
+    if limits.max_activation_bytes is not None:
+        costs["activation_bytes"] = activation_bytes(networks, dtype=feasible.dtype)
     table = pd.DataFrame([change[:3] for change in changes], columns=["choice", "now", "value"], dtype=object)
-    table["bytes"], table["macs"] = bytes[1:], macs[1:]
-    table["more_bytes"], table["more_macs"] = bytes[1:] - bytes[0], macs[1:] - macs[0]
-    table["fits"] = feasible.limits.allow(bytes=bytes[1:], macs=macs[1:])
-    return table
+    of_changes = {name: of_all[1:] for name, of_all in costs.items()}
+    more = {f"more_{name}": of_all[1:] - of_all[0] for name, of_all in costs.items()}
+    return table.assign(**of_changes, **more, fits=limits.allow(**of_changes))

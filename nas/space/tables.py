@@ -9,12 +9,16 @@ Frames (`Space.frames`) begin paths of their own. Frames that differ in nothing 
 different stems, but blocks and heads of equal cost, join where they come to the same state. So tables grow with the
 number of different costs of blocks alone.
 
+The peak of activation memory is no sum but a maximum: the most that the stem, a block or the head holds, each of which
+depends on the state and the block alone. So a network keeps a limit of it if each of these does, and what exceeds it is
+left out of the paths.
+
 Costs are multiples of a large unit (32 bytes and 16 MACs in the default space in float16), so a table over all bytes
 that may remain is short. A `SuffixTable` holds, for a state and a number of further blocks, what completions cost.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from math import gcd
@@ -23,13 +27,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from budget.dtypes import dtype_named
 from budget.errors import UserError
-from budget.layers import Layer, Shape
+from budget.layers import Count, Layer, Shape
 from budget.ledger import totals
 from budget.limits import Limits
+from budget.memory import most_elements
 from dynacp.student.architecture import Architecture
-from dynacp.student.layers import block_layers, head_layers, shape_after, stem_layers
-from nas.space.counting import equal_blocks, frames_that_stand_for
+from dynacp.student.layers import block_layers, head_layers, shape_after, stem_layers, stem_steps
+from nas.space.counting import block_elements, equal_blocks, frames_that_stand_for, head_elements
 from nas.space.space import BlockColumns, IntArray, Option, Space
 
 NEVER = 1 << 60
@@ -92,6 +98,8 @@ class Start(NamedTuple):
     """The state behind the stem, which the first block enters."""
     stem: Price
     """The cost of the stem, in bytes and MACs rather than in units."""
+    fits: bool
+    """Whether the stem keeps the limit of activation memory."""
 
 
 @dataclass(frozen=True)
@@ -113,13 +121,16 @@ class Tables:
     """The paths of a space, and tables of what they cost at an inference dtype, computed when first asked for.
 
     A path is the blocks and the head of a network, from one of `starts` on; a completion is what is left of it from a
-    state. A unit is the greatest number of bytes, or of MACs, that divides all costs of blocks and all differences
-    between heads. Methods take the states that they lead to within the space's `max_blocks`, and give what is cached
-    and shared: do not change it. Raises `UserError` for a dtype not in `budget.dtypes.DTYPES`.
+    state. Paths that exceed the limit of activation memory are left out. A unit is the greatest number of bytes, or of
+    MACs, that divides all costs of blocks and all differences between heads. Methods take the states that they lead to
+    within the space's `max_blocks`, and give what is cached and shared: do not change it. Raises `UserError` for a
+    dtype not in `budget.dtypes.DTYPES`.
     """
 
     def __init__(self, space: Space, limits: Limits, dtype: str) -> None:
         self.space, self.limits, self.dtype = space, limits, dtype
+        most = limits.max_activation_bytes
+        self._most_elements = None if most is None else most // dtype_named(dtype).activation_bytes
         alike = defaultdict[int, list[int]](list)
         for index, first in enumerate(frames_that_stand_for(space, dtype)):
             alike[first].append(index)
@@ -134,14 +145,19 @@ class Tables:
         stem = list(stem_layers(frames[0]))
         channels, frequency, time = (int(number) for number in stem[-1].output)
         blocks = equal_blocks(self.space, self.dtype)[indices[0]]
-        return Start(frames, State(channels, frequency, time, blocks), self._total(stem))
+        fits = self._holds(lambda: most_elements(stem_steps(frames[0])))
+        return Start(frames, State(channels, frequency, time, blocks), self._total(stem), fits)
 
     def moves(self, state: State) -> list[Move]:
-        """All blocks that can follow a state, grouped by where they lead and what they cost."""
+        """All blocks that can follow a state, grouped by where they lead and what they cost.
+
+        Those that exceed the limit of activation memory are left out.
+        """
         if state not in self._moves:
             alike = defaultdict[tuple[State, Price], list[Option]](list)
-            for option, to, price in self._options[state]:
-                alike[to, price].append(option)
+            for (option, to, price), fits in zip(self._options[state], self._kept(state), strict=True):
+                if fits:
+                    alike[to, price].append(option)
             self._moves[state] = [
                 Move(to, price.bytes // self._unit.bytes, price.macs // self._unit.macs, tuple(options))
                 for (to, price), options in alike.items()
@@ -149,17 +165,24 @@ class Tables:
         return self._moves[state]
 
     def end(self, state: State) -> Price:
-        """What the head costs behind a state, in units, beyond what the cheapest head costs."""
+        """What the head costs behind a state, in units, beyond what the cheapest head costs.
+
+        `NEVER` of both where it exceeds the limit of activation memory.
+        """
+        if not self._holds(lambda: head_elements(self.space.frames[state.frame], state.shape)):
+            return Price(NEVER, NEVER)
         bytes, macs = self._ends[state]
         return Price((bytes - self._end.bytes) // self._unit.bytes, (macs - self._end.macs) // self._unit.macs)
 
     def budget(self, start: Start, max_macs: int | None = None) -> Price:
         """The budget that the limits leave for blocks behind a start, in units; negative where they leave none.
 
-        The cheapest head is already deducted; `end` is what others cost beyond it. `max_macs`, in MACs for one clip,
-        not in units, replaces the limit of MACs. Raises `UserError` where tables of that many bytes would take too much
-        memory.
+        They leave none where the stem alone exceeds the limit of activation memory. The cheapest head is already
+        deducted; `end` is what others cost beyond it. `max_macs`, in MACs for one clip, not in units, replaces the
+        limit of MACs. Raises `UserError` where tables of that many bytes would take too much memory.
         """
+        if not start.fits:
+            return Price(-1, -1)
         always, most = start.stem.bytes + self._end.bytes, MOST_UNITS * self._unit.bytes
         left = self.limits.max_bytes - always
         if left > most:
@@ -211,7 +234,10 @@ class Tables:
         return min(left) >= 0 and bool(self.suffix_table(state, blocks).least[left.bytes] <= left.macs)
 
     def paths(self, state: State, blocks: int) -> int:
-        """The number of completions with `blocks` more blocks, dilations left out, whether they fit or not."""
+        """The number of completions with `blocks` more blocks, dilations left out, whether they fit or not.
+
+        No block of them exceeds the limit of activation memory; the head behind them may.
+        """
         if blocks == 0:
             return 1
         key = (state, blocks)
@@ -245,6 +271,18 @@ class Tables:
             (option, State(channels, frequency, time, state.frame), Price(*price))
             for option, (channels, frequency, time), price in zip(options, to, prices, strict=True)
         ]
+
+    def _kept(self, state: State) -> list[bool]:
+        """For each block that can follow a state, whether it keeps the limit of activation memory."""
+        options, columns = self._behind(state.channels)
+        if self._most_elements is None:
+            return [True] * len(options)
+        held = block_elements(self.space.frames[state.frame], columns, state.shape)
+        return (held <= self._most_elements).tolist()
+
+    def _holds(self, elements: Callable[[], Count]) -> bool:
+        """Whether so many elements keep the limit of activation memory; they are not counted where there is none."""
+        return self._most_elements is None or bool(elements() <= self._most_elements)
 
     def _behind(self, channels: int) -> tuple[list[Option], BlockColumns]:
         """Each block that can follow so many channels; made once for all states that share them."""

@@ -10,7 +10,7 @@ import numpy as np
 from optuna.trial import FrozenTrial
 
 from dynacp.student.architecture import Architecture
-from nas.space.counting import count, sample_fitting
+from nas.space.counting import count, keep, sample_fitting
 from nas.space.features import features
 from nas.strategy.pareto import Point, front, gains, ranking
 from nas.strategy.propose import Proposal, ProposalContext
@@ -68,8 +68,7 @@ def _fresh(context: ProposalContext, parents: Sequence[Architecture]) -> list[Ar
     rules, rng, space = context.rules, context.rng, context.rules.space
     encodings = sample_fitting(space, rules.limits, rules.dtype, proposals=UNIFORM, rng=rng).values()
     changes = [change.architecture for parent in parents for change in space.single_changes(parent)]
-    costs = count(changes, dtype=rules.dtype)
-    fitting = [changes[index] for index in np.flatnonzero(rules.limits.allow(bytes=costs.bytes, macs=costs.macs))]
+    fitting = [changes[index] for index in np.flatnonzero(keep(rules.limits, changes, dtype=rules.dtype))]
     chosen = [fitting[index] for index in rng.permutation(len(fitting))[:CHANGED]]
     new = dict.fromkeys([*map(space.decode, encodings), *chosen])
     return [network for network in new if network not in context.history.seen]

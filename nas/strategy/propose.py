@@ -18,8 +18,9 @@ from optuna.trial import FrozenTrial
 from budget.errors import UserError
 from budget.ledger import Totals, totals
 from budget.limits import Limits
+from budget.memory import peak
 from dynacp.student.architecture import Architecture
-from dynacp.student.layers import layers_of
+from dynacp.student.layers import layers_of, steps_of
 from nas.space.counting import sample_fitting
 from nas.space.space import Space
 
@@ -62,9 +63,15 @@ class Rules:
         """
         return totals(layers_of(architecture), dtype=self.dtype)
 
-    def allow(self, cost: Totals) -> bool:
-        """Whether a network of this cost keeps both limits."""
-        return bool(self.limits.allow(bytes=cost.bytes, macs=cost.macs))
+    def activation_bytes(self, architecture: Architecture) -> int | None:
+        """The peak of a network's activation memory, in bytes at the inference dtype; None where it has no limit."""
+        limited = self.limits.max_activation_bytes is not None
+        return peak(steps_of(architecture)).bytes[self.dtype] if limited else None
+
+    def allow(self, architecture: Architecture, cost: Totals) -> bool:
+        """Whether a network of this cost keeps the limits."""
+        held = self.activation_bytes(architecture)
+        return bool(self.limits.allow(bytes=cost.bytes, macs=cost.macs, activation_bytes=held))
 
 
 @dataclass(frozen=True)
@@ -134,7 +141,7 @@ class ProposalContext:
         """The proposal of an encoding whose network fits and is new; any other is counted as refused and gives None."""
         architecture = self.rules.space.decode(choices)
         cost = self.rules.cost(architecture)
-        if not self.rules.allow(cost):
+        if not self.rules.allow(architecture, cost):
             self.rejected += 1
         elif architecture in self.history.seen:
             self.duplicates += 1
@@ -161,9 +168,8 @@ def by_chance(context: ProposalContext) -> Proposal:
                 return proposal
         context.rejected += RANDOM_BATCH - len(fitting)
     raise SpaceExhaustedError(
-        f"no new architecture within {rules.limits.max_macs:,} MACs and {rules.limits.max_bytes:,} bytes turned "
-        f"up in {context.rejected + context.duplicates:,} proposals ({context.rejected:,} too large, "
-        f"{context.duplicates:,} known)"
+        f"no new architecture within {rules.limits} turned up in {context.rejected + context.duplicates:,} proposals "
+        f"({context.rejected:,} too large, {context.duplicates:,} known)"
     )
 
 

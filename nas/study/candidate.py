@@ -54,7 +54,8 @@ class Candidate:
     def waiting(number: int, rules: Rules, proposal: Proposal) -> FrozenTrial:
         """A WAITING trial of a proposal, as a search adds it to its study; `number` is the candidate's."""
         cost = {name: int(number) for name, number in proposal.cost._asdict().items()}
-        violations = rules.limits.violations(bytes=cost["bytes"], macs=cost["macs"])
+        held = rules.activation_bytes(proposal.architecture)
+        violations = rules.limits.violations(bytes=cost["bytes"], macs=cost["macs"], activation_bytes=held)
         return create_trial(
             state=TrialState.WAITING,
             params=proposal.choices,

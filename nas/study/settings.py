@@ -23,6 +23,9 @@ BASELINE, BASELINE_NAME = "baseline", "baseline_name"
 """The entries of a stored identity and of stored settings that hold the network to beat, and what it is called; neither
 is there where that is Table 1."""
 
+ACTIVATIONS = "max_activation_bytes"
+"""The entry of stored limits that is there only where activations have one."""
+
 _SHAPE: dict[str, Any] = {
     "identity": {
         "data": str,
@@ -104,7 +107,7 @@ class StudySettings:
             "seed": seed,
             "sampler": sampler,
             "dtype": rules.dtype,
-            "limits": asdict(rules.limits),
+            "limits": rules.limits.given,
             "rungs": [score.recipe.samples],
             "teachers": teachers,
             "score": asdict(score),
@@ -124,6 +127,8 @@ class StudySettings:
         settings = cls(content)
         check_shape(settings.network_wide, {}, f"settings.identity.space.{NETWORK_WIDE}")
         check_shape(settings.network_wide, {name: [str] for name in settings.network_wide}, NETWORK_WIDE)
+        if ACTIVATIONS in settings.identity["limits"]:
+            check_shape(settings.identity["limits"], {ACTIVATIONS: int}, "settings.identity.limits")
         settings.limits  # noqa: B018  (raises for limits that are none)
         settings.baseline  # noqa: B018  (raises for what is no network)
         return settings
@@ -135,9 +140,12 @@ class StudySettings:
 
     @property
     def limits(self) -> Limits:
-        """The limits of bytes and MACs that candidates keep. Raises `UserError` as `Limits` does."""
+        """The limits that candidates keep; one without an entry, as of activations in older studies, is none.
+
+        Raises `UserError` as `Limits` does.
+        """
         stored = self.identity["limits"]
-        return Limits(stored["max_bytes"], stored["max_macs"])
+        return Limits(stored["max_bytes"], stored["max_macs"], stored.get(ACTIVATIONS))
 
     @property
     def dtype(self) -> str:

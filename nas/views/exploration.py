@@ -13,11 +13,13 @@ from rich.table import Table
 
 from dynacp.pictures import new_figure
 from dynacp.student.architecture import Architecture
-from nas.space.counting import count
+from nas.space.counting import activation_bytes, count
 from nas.space.feasible import Feasible
 from nas.views.figures import BASELINE_COLOUR, LIMIT_COLOUR
 
 _VIOLINS = {"color": "#9ecae1", "inner": "quart", "cut": 0, "linewidth": 1}
+
+_HELD = "kB of activations"
 
 SHOWN = 1.3
 """The axes of single changes end at this many times the limit, or the network's own cost where that is more."""
@@ -34,10 +36,7 @@ def numbers_table(numbers: pd.DataFrame, feasible: Feasible) -> Table:
 
     `numbers` are as `nas.space.overview.numbers_that_fit` gives them for `feasible`.
     """
-    limits, dilations = feasible.limits, len(feasible.space.dilations)
-    title = (
-        f"Networks within {limits.max_macs / 1e6:g} MMACs and {limits.max_bytes:,} bytes in {feasible.dtype}, by MACs"
-    )
+    dilations, title = len(feasible.space.dilations), f"Networks within {feasible.limits} in {feasible.dtype}, by MACs"
     view = Table(title=title, title_justify="left")
     ends = [int(end) for end in numbers.columns]
     bins = [f"{start / 1e6:g}-{end / 1e6:g} MMACs" for start, end in pairwise([0, *ends])]
@@ -74,7 +73,7 @@ def margins_table(changes: pd.DataFrame, name: str) -> Table:
     blocks = [str(choice).partition("_")[2] for choice, _ in choices]
     for (choice, values), block, following in zip(choices, blocks, [*blocks[1:], ""], strict=True):
         ends = values.sort_values(["macs", "bytes"]).iloc[[0, -1]]
-        free = (ends[["more_macs", "more_bytes"]] == 0).all(axis=None)
+        free = (_more(ends) == 0).all(axis=None)
         view.add_row(
             str(choice).replace("_", " of block "),
             str(values["now"].iloc[0]),
@@ -86,24 +85,34 @@ def margins_table(changes: pd.DataFrame, name: str) -> Table:
 
 
 def _price(change: dict[Hashable, Any]) -> str:
-    return f"{change['value']}: {change['more_macs'] / 1e6:+.2f} MMACs {change['more_bytes'] / 1e3:+.1f} kB"
+    price = f"{change['value']}: {change['more_macs'] / 1e6:+.2f} MMACs {change['more_bytes'] / 1e3:+.1f} kB"
+    held = change.get("more_activation_bytes")
+    return price if held is None else f"{price} {held / 1e3:+.1f} kB held"
+
+
+def _more(changes: pd.DataFrame) -> pd.DataFrame:
+    """What changes cost more than the architecture."""
+    return changes.filter(regex="^more_")
 
 
 def space_figure(feasible: Feasible, architecture: Architecture, name: str) -> Figure:
     """A picture of the MACs and bytes of networks that fit, and of where the architecture stands among them.
 
-    They are sampled uniformly for each number of blocks. `name` is the architecture's in the legend. Raises
+    A third panel shows the bytes of activations, where these have a limit. Networks are sampled uniformly for each
+    number of blocks. `name` is the architecture's in the legend. Raises
     `ValueError` where nothing fits, and `UserError` as `Feasible.sample` does.
     """
     space, limits, rng = feasible.space, feasible.limits, np.random.default_rng(0)
     sampled = pd.concat(
-        _costs(feasible.sample(blocks, SAMPLED, rng, tries=TRIES), feasible.dtype).assign(blocks=blocks)
+        _costs(feasible.sample(blocks, SAMPLED, rng, tries=TRIES), feasible).assign(blocks=blocks)
         for blocks in space.sizes
         if feasible.allows(blocks)
     )
-    here = _costs([architecture], feasible.dtype).iloc[0]
-    figure, panels = _figure(2)
+    here = _costs([architecture], feasible).iloc[0]
     ends = {"MMACs": limits.max_macs / 1e6, "kB": limits.max_bytes / 1e3}
+    if limits.max_activation_bytes is not None:
+        ends[_HELD] = limits.max_activation_bytes / 1e3
+    figure, panels = _figure(len(ends))
     for axes, (unit, limit) in zip(panels, ends.items(), strict=True):
         at = here[unit]
         sns.violinplot(sampled, x="blocks", y=unit, order=space.sizes, ax=axes, **_VIOLINS)
@@ -118,7 +127,7 @@ def space_figure(feasible: Feasible, architecture: Architecture, name: str) -> F
             label=name,
             zorder=5,
         )
-        axes.set(ylim=(0, 1.05 * max(limit, at)), ylabel=f"{unit}" + (f" in {feasible.dtype}" if unit == "kB" else ""))
+        axes.set(ylim=(0, 1.05 * max(limit, at)), ylabel=unit + ("" if unit == "MMACs" else f" in {feasible.dtype}"))
     panels[0].legend(frameon=False, loc="lower right")
     panels[0].set_title(
         f"What fits: up to {SAMPLED:,} uniform samples for each number of blocks", loc="left", weight="bold"
@@ -129,17 +138,21 @@ def space_figure(feasible: Feasible, architecture: Architecture, name: str) -> F
 def margins_figure(changes: pd.DataFrame, feasible: Feasible, architecture: Architecture, name: str) -> Figure:
     """A picture of the MACs and bytes of every single change of an architecture, with the limits.
 
+    Changes that exceed the limit of activations, where there is one, are crossed out.
     `changes` are as `nas.space.overview.margins` gives them; `name` is the architecture's in the title.
     """
     figure, (axes,) = _figure(1)
-    limits, here = feasible.limits, _costs([architecture], feasible.dtype).iloc[0]
+    limits, here = feasible.limits, _costs([architecture], feasible).iloc[0]
     width = SHOWN * max(limits.max_macs / 1e6, here["MMACs"])
     height = SHOWN * max(limits.max_bytes / 1e3, here["kB"])
     kinds = changes["choice"].str.partition("_")[0]
     drawn = pd.DataFrame({"MMACs": changes["macs"] / 1e6, "kB": changes["bytes"] / 1e3, "choice of": kinds})
-    free = (changes[["more_macs", "more_bytes"]] == 0).all(axis="columns").groupby(kinds).transform("all")
+    free = (_more(changes) == 0).all(axis="columns").groupby(kinds).transform("all")
     drawn = drawn[~free]
     sns.scatterplot(drawn, x="MMACs", y="kB", hue="choice of", s=45, alpha=0.8, ax=axes, palette="deep")
+    if limits.max_activation_bytes is not None:
+        over = drawn[changes.loc[drawn.index, "activation_bytes"] > limits.max_activation_bytes]
+        axes.plot(over["MMACs"], over["kB"], "x", ms=5, color=LIMIT_COLOUR, label="over the limit of activations")
     axes.plot(here["MMACs"], here["kB"], "*", ms=17, color=BASELINE_COLOUR, mec="white")
     axes.axvline(limits.max_macs / 1e6, color=LIMIT_COLOUR, ls="--", lw=1)
     axes.axhline(limits.max_bytes / 1e3, color=LIMIT_COLOUR, ls="--", lw=1)
@@ -152,10 +165,13 @@ def margins_figure(changes: pd.DataFrame, feasible: Feasible, architecture: Arch
     return figure
 
 
-def _costs(networks: Sequence[Architecture], dtype: str) -> pd.DataFrame:
-    """A table of MMACs and kB with a row per network."""
-    cost = count(networks, dtype=dtype)
-    return pd.DataFrame({"MMACs": cost.macs / 1e6, "kB": cost.bytes / 1e3})
+def _costs(networks: Sequence[Architecture], feasible: Feasible) -> pd.DataFrame:
+    """A table of MMACs and kB with a row per network; also of kB of activations, where these have a limit."""
+    cost = count(networks, dtype=feasible.dtype)
+    table = pd.DataFrame({"MMACs": cost.macs / 1e6, "kB": cost.bytes / 1e3})
+    if feasible.limits.max_activation_bytes is not None:
+        table[_HELD] = activation_bytes(networks, dtype=feasible.dtype) / 1e3
+    return table
 
 
 def _figure(panels: int) -> tuple[Figure, list[Axes]]:

@@ -40,6 +40,7 @@ def _content(store: Store) -> dict[str, Any]:
         "limits": {
             "macs": f"{settings.limits.max_macs / 1e6:g} million MACs",
             "bytes": f"{settings.limits.max_bytes:,} bytes",
+            "activations": f"{most:,} bytes" if (most := settings.limits.max_activation_bytes) else "",
         },
         "baseline": settings.baseline,
         "verdict": verdict(store, entries),

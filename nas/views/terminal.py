@@ -57,7 +57,7 @@ class Screen:
         share = sum(fit for fit, _ in fits.values()) / SHARE_PROPOSALS
         self.note(
             f"Space: {space.size():.2g} networks of {space.min_blocks} to {space.max_blocks} blocks; about {share:.0%} "
-            f"of random choices fit {limits.max_macs / 1e6:g} MMACs and {limits.max_bytes:,} bytes in {dtype} "
+            f"of random choices fit {limits} in {dtype} "
             f"({', '.join(f'{blocks} blocks {fit / max(drawn, 1):.0%}' for blocks, (fit, drawn) in fits.items())})."
         )
         baseline = store.settings.baseline

@@ -48,6 +48,25 @@ def test_float32_doubles_the_bytes_and_breaks_the_limit(capsys: pytest.CaptureFi
     assert content["bytes_over"] == 4 * 61_644 - 128_000
 
 
+@pytest.mark.parametrize(("dtype", "held"), [("float32", 1_318_912), ("float16", 659_456), ("int8", 329_728)])
+def test_activations_are_limited_in_the_dtype_at_inference(
+    dtype: str, held: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("table1", "--dtype", dtype, "--max-bytes", "1e6")
+    assert json.loads(run(capsys, *given, "--json")[1])["activation_bytes_over"] is None
+    for limit, status in ((held, 0), (held - 1, 1)):
+        arguments = (*given, "--max-activation-bytes", str(limit))
+        ended, out, _ = run(capsys, *arguments, "--json")
+        content = json.loads(out)
+        assert (ended, content["fits"], content["activation_bytes_over"]) == (status, status == 0, held - limit)
+        assert content["limits"]["max_activation_bytes"] == limit
+        assert all(each["fits"] == (status == 0) for name, each in content["conventions"].items() if name == "dcase")
+        ended, out, _ = run(capsys, *arguments)
+        assert ended == status
+        assert re.search(rf"bytes of activations\W+{held:,}\W+{limit:,}\W+100.00%\W+{limit - held}", out)
+    assert "table1 over by 1 bytes of activations; activations take most at blocks.1.pool." in out
+
+
 def test_int8_is_judged_folded_and_the_help_says_how_it_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
     """Table 1 in `test_ledger`: 67,824 bytes. The baseline keeps the limit of MACs, but not once it is folded."""
     status, out, _ = run(capsys, "table1", "--dtype", "int8")

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget.cli.command import CommandParser, add_limit_options, answering, whole_number
+from budget.cli.command import CommandParser, add_limit_options, answering, limits_of, whole_number
 from budget.errors import UserError
+from budget.limits import Limits
 
 
 class OtherError(UserError):
@@ -82,11 +83,25 @@ def test_what_is_no_whole_number_is_refused(text: str) -> None:
         whole_number(1)(text)
 
 
-@pytest.mark.parametrize("text", ["-1", "0", "x", "1e"])
-def test_a_limit_that_is_none_ends_with_status_2(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def limited() -> CommandParser:
     parser = CommandParser(prog="command")
     add_limit_options(parser.add_argument)
+    return parser
+
+
+@pytest.mark.parametrize("option", ["--max-macs", "--max-bytes", "--max-activation-bytes"])
+@pytest.mark.parametrize("text", ["-1", "0", "x", "1e", "nan", "1e400", ""])
+def test_a_limit_that_is_none_ends_with_status_2(
+    text: str, option: str, limited: CommandParser, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as end:
-        parser.parse_args(["--max-macs", text])
+        limited.parse_args([option, text])
     assert end.value.code == 2
-    assert "argument --max-macs: " in capsys.readouterr().err
+    assert f"argument {option}: " in capsys.readouterr().err
+
+
+def test_activations_have_a_limit_only_where_one_is_given(limited: CommandParser) -> None:
+    assert limits_of(limited.parse_args([])) == Limits()
+    given = ["--max-macs", "20e6", "--max-bytes", "64_000", "--max-activation-bytes", "400e3"]
+    assert limits_of(limited.parse_args(given)) == Limits(64_000, 20_000_000, 400_000)

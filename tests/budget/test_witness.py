@@ -10,9 +10,10 @@ from budget.conventions import CONVENTIONS
 from budget.layers import BatchNorm2d, GlobalAveragePool, Pool2d
 from budget.ledger import ledger, totals
 from budget.limits import Limits
+from budget.memory import peak
 from budget.witness import InputShape, by_fvcore, by_thop, by_torch, by_torchinfo
 from dynacp.student.architecture import BASELINE, TABLE1, Architecture
-from dynacp.student.layers import layers_of
+from dynacp.student.layers import layers_of, steps_of
 from dynacp.student.model import DynaCP
 from nas.space.network_wide import EVERY
 from nas.space.space import Space
@@ -49,7 +50,7 @@ def test_a_thousand_random_architectures_count_as_torchinfo_and_torch_count_them
         account = ledger(layers_of(architecture))
         assert by_torchinfo(module, shape) == (account.parameters, account.macs), architecture
         assert by_torch(module, shape) == macs(architecture, "convolutions"), architecture
-        fitting += Limits().verdict(account).fits
+        fitting += Limits().verdict(account, peak(steps_of(architecture))).fits
     assert 50 < fitting < WITNESSED - 50, "the sample must hold architectures that fit and architectures that do not"
 
 

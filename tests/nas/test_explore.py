@@ -10,10 +10,11 @@ from rich.console import Console
 
 from budget.ledger import ledger
 from budget.limits import Limits
+from budget.memory import peak
 from dynacp.student.architecture import TABLE1, Block
-from dynacp.student.layers import layers_of
+from dynacp.student.layers import layers_of, steps_of
 from nas import explore
-from nas.space.counting import count
+from nas.space.counting import count, keep
 from nas.space.feasible import Feasible
 from nas.space.overview import margins, numbers_that_fit
 from nas.space.space import Space
@@ -36,7 +37,20 @@ def test_single_changes_are_distinct_networks_of_the_space_and_cost_what_the_led
         account = ledger(layers_of(change.architecture), dtype=dtype)
         assert (account.bytes, account.macs) == (row["bytes"], row["macs"])
         assert (account.bytes - bytes, account.macs - macs) == (row["more_bytes"], row["more_macs"])
-        assert Limits().verdict(account).fits == row["fits"]
+        assert Limits().verdict(account, peak(steps_of(change.architecture))).fits == row["fits"]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_single_changes_hold_what_is_counted_for_each_where_activations_have_a_limit(dtype: str) -> None:
+    held = {change.architecture: peak(steps_of(change.architecture)) for change in Space().single_changes(TABLE1)}
+    of_table1 = peak(steps_of(TABLE1)).bytes[dtype]
+    limits = Limits(max_activation_bytes=of_table1)
+    table = margins(TABLE1, Feasible(Space(), limits, dtype))
+    for (network, most), (_, row) in zip(held.items(), table.iterrows(), strict=True):
+        assert row["activation_bytes"] == most.bytes[dtype] == of_table1 + row["more_activation_bytes"]
+        assert row["fits"] == limits.verdict(ledger(layers_of(network), dtype=dtype), most).fits
+    fits = margins(TABLE1, Feasible(Space(), Limits(), dtype))["fits"]
+    assert 0 < table["fits"].sum() < fits.sum()
 
 
 def test_every_choice_that_table_1_reads_is_changed_to_each_of_its_values() -> None:
@@ -65,6 +79,19 @@ def test_numbers_by_macs_are_those_of_the_networks_and_are_kept(
     assert (pd.crosstab(fitting["blocks"], bins, dropna=False).to_numpy() == numbers.to_numpy()).all()
     monkeypatch.setattr("nas.space.census.Census", lambda _: pytest.fail("counted again"))
     assert numbers_that_fit(Feasible(space, limits), tmp_path, Console()).equals(numbers)
+
+
+def test_numbers_with_a_limit_of_activations_are_those_of_the_networks_and_kept_apart(tmp_path: Path) -> None:
+    space = Space(min_blocks=1, max_blocks=2, dilations=(1, 2), expansions=(1.5, 2.7), widths=(16, 64, 112))
+    networks = list({space.decode(choices) for choices in _every_encoding(space)})
+    blocks, fits = np.array([len(network.blocks) for network in networks]), dict[int | None, np.ndarray]()
+    for most in (None, 600_000, 500_000):
+        limits = Limits(30_000, 22_000_000, most)
+        numbers = numbers_that_fit(Feasible(space, limits), tmp_path, Console())
+        fits[most] = keep(limits, networks, dtype="float16")
+        assert numbers.sum(axis="columns").to_dict() == {size: (fits[most] & (blocks == size)).sum() for size in (1, 2)}
+    assert 0 < fits[500_000].sum() < fits[600_000].sum() < fits[None].sum()
+    assert len(list(tmp_path.glob("census-*.json"))) == 3
 
 
 class Counts:
@@ -102,14 +129,17 @@ def _every_encoding(space: Space) -> list[dict[str, object]]:
     return rows  # type: ignore[return-value]
 
 
+@pytest.mark.parametrize("limit", [[], ["--max-activation-bytes", "659456"]])
 def test_the_command_prints_numbers_and_changes_and_draws_both(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    limit: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(explore, "Space", lambda _, network_wide: replace(AROUND_TABLE1, network_wide=network_wide))
     monkeypatch.setattr(exploration, "SAMPLED", 20)
-    arguments = ["--out", str(tmp_path / "out"), "--cache", str(tmp_path)]
+    arguments = ["--out", str(tmp_path / "out"), "--cache", str(tmp_path), *limit]
     assert explore.main(arguments) == 0
     said = capsys.readouterr().out
+    assert (" and 659,456 bytes of activations in float16, by MACs" in said) == bool(limit)
+    assert ("kB held" in said) == bool(limit)
     assert "Single changes of table1" in said
     numbers = pd.read_csv(tmp_path / "out" / "numbers.csv", index_col="blocks")
     assert numbers.loc[6].sum() > 0
@@ -137,6 +167,10 @@ def test_an_architecture_with_its_own_stem_is_refused_for_its_stem_where_stems_d
         (["nosuch.json"], "'nosuch.json' is neither a file"),
         (["--max-macs", "3e6"], "nothing in the space fits"),
         (["--max-bytes", "1_000"], "nothing in the space fits"),
+        (
+            ["--max-activation-bytes", "1_000", "--vary", "none"],
+            "nothing in the space fits 30,000,000 MACs, 128,000 bytes and 1,000 bytes of activations; raise a limit",
+        ),
         (["--max-bytes", "1_000_000_000", "--vary", "none"], "exact tables in float16 go up to 529,560 bytes"),
         (["--vary", "none", "pool"], "`--vary none` leaves no choice, but got none pool"),
     ],

@@ -27,6 +27,9 @@ from dynacp.student.architecture import TABLE1, Architecture, with_classes
 from dynacp.student.layers import layers_of, steps_of
 
 ARCHITECTURE = with_classes(tiny.LEAN, len(tiny.CLASSES))
+HELD = peak(steps_of(ARCHITECTURE)).elements
+"""Elements of activations, so bytes in int8."""
+
 CONVENTIONS = {"onnx": FOLDED, "executorch": XNNPACK}
 
 
@@ -72,8 +75,9 @@ def test_beside_each_file_stands_what_was_counted_compared_and_reached(exported:
     account = ledger(layers_of(ARCHITECTURE), convention=CONVENTIONS[runtime], dtype=dtype)
     assert (facts["parameters"], facts["bytes"], facts["macs"]) == (account.parameters, account.bytes, account.macs)
     assert (facts["dtype"], facts["convention"]) == (dtype, CONVENTIONS[runtime].name)
-    assert facts["peak_activation_bytes"] == peak(steps_of(ARCHITECTURE)).bytes[dtype]
-    assert facts["verdict"] == str(Limits().verdict(account))
+    most = peak(steps_of(ARCHITECTURE))
+    assert facts["peak_activation_bytes"] == most.bytes[dtype]
+    assert facts["verdict"] == str(Limits().verdict(account, most))
     assert (facts["quantiser_bytes"] > 0) == (dtype == "int8")
     assert facts["parity"]["clips"] == tiny.TEST_CLIPS
     assert facts["parity"]["equal_decisions"] == 1
@@ -297,6 +301,11 @@ def test_what_a_target_cannot_compute_is_refused_with_what_can(lean_run: Path, d
         (("--to", "dcase", "--name", "Team", "--dtype", "int8"), r"`--dtype` does not go with `--to dcase`"),
         (("--to", "int8", "--student", "c"), r"has no student 'c'; it has base, a, b, s1"),
         (("--to", "int8", "--max-bytes", "8083"), r"over by 1 bytes; .*no format of it fits"),
+        (("--to", "int8", "--max-activation-bytes", str(HELD - 1)), r"over by 1 bytes of activations; .*no format"),
+        (
+            ("--to", "onnx", "--dtype", "float32", "--max-activation-bytes", str(HELD)),
+            r"it fits as `--to onnx --dtype int8`, `--to exe",
+        ),
         (
             ("--to", "onnx", "--dtype", "float32", "--max-bytes", "14000"),
             r"it fits as `--to onnx --dtype int8`, `--to exe",

@@ -1,9 +1,7 @@
 """What fits, against listing every network of small spaces."""
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
-from itertools import product
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,83 +9,22 @@ import optuna
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from listed_spaces import FRAME, LISTED, SIZES, SMALL, SPACES, WIDE, every_network, held_by, keeps
 from scipy.stats import chisquare
 
-from budget.dtypes import DEFAULT_DTYPE
-from budget.ledger import totals
+from budget.dtypes import DEFAULT_DTYPE, DTYPES
 from budget.limits import Limits
-from dynacp.student.architecture import PLAIN, TABLE1, Architecture, Block
-from dynacp.student.layers import layers_of
+from budget.memory import most_elements
+from dynacp.student.architecture import TABLE1, Architecture, Block
+from dynacp.student.layers import stem_steps
 from nas.space import census
 from nas.space.census import Census
-from nas.space.counting import count, count_choices
+from nas.space.counting import activation_bytes, count, count_choices
 from nas.space.feasible import Feasible
-from nas.space.network_wide import EVERY, NetworkWide
-from nas.space.space import FORMS, Space, encodings, expanded_channels
+from nas.space.network_wide import NetworkWide
+from nas.space.space import Space, encodings
 
-
-def every_network(space: Space, blocks: int) -> Iterator[Architecture]:
-    """All networks of so many blocks, from the definition of the space alone."""
-
-    def following(channels: int) -> Iterator[Block]:
-        expansions = {int(expanded_channels(channels, each)) for each in space.expansions}
-        for (residual, stride), expanded, dilation in product(FORMS.values(), expansions, space.dilations):
-            for out in space.widths if residual == PLAIN else (channels,):
-                yield Block(expanded, out, dilation, residual, stride)
-
-    def longer(chosen: tuple[Block, ...], channels: int) -> Iterator[tuple[Block, ...]]:
-        if len(chosen) == blocks:
-            yield chosen
-        else:
-            for block in following(channels):
-                yield from longer((*chosen, block), block.out)
-
-    names = [field.name for field in fields(NetworkWide)]
-    values = [getattr(space.network_wide, name) or (getattr(space.frame, name),) for name in names]
-    for row in product(*values):
-        frame = dict(zip(names, row, strict=True))
-        for chosen in longer((), frame["stem"][1]):
-            yield replace(space.frame, blocks=chosen, **frame)
-
-
-@dataclass(frozen=True)
-class Listed:
-    """All networks of a small space, and what they cost."""
-
-    networks: list[Architecture]
-    bytes: np.ndarray
-    macs: np.ndarray
-
-    def fitting(self, limits: Limits) -> set[Architecture]:
-        fits = limits.allow(bytes=self.bytes, macs=self.macs)
-        return {network for network, fit in zip(self.networks, fits, strict=True) if fit}
-
-
-def listed(space: Space, blocks: int, dtype: str) -> Listed:
-    networks = list(every_network(space, blocks))
-    _, macs, bytes = np.array([totals(layers_of(network), dtype=dtype) for network in networks], dtype=np.int64).T
-    return Listed(networks, bytes, macs)
-
-
-FRAME = Architecture((Block(16, 16),), input=(64, 23), classes=3, stem=(4, 16))
-SMALL = Space(FRAME, 1, 3, dilations=(1, 2), expansions=(1.5, 2.1), widths=(8, 16, 24))
-WIDE = replace(
-    SMALL,
-    dilations=(1, 2),
-    expansions=(1.5,),
-    widths=(8, 24),
-    network_wide=replace(EVERY, activation=("relu",), stem=((4, 8), (4, 16), (8, 16)), pool=("maximum",)),
-)
-"""Some stems lead to the same state; some frames differ in cost in int8 alone, some nowhere."""
-
-SIZES, DTYPES, SPACES = (1, 2), ("float16", "float32", "int8"), {"blocks": SMALL, "network-wide": WIDE}
-LISTED = {
-    (name, blocks, dtype): listed(space, blocks, dtype)
-    for name, space in SPACES.items()
-    for blocks in SIZES
-    for dtype in DTYPES
-}
-of_both_spaces = pytest.mark.parametrize("name", SPACES)
+of_all_spaces = pytest.mark.parametrize("name", SPACES)
 
 
 def fitting_in(name: str, dtype: str, limits: Limits) -> set[Architecture]:
@@ -97,15 +34,16 @@ def fitting_in(name: str, dtype: str, limits: Limits) -> set[Architecture]:
 
 @st.composite
 def limits(draw: st.DrawFn, name: str, dtype: str = DEFAULT_DTYPE) -> Limits:
-    """From less than the smallest of two blocks to more than the largest."""
+    """From less than the smallest of two blocks to more than the largest; activations also without a limit."""
     known = LISTED[name, 2, dtype]
     return Limits(
         draw(st.integers(int(known.bytes.min()) - 99, int(known.bytes.max()) + 99)),
         draw(st.integers(int(known.macs.min()) - 999, int(known.macs.max()) + 999)),
+        draw(st.none() | st.integers(int(known.held.min()) - 99, int(known.held.max()) + 99)),
     )
 
 
-@of_both_spaces
+@of_all_spaces
 @pytest.mark.parametrize("dtype", DTYPES)
 @settings(max_examples=40, deadline=None)
 @given(st.data(), st.sampled_from(SIZES), st.sampled_from([0, 4, 10**12]))
@@ -144,7 +82,7 @@ def test_networks_of_the_default_choices_count_as_in_bulk(
         assert 0 < counting.count(3, max_macs) == fitting < len(macs)
 
 
-@of_both_spaces
+@of_all_spaces
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
 @settings(max_examples=25, deadline=None)
 @given(st.data())
@@ -181,20 +119,26 @@ def test_a_network_wide_value_that_the_space_lacks_is_refused() -> None:
         Feasible(WIDE, Limits()).next_choice({"stem": "4-8", "norm": "after"})
 
 
-@of_both_spaces
+@of_all_spaces
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
-def test_sampled_architectures_fit_and_each_is_as_likely_as_any_other(dtype: str, name: str) -> None:
+@pytest.mark.parametrize("share_of_held", [None, 0.05])
+def test_sampled_architectures_fit_and_each_is_as_likely_as_any_other(
+    share_of_held: float | None, dtype: str, name: str
+) -> None:
     known = LISTED[name, 2, dtype]
-    limits = Limits(int(np.quantile(known.bytes, 0.3)), int(np.quantile(known.macs, 0.05)))
+    shares = (0.3, 0.05) if share_of_held is None else (0.9, 0.2)
+    most = None if share_of_held is None else int(np.quantile(known.held, share_of_held))
+    limits = Limits(int(np.quantile(known.bytes, shares[0])), int(np.quantile(known.macs, shares[1])), most)
     fitting = known.fitting(limits)
+    assert most is None or len(fitting) < len(known.fitting(replace(limits, max_activation_bytes=None)))
     sampled = Counter(Feasible(SPACES[name], limits, dtype).sample(2, 40 * len(fitting), np.random.default_rng(3)))
-    assert 50 < len(fitting) < 1_000
+    assert 10 < len(fitting) < 1_000
     assert set(sampled) == fitting
     assert chisquare(list(sampled.values())).pvalue > 1e-3  # one seed, so one outcome: no test by chance
 
 
 def test_nothing_is_sampled_where_nothing_fits() -> None:
-    with pytest.raises(ValueError, match="no network of 2 blocks fits 1,000 bytes"):
+    with pytest.raises(ValueError, match="no network of 2 blocks fits 30,000,000 MACs and 1,000 bytes"):
         Feasible(SMALL, Limits(max_bytes=1_000)).sample(2, 1, np.random.default_rng(0))
 
 
@@ -204,7 +148,7 @@ def test_a_space_too_large_to_be_counted_exactly_is_not_sampled_from() -> None:
         Feasible(Space(max_blocks=9), Limits()).sample(9, 1, np.random.default_rng(0))
 
 
-@of_both_spaces
+@of_all_spaces
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
 @settings(max_examples=50, deadline=None)
 @given(st.data(), st.integers(0, 2**32 - 1))
@@ -223,8 +167,7 @@ def test_the_nearest_choices_fit_and_are_the_same_where_the_network_fits(
             continue
         near = feasible.nearest(choices)
         assert (space.decode(near) == space.decode(choices)) == (space.decode(choices) in fitting)
-        cost = totals(layers_of(space.decode(near)), dtype=dtype)
-        assert within.allow(bytes=cost.bytes, macs=cost.macs)
+        assert keeps(within, space.decode(near), dtype)
         assert feasible.nearest(near) == near
 
 
@@ -244,9 +187,36 @@ def test_a_stem_that_fits_nothing_gives_way_to_the_one_of_the_nearest_widths() -
     assert near["stem"] == "8-32"
 
 
-@of_both_spaces
+@pytest.mark.parametrize(
+    ("name", "max_activation_bytes"), [("blocks", 1), ("network-wide", 1), ("blocks", 7_000), ("many classes", 7_000)]
+)
+def test_nothing_is_counted_drawn_or_near_where_activations_exceed_their_limit(
+    name: str, max_activation_bytes: int
+) -> None:
+    """1 byte holds no stem; 7,000 bytes the stem (6,144), but no block (7,680)."""
+    feasible = Feasible(SPACES[name], Limits(max_activation_bytes=max_activation_bytes))
+    assert not feasible.allows(2)
+    assert Census(feasible).count(2, 30_000_000) == 0
+    with pytest.raises(ValueError, match=f"128,000 bytes and {max_activation_bytes:,} bytes of activations"):
+        feasible.sample(2, 1, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="nothing fits"):
+        feasible.nearest({"blocks": 2})
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_the_stem_a_block_and_the_head_can_each_exceed_the_limit_of_activations(dtype: str) -> None:
+    """For the lists above to show that none of them is forgotten."""
+    size = DTYPES[dtype].activation_bytes
+    stems = [most_elements(stem_steps(frame)) for frame in WIDE.frames]
+    assert min(LISTED["network-wide", 2, dtype].held) == min(stems) * size < max(stems) * size
+    headed = LISTED["many classes", 2, dtype]
+    by_head = [held_by(network) == held_by(replace(network, classes=91)) for network in headed.networks]
+    assert 0 < sum(by_head) < len(by_head)
+
+
+@of_all_spaces
 def test_nothing_is_near_where_nothing_fits(name: str) -> None:
-    with pytest.raises(ValueError, match="nothing fits 1,000 bytes"):
+    with pytest.raises(ValueError, match="nothing fits 30,000,000 MACs and 1,000 bytes"):
         Feasible(SPACES[name], Limits(max_bytes=1_000)).nearest({"blocks": 2})
 
 
@@ -280,9 +250,12 @@ def spaces(draw: st.DrawFn) -> Space:
 
 
 @settings(max_examples=40, deadline=None)
-@given(spaces(), st.sampled_from(DTYPES), st.floats(0, 1), st.floats(0, 1), st.integers(0, 2**32 - 1))
+@given(
+    spaces(), st.sampled_from([*DTYPES]), st.floats(0, 1), st.floats(0, 1), st.none() | st.floats(0, 1),
+    st.integers(0, 2**32 - 1),
+)  # fmt: skip
 def test_all_that_speaks_of_a_space_speaks_of_the_same_networks(
-    space: Space, dtype: str, share_of_bytes: float, share_of_macs: float, seed: int
+    space: Space, dtype: str, share_of_bytes: float, share_of_macs: float, share_of_held: float | None, seed: int
 ) -> None:
     networks = {blocks: list(every_network(space, blocks)) for blocks in space.sizes}
     every = {network for of_size in networks.values() for network in of_size}
@@ -302,15 +275,16 @@ def test_all_that_speaks_of_a_space_speaks_of_the_same_networks(
         assert all(each._contains(each.to_internal_repr(choices[name])) for name, each in distributions.items())
         assert every.issuperset(change.architecture for change in space.single_changes(network))
 
-    _, macs, bytes = count([network for of_size in networks.values() for network in of_size], dtype=dtype)
-    within = Limits(int(np.quantile(bytes, share_of_bytes)), int(np.quantile(macs, share_of_macs)))
+    _, macs, bytes = count([*every], dtype=dtype)
+    held = activation_bytes([*every], dtype=dtype)
+    most = None if share_of_held is None else int(np.quantile(held, share_of_held))
+    within = Limits(int(np.quantile(bytes, share_of_bytes)), int(np.quantile(macs, share_of_macs)), most)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nas.space.tables.MOST_UNITS", 1 << 20)  # odd widths have small units, and so long tables
         feasible = Feasible(space, within, dtype)
         for blocks, of_size in networks.items():
             assert feasible.walks(blocks) * len(space.dilations) ** blocks == len(of_size)
-            _, macs, bytes = count(of_size, dtype=dtype)
-            fits = within.allow(bytes=bytes, macs=macs)
+            fits = np.array([keeps(within, network, dtype) for network in of_size])
             assert Census(feasible).count(blocks, within.max_macs) == fits.sum()
             if fits.any():
                 (drawn,) = feasible.sample(blocks, 1, np.random.default_rng(seed))

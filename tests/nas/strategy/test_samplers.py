@@ -23,7 +23,7 @@ RULES = Rules(Space(network_wide=EVERY), Limits(), "float16")
 NARROW = replace(RULES, limits=Limits(max_macs=8_000_000))
 SMALL = Rules(
     Space(min_blocks=1, max_blocks=1, dilations=(1, 2), expansions=(1.5, 2.1), widths=(16, 24)),
-    Limits(max_macs=9_000_000),
+    Limits(max_macs=9_000_000, max_activation_bytes=400_000),
     "float16",
 )
 
@@ -81,14 +81,16 @@ class TestEverySampler:
         )  # hundreds for each network of this space
         space = SMALL.space
         every = {space.decode(choices) for choices in _all_choices(space)}
-        fitting = {network for network in every if SMALL.allow(SMALL.cost(network))}
+        fitting = {network for network in every if SMALL.allow(network, SMALL.cost(network))}
         assert 10 < len(fitting) < len(every) == space.size()
         sampler = SAMPLERS[name]
         number = len(fitting) if name != "gp" else STARTUP_TRIALS + 1
         done = search(sampler, SMALL, number)
         assert {candidate.architecture for candidate in done} <= fitting
         known = replace(history(done), seen=fitting)
-        with pytest.raises(SpaceExhaustedError, match=r"within 9,000,000 MACs and 128,000 bytes .* known"):
+        with pytest.raises(
+            SpaceExhaustedError, match=r"within 9,000,000 MACs, .* 400,000 bytes of activations .* known"
+        ):
             propose(sampler, SMALL, known, seed=0)
 
     def test_says_how_much_it_tried_where_nothing_fits(self, name: str) -> None:

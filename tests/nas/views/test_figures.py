@@ -112,6 +112,19 @@ def test_the_space_s_picture_shows_both_limits_and_where_the_architecture_stands
     assert lines(figure.axes[0], "mine")
 
 
+def test_both_pictures_show_the_limit_of_activations_where_there_is_one() -> None:
+    feasible = Feasible(Space(max_blocks=6), Limits(max_activation_bytes=659_456))
+    changes = margins(TABLE1, feasible)
+    (axes,) = margins_figure(changes, feasible, TABLE1, "table1").axes
+    (crosses,) = lines(axes, "over the limit of activations")
+    assert len(crosses) == (changes["activation_bytes"] > 659_456).sum() > 0
+    limited = Feasible(SMALL, Limits(max_activation_bytes=600_000))
+    architecture = limited.sample(2, 1, np.random.default_rng(0))[0]
+    *_, axes = space_figure(limited, architecture, "mine").axes
+    assert axes.get_ylabel() == "kB of activations in float16"
+    assert 600 in [line.get_ydata()[0] for line in axes.lines]  # type: ignore[index]
+
+
 def test_the_picture_of_single_changes_marks_each_that_costs_something() -> None:
     feasible = Feasible(Space(), Limits())
     changes = margins(TABLE1, feasible)
