@@ -10,10 +10,17 @@ one. The page is served to this machine alone, unless --host says otherwise. ^C 
 
 import sys
 
-from budget.cli.command import CommandParser, add_limit_options, add_whole_number, answering, run, whole_number
+from budget.cli.command import (
+    CommandParser,
+    add_limit_options,
+    add_whole_number,
+    answering,
+    limits_of,
+    run,
+    whole_number,
+)
 from budget.cli.terminal import console
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
-from budget.limits import Limits
 from dynacp.student.architecture import resolve, with_classes
 from nas.editing.judged import Terms
 
@@ -41,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     start = resolve(options.architecture)
     if options.classes:
         start = with_classes(start, options.classes)
-    terms = Terms(Limits(options.max_bytes, options.max_macs), options.dtype)
+    terms = Terms(limits_of(options), options.dtype)
     with served(create_app(start, terms), options.host, options.port) as server:
         name = f"[{server.host}]" if ":" in server.host else server.host
         out.print(f"Open http://{name}:{server.port} in a browser; ^C ends.")

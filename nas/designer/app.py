@@ -30,7 +30,7 @@ PANELS = {
 }
 """By the id of a part of the page, what fills it."""
 
-TERMS = ("max-macs", "max-bytes", "dtype", "convention")
+TERMS = ("max-macs", "max-bytes", "max-activation-bytes", "dtype", "convention")
 """The ids of the fields that say what a network is judged by."""
 
 DETAILS = {"cost": "Where the cost goes", "take-along": "Take along"}
@@ -116,8 +116,8 @@ def _fill(app: dash.Dash) -> None:
         return list(filled.values())
 
 
-def _terms_of(macs: str, size: str, dtype: str, convention: str) -> Terms:
-    return Terms(_limits(macs, size), dtype, "" if convention == DTYPE_S_OWN else convention)
+def _terms_of(macs: str, size: str, held: str, dtype: str, convention: str) -> Terms:
+    return Terms(_limits(macs, size, held), dtype, "" if convention == DTYPE_S_OWN else convention)
 
 
 def _edited(before: Architecture, text: str) -> Architecture:
@@ -133,17 +133,22 @@ def _outside(judged: Judged) -> Component | str:
     return html.P(f"Outside of what the search proposes: {judged.outside}", className="soft")
 
 
-def _limits(macs: str, size: str) -> Limits:
-    numbers = []
-    for name, text in (("MACs", macs), ("bytes", size)):
-        try:
-            number = float(str(text).replace(",", ""))
-        except ValueError:
-            number = float("nan")
-        if not 1 <= number < 1e18:
-            raise UserError(f"the limit of {name} must be a number from 1 on, but got {str(text)[:80]!r}.")
-        numbers.append(int(number))
-    return Limits(max_bytes=numbers[1], max_macs=numbers[0])
+def _limits(macs: str, size: str, held: str) -> Limits:
+    return Limits(
+        max_bytes=_limit("bytes", size),
+        max_macs=_limit("MACs", macs),
+        max_activation_bytes=_limit("bytes of activations", held) if str(held or "").strip() else None,
+    )
+
+
+def _limit(name: str, text: str) -> int:
+    try:
+        number = float(str(text).replace(",", ""))
+    except ValueError:
+        number = float("nan")
+    if not 1 <= number < 1e18:
+        raise UserError(f"the limit of {name} must be a number from 1 on, but got {str(text)[:80]!r}.")
+    return int(number)
 
 
 def _addressed(search: str | None) -> Architecture | None:
@@ -203,10 +208,18 @@ def _top() -> Component:
 
 def _terms(terms: Terms) -> Component:
     limits = terms.limits
-    numbers = [("max-macs", "at most MACs", limits.max_macs), ("max-bytes", "at most bytes", limits.max_bytes)]
+    held = limits.max_activation_bytes
+    numbers = [
+        ("max-macs", "at most MACs", f"{limits.max_macs:,}"),
+        ("max-bytes", "at most bytes", f"{limits.max_bytes:,}"),
+        ("max-activation-bytes", "at most bytes of activations", "" if held is None else f"{held:,}"),
+    ]
     fields = [
         html.Label(
-            [html.Span(text, className="label"), dcc.Input(id=name, value=f"{value:,}", type="text", debounce=True)]
+            [
+                html.Span(text, className="label"),
+                dcc.Input(id=name, value=value, type="text", debounce=True, placeholder="no limit"),
+            ]
         )
         for name, text, value in numbers
     ]

@@ -7,7 +7,6 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from budget.conventions import CONVENTIONS, UnknownLayerError
-from budget.dtypes import DTYPES
 from dynacp.student.architecture import PLAIN, as_text
 from nas.editing.edits import MOVES
 from nas.editing.judged import Choice, Judged, Value
@@ -47,6 +46,7 @@ def price(value: Value) -> str:
     parts = [
         f"{value.more_macs:+,} MACs" if value.more_macs else "",
         f"{value.more_bytes:+,} bytes" if value.more_bytes else "",
+        f"{value.more_activation_bytes:+,} bytes of activations" if value.more_activation_bytes else "",
     ]
     told = ", ".join(filter(None, parts)) or "costs nothing more"
     return f"{told}: {'fits' if value.fits else 'does not fit'}{'' if value.inside else '; outside the search space'}"
@@ -75,16 +75,15 @@ def button(value: Value, text: str, *, title: str = "") -> html.Button:
 def costs(judged: Judged) -> list[Component]:
     """Bytes, MACs and activation memory against the limits, and the verdict in words."""
     account, terms, limits = judged.ledger, judged.terms, judged.terms.limits
-    verdict = limits.verdict(account)
-    held = judged.peak.elements * DTYPES[terms.dtype].activation_bytes
+    verdict, held, where = judged.verdict(account), judged.peak.bytes[terms.dtype], judged.peak.at
+    told = f"bytes of activations at once, at {where}"
     return [
         html.P(f"This network {verdict}.", className=f"verdict {fitting(verdict.fits)}", id="verdict", role="status"),
         _meter("MACs for one second", account.macs, limits.max_macs, "macs"),
         _meter(f"bytes for {account.parameters:,} parameters", account.bytes, limits.max_bytes, "bytes"),
-        html.Div(
-            [html.B(f"{held:,}", id="activations"), f" bytes of activations at once, at {judged.peak.at}"],
-            className="meter",
-        ),
+        html.Div([html.B(f"{held:,}", id="activations"), f" {told}"], className="meter")
+        if limits.max_activation_bytes is None
+        else _meter(told, held, limits.max_activation_bytes, "activations"),
         html.P(f"Counted as {terms.rule.name}, {terms.dtype}.", className="soft"),
     ]
 
@@ -108,7 +107,7 @@ def conventions(judged: Judged) -> html.Table:
     for convention in CONVENTIONS.values():
         try:
             account = judged.counted(convention)
-            fits = judged.terms.limits.verdict(account).fits
+            fits = judged.verdict(account).fits
             cells = [f"{account.macs:,}", f"{account.bytes:,}", "fits" if fits else "over"]
         except UnknownLayerError:
             fits, cells = False, ["cannot count it", "", ""]
@@ -122,7 +121,7 @@ def conventions(judged: Judged) -> html.Table:
 def way_back(judged: Judged) -> list[Component]:
     """How many single edits fit; where the network does not, the nearest ones that do, to click."""
     near = judged.fitting
-    if judged.terms.limits.verdict(judged.ledger).fits:
+    if judged.verdict(judged.ledger).fits:
         return [html.P(f"{len(near)} single edits of it fit as well.", className="soft")]
     if not near:
         return [html.P("No single edit of it fits: take two, or the nearest network of the space.")]

@@ -9,12 +9,12 @@ from budget.conventions import CONVENTIONS, Convention
 from budget.dtypes import DEFAULT_DTYPE, dtype_named
 from budget.errors import UserError
 from budget.ledger import Ledger, ledger
-from budget.limits import Limits
+from budget.limits import Limits, Verdict
 from budget.memory import Peak, peak
 from dynacp.student.architecture import BASELINE, PLAIN, TABLE1, Architecture, Block, as_text
 from dynacp.student.layers import layers_of, steps_of
 from nas.editing.edits import MOVES, edited, entering
-from nas.space.counting import count
+from nas.space.counting import count, limited_activation_bytes
 from nas.space.network_wide import EVERY
 from nas.space.space import FORMS, Space, expanded_channels
 
@@ -71,6 +71,8 @@ class Value(NamedTuple):
     """MACs of the network with it, less those of the network now."""
     more_bytes: int
     """The same of bytes."""
+    more_activation_bytes: int | None
+    """The same of activations at their peak, in the terms' dtype; None where these have no limit."""
     network: Architecture
     """The network with it; where it gives none, the one now."""
 
@@ -134,6 +136,10 @@ class Judged:
         """Where its activations take most memory."""
         return peak(steps_of(self.architecture))
 
+    def verdict(self, account: Ledger) -> Verdict:
+        """Whether it keeps the limits, by a ledger that `counted` gives."""
+        return self.terms.limits.verdict(account, self.peak)
+
     @cached_property
     def network_choices(self) -> tuple[Choice, ...]:
         """Its network-wide choices, each with the space's values and its own."""
@@ -170,19 +176,22 @@ class Judged:
 
     def _judged(self, wanted: Sequence[_Wanted]) -> Iterator[Value]:
         """What each edit costs; an edit that gives no network leaves this one as it is, and does not fit."""
-        here = self.architecture
+        here, terms = self.architecture, self.terms
         networks = [self._network(each) for each in wanted]
-        costs = count([here, *(each or here for each in networks)], convention=self.terms.rule, dtype=self.terms.dtype)
-        fits = self.terms.limits.allow(bytes=costs.bytes, macs=costs.macs)
+        counted = [here, *(each or here for each in networks)]
+        costs = count(counted, convention=terms.rule, dtype=terms.dtype)
+        held = limited_activation_bytes(terms.limits, counted, dtype=terms.dtype)
+        fits = terms.limits.allow(bytes=costs.bytes, macs=costs.macs, activation_bytes=held)
         more = zip(
             fits[1:].tolist(),
             (costs.macs[1:] - costs.macs[0]).tolist(),
             (costs.bytes[1:] - costs.bytes[0]).tolist(),
+            [None] * len(networks) if held is None else (held[1:] - held[0]).tolist(),
             strict=True,
         )
-        for each, network, (keeps, macs, size) in zip(wanted, networks, more, strict=True):
+        for each, network, (keeps, macs, size, alive) in zip(wanted, networks, more, strict=True):
             possible = network is not None
-            yield Value(*each, possible, possible and keeps, macs, size, network or here)
+            yield Value(*each, possible, possible and keeps, macs, size, alive, network or here)
 
     def _network(self, wanted: _Wanted) -> Architecture | None:
         try:

@@ -129,9 +129,16 @@ def keep(limits: Limits, architectures: Sequence[Architecture], *, dtype: str) -
 
     Raises `UserError` for another dtype.
     """
-    cost = count(architectures, dtype=dtype)
-    held = None if limits.max_activation_bytes is None else activation_bytes(architectures, dtype=dtype)
+    cost, held = count(architectures, dtype=dtype), limited_activation_bytes(limits, architectures, dtype=dtype)
     return limits.allow(bytes=cost.bytes, macs=cost.macs, activation_bytes=held)
+
+
+def limited_activation_bytes(limits: Limits, architectures: Sequence[Architecture], *, dtype: str) -> IntArray | None:
+    """What `activation_bytes` gives where activations have a limit; None, and nothing is counted, where they have none.
+
+    Raises `UserError` for a dtype that is not in `budget.dtypes.DTYPES`.
+    """
+    return None if limits.max_activation_bytes is None else activation_bytes(architectures, dtype=dtype)
 
 
 _Alike = Iterator[tuple[Any, Architecture, Iterable[BlockColumns]]]

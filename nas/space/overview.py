@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from dynacp.files import write_text
 from dynacp.strict_json import read_json
 from dynacp.student.architecture import Architecture
-from nas.space.counting import activation_bytes, count
+from nas.space.counting import count, limited_activation_bytes
 from nas.space.feasible import Feasible
 
 BIN = 5_000_000
@@ -84,8 +84,8 @@ def margins(architecture: Architecture, feasible: Feasible) -> pd.DataFrame:
     networks = [architecture, *(change.architecture for change in changes)]
     cost = count(networks, dtype=feasible.dtype)
     costs = {"bytes": cost.bytes, "macs": cost.macs}
-    if limits.max_activation_bytes is not None:
-        costs["activation_bytes"] = activation_bytes(networks, dtype=feasible.dtype)
+    if (held := limited_activation_bytes(limits, networks, dtype=feasible.dtype)) is not None:
+        costs["activation_bytes"] = held
     table = pd.DataFrame([change[:3] for change in changes], columns=["choice", "now", "value"], dtype=object)
     of_changes = {name: of_all[1:] for name, of_all in costs.items()}
     more = {f"more_{name}": of_all[1:] - of_all[0] for name, of_all in costs.items()}

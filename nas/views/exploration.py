@@ -13,7 +13,7 @@ from rich.table import Table
 
 from dynacp.pictures import new_figure
 from dynacp.student.architecture import Architecture
-from nas.space.counting import activation_bytes, count
+from nas.space.counting import count, limited_activation_bytes
 from nas.space.feasible import Feasible
 from nas.views.figures import BASELINE_COLOUR, LIMIT_COLOUR
 
@@ -169,8 +169,8 @@ def _costs(networks: Sequence[Architecture], feasible: Feasible) -> pd.DataFrame
     """A table of MMACs and kB with a row per network; also of kB of activations, where these have a limit."""
     cost = count(networks, dtype=feasible.dtype)
     table = pd.DataFrame({"MMACs": cost.macs / 1e6, "kB": cost.bytes / 1e3})
-    if feasible.limits.max_activation_bytes is not None:
-        table[_HELD] = activation_bytes(networks, dtype=feasible.dtype) / 1e3
+    if (held := limited_activation_bytes(feasible.limits, networks, dtype=feasible.dtype)) is not None:
+        table[_HELD] = held / 1e3
     return table
 
 

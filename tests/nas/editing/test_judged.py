@@ -9,8 +9,9 @@ from budget.conventions import CONVENTIONS
 from budget.errors import UserError
 from budget.ledger import totals
 from budget.limits import Limits
+from budget.memory import peak
 from dynacp.student.architecture import BASELINE, TABLE1, Architecture
-from dynacp.student.layers import layers_of
+from dynacp.student.layers import layers_of, steps_of
 from nas.editing.edits import edited
 from nas.editing.judged import Judged, Terms, Value
 from nas.space.network_wide import EVERY
@@ -20,7 +21,12 @@ SPACE = Space(network_wide=EVERY)
 NETWORKS = st.integers(0, 2**32 - 1).map(lambda seed: SPACE.networks(1, np.random.default_rng(seed))[0])
 TERMS = st.builds(
     Terms,
-    st.builds(Limits, st.integers(60_000, 200_000), st.integers(8_000_000, 50_000_000)),
+    st.builds(
+        Limits,
+        st.integers(60_000, 200_000),
+        st.integers(8_000_000, 50_000_000),
+        st.none() | st.integers(200_000, 2_000_000),
+    ),
     st.sampled_from(["float16", "int8", "float32"]),
     st.sampled_from(["", *CONVENTIONS]),
 )
@@ -40,7 +46,14 @@ def test_every_value_costs_what_its_network_costs_alone(network: Architecture, t
             alone = totals(layers_of(value.network), convention=terms.rule, dtype=terms.dtype)
             assert alone.macs - judged.ledger.macs == value.more_macs
             assert alone.bytes - judged.ledger.bytes == value.more_bytes
-            assert value.fits == (alone.macs <= terms.limits.max_macs and alone.bytes <= terms.limits.max_bytes)
+            held = peak(steps_of(value.network)).bytes[terms.dtype]
+            assert value.fits == (
+                alone.macs <= terms.limits.max_macs
+                and alone.bytes <= terms.limits.max_bytes
+                and held <= (terms.limits.max_activation_bytes or held)
+            )
+            more = None if terms.limits.max_activation_bytes is None else held - judged.peak.bytes[terms.dtype]
+            assert value.more_activation_bytes == more
             assert value.chosen or value.network == edited(network, value.edit, judged.space)
 
 

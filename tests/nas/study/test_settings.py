@@ -22,6 +22,14 @@ from nas.views.page import write_page
 LIMITED = Limits(max_activation_bytes=400_000)
 
 
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with room for the study `a`."""
+    (tmp_path / "studies" / "a").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 def stored(limits: Limits) -> Any:
     return json.loads(json.dumps(made_up.settings(Space(), limits).content))
 
