@@ -14,9 +14,10 @@ from rich.table import Table
 
 from budget.cli.terminal import console, show
 from budget.ledger import ledger
+from budget.memory import peak
 from dynacp.efficientat import FAMILIES
 from dynacp.overrides import settings_table
-from dynacp.student.layers import layers_of
+from dynacp.student.layers import layers_of, steps_of
 from dynacp.teachers.ensemble import Ensemble
 from nas.results.finalists import NOTE_ON_THE_RACE, Finalist, what_it_would_take
 from nas.scoring.agreement import Estimate
@@ -62,7 +63,8 @@ class Screen:
         )
         baseline = store.settings.baseline
         account = ledger(layers_of(baseline.architecture), dtype=dtype)
-        self.note(f"To beat: {baseline.name}, {account.macs / 1e6:.2f} MMACs, {limits.verdict(account)}.")
+        verdict = limits.verdict(account, peak(steps_of(baseline.architecture)))
+        self.note(f"To beat: {baseline.name}, {account.macs / 1e6:.2f} MMACs, {verdict}.")
         for name, family in FAMILIES.items():
             self.note(f"Teachers {name}: four, {settings.teachers.start(family)}.")
 
