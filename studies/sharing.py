@@ -16,11 +16,12 @@ from nas.scoring.clips import load_search_data
 from nas.scoring.score import TEACHERS, Scorer, ScoreSettings
 
 
-def study_parser(description: str | None) -> argparse.ArgumentParser:
-    """The options of a study that trains."""
+def study_parser(description: str | None, *, teachers: bool = True) -> argparse.ArgumentParser:
+    """The options of a study that trains, with teachers or on labels alone."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=_resolved, required=True, help="the pocket set")
-    parser.add_argument("--mn", type=_resolved, required=True, help="the teachers' checkpoint")
+    parser.add_argument("--data", type=_resolved, required=True, help="the pocket or the field set")
+    if teachers:
+        parser.add_argument("--mn", type=_resolved, required=True, help="the teachers' checkpoint")
     parser.add_argument("--cache", type=_resolved, required=True, help="for log-mels and teachers")
     parser.add_argument("--shard", default="1/1", metavar="K/N", help="this process does the K-th of every N things")
     return parser

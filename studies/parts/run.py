@@ -81,7 +81,7 @@ class Data:
 
 
 def main() -> None:
-    options = study_parser(__doc__).parse_args()
+    options = study_parser(__doc__, teachers=False).parse_args()
     rows, seen = Rows(HERE / "trained.csv", ["network", "seed"]), dict[FrontEnd, Data]()
     torch.set_num_threads(1)
     for seed, variant in share([(seed, variant) for seed in SEEDS for variant in VARIANTS], options):
