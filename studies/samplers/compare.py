@@ -9,7 +9,6 @@ each candidate is compared with that of random search with the same seed. Writes
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import seaborn as sns
 
