@@ -34,11 +34,13 @@ would be a world of its own, and noise be taken for what distinguishes it."""
 class Prediction(NamedTuple):
     """Mean and standard deviation of the merit an architecture would have without training noise.
 
-    Both are [networks], in the unit of the merits.
+    All are [networks], in the unit of the merits.
     """
 
     mean: FloatArray
     deviation: FloatArray
+    before: FloatArray
+    """The deviation before any training was seen: where `deviation` comes close to it, nothing near is known."""
 
 
 class Surrogate:
@@ -82,8 +84,9 @@ class Surrogate:
     def predict(self, features: FloatArray) -> Prediction:
         """Predict the noiseless merits of architectures with these features [networks, features]."""
         mean, deviation = self._model.predict(self._scaled(features), return_std=True)
-        noiseless = np.sqrt(np.maximum(deviation**2 - self._noise_level, 0.0))
-        return Prediction(self._mean + self._deviation * mean, self._deviation * noiseless)
+        before = self._model.kernel_.diag(self._scaled(features))
+        noiseless, unseen = (np.sqrt(np.maximum(each - self._noise_level, 0.0)) for each in (deviation**2, before))
+        return Prediction(self._mean + self._deviation * mean, self._deviation * noiseless, self._deviation * unseen)
 
     def draw(self, features: FloatArray, rng: np.random.Generator) -> FloatArray:
         """One joint sample from the posterior of the noiseless merits, [networks], of these [networks, features]."""

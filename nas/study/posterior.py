@@ -8,13 +8,18 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import kendalltau
 
+from dynacp.student.architecture import Architecture
 from nas.space.features import features
 from nas.strategy.surrogate import LEAST, Surrogate
 from nas.study.candidate import Candidate
 
+NOTHING_NEAR = 0.7
+"""The model has seen nothing near an architecture where its deviation is more than this share of what it would be
+without any training."""
+
 
 class Expected(NamedTuple):
-    """What a candidate would score on average over many trainings of the same length."""
+    """What an architecture would score on average over many trainings of the candidates' length."""
 
     merit: float
     """What candidates are ranked by: minus the mean training loss in nats; the accuracy in older studies."""
@@ -22,26 +27,48 @@ class Expected(NamedTuple):
     """Validation macro accuracy, about in [0, 1], predicted from the merit by linear regression over the candidates."""
     deviation: float
     """The standard deviation of that accuracy, from the model's uncertainty of the merit; NaN without a model."""
+    near: bool
+    """Whether the model has seen architectures near it."""
+
+
+class Posterior:
+    """A model of the merits of `candidates` (`nas.strategy.surrogate`), fitted on construction.
+
+    There must be `LEAST` of them, all trained equally long. Raises `KeyError` for a candidate without a score.
+    """
+
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
+        known = features([each.architecture for each in candidates])
+        self._model = Surrogate(known, [each.merit for each in candidates])
+        merits, accuracies = self._model.predict(known).mean, [each.accuracy for each in candidates]
+        self._slope, self._height = 0.0, float(np.mean(accuracies))
+        if np.ptp(merits) > 0:
+            self._slope, self._height = map(float, np.polyfit(merits, accuracies, 1))
+
+    def expected(self, architectures: Sequence[Architecture]) -> list[Expected]:
+        """What each of these would score, one at least, whether it was trained or not."""
+        told = zip(*self._model.predict(features(architectures)), strict=True)
+        return [
+            Expected(
+                merit=float(merit),
+                accuracy=float(self._height + self._slope * merit),
+                deviation=float(abs(self._slope) * deviation),
+                near=bool(deviation < NOTHING_NEAR * before),
+            )
+            for merit, deviation, before in told
+        ]
 
 
 def expected(candidates: Sequence[Candidate]) -> dict[int, Expected]:
     """Estimate what candidates would score without noise; keys are candidate numbers.
 
-    All should have been trained equally long. A model of the merits (`nas.strategy.surrogate`) is fitted to all of
-    them. With fewer than `LEAST` candidates there is none, and each is expected to score as it did. Raises `KeyError`
-    for a candidate without a score.
+    All should have been trained equally long. With fewer than `LEAST` candidates there is no model (`Posterior`), and
+    each is expected to score as it did. Raises `KeyError` for a candidate without a score.
     """
     if len(candidates) < LEAST:
-        return {each.number: Expected(each.merit, each.accuracy, float("nan")) for each in candidates}
-    known = features([each.architecture for each in candidates])
-    merits, deviations = Surrogate(known, [each.merit for each in candidates]).predict(known)
-    slope, height = 0.0, float(np.mean([each.accuracy for each in candidates]))
-    if np.ptp(merits) > 0:
-        slope, height = np.polyfit(merits, [each.accuracy for each in candidates], 1)
-    return {
-        each.number: Expected(float(merit), float(height + slope * merit), float(abs(slope) * deviation))
-        for each, merit, deviation in zip(candidates, merits, deviations, strict=True)
-    }
+        return {each.number: Expected(each.merit, each.accuracy, float("nan"), True) for each in candidates}
+    told = Posterior(candidates).expected([each.architecture for each in candidates])
+    return {each.number: its for each, its in zip(candidates, told, strict=True)}
 
 
 def how_ranked(candidates: Sequence[Candidate]) -> str:

@@ -21,6 +21,7 @@ from budget.limits import Limits
 from dynacp.student.architecture import TABLE1, Architecture, with_classes
 from dynacp.training.distillation import Distillation
 from dynacp.training.loop import one_hot
+from nas.designer.links import to_text
 from nas.scoring.clips import load_search_data
 from nas.scoring.score import SHORT, Scorer, ScoreSettings
 from nas.space.network_wide import EVERY
@@ -54,7 +55,7 @@ class Search:
         candidates = [self._stored(row) for row in mine.sort_values("number").to_dict("records")]
         for number in range(len(candidates), CANDIDATES):
             proposal = self._proposed(candidates)
-            text = proposal.architecture.to_json()
+            text = to_text(proposal.architecture)
             training = self._training(trained.get(text), proposal.architecture)
             key = {"sampler": self.sampler, "seed": self.seed, "number": number}
             cost = {"macs": proposal.cost.macs, "bytes": proposal.cost.bytes, "proposing": proposal.seconds}

@@ -37,7 +37,7 @@ def test_features_are_finite_numbers_for_any_network_and_differ_where_networks_d
 
 def test_unseen_architectures_are_predicted_and_the_deviation_says_how_well() -> None:
     model, unseen = trained(120, 0.02), networks(200, seed=5)
-    mean, deviation = model.predict(features(unseen))
+    mean, deviation, _ = model.predict(features(unseen))
     apart = mean - merits(unseen)
     assert apart.std() < 0.3 * merits(unseen).std()
     assert 0.3 < np.mean((apart / deviation) ** 2) < 2
@@ -60,7 +60,7 @@ def test_what_is_expected_lies_nearer_to_the_truth_than_what_was_observed() -> N
 def test_draws_scatter_as_the_deviation_says_around_the_mean() -> None:
     model, unseen, rng = trained(40, 0.05), features(networks(10, seed=5)), np.random.default_rng(0)
     drawn = np.array([model.draw(unseen, rng) for _ in range(2_000)])
-    mean, deviation = model.predict(unseen)
+    mean, deviation, _ = model.predict(unseen)
     np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=5 * deviation.max() / 2_000**0.5)
     np.testing.assert_allclose(drawn.std(axis=0), deviation, rtol=0.15)
 

@@ -1,6 +1,7 @@
 """What a search expects of its candidates without noise."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,14 +9,14 @@ import pytest
 from made_up import scored, stored
 
 from budget.limits import Limits
-from dynacp.student.architecture import Architecture
+from dynacp.student.architecture import TABLE1, Architecture
 from nas.space.counting import sample_fitting
 from nas.space.space import Space
 from nas.strategy.pareto import front
 from nas.strategy.propose import Proposal, Rules
 from nas.strategy.surrogate import LEAST
 from nas.study.candidate import Candidate
-from nas.study.posterior import expected, how_ranked
+from nas.study.posterior import Posterior, expected, how_ranked
 from nas.study.store import Store
 
 RULES = Rules(Space(), Limits(), "float16")
@@ -99,3 +100,12 @@ def test_the_model_is_fitted_once_for_what_is_known(tmp_path: Path, monkeypatch:
     assert isinstance(store, Store)
     store.front()
     store.results()
+
+
+def test_the_model_says_where_it_has_seen_nothing_near() -> None:
+    model = Posterior(trained(40, 0.02))
+    known, odd = trained(3, 0.0)[0].architecture, replace(TABLE1, blocks=TABLE1.blocks[:1] * 20, stem=(64, 32))
+    of_known, of_odd = model.expected([known, odd])
+    assert of_known.near
+    assert not of_odd.near
+    assert of_odd.deviation > 2 * of_known.deviation
