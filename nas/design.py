@@ -3,9 +3,11 @@
     python -m nas.design                                     starts with Table 1
     python -m nas.design studies/NAME/export/NAME-17.json    or with another network
     python -m nas.design --max-macs 15e6 --dtype int8
+    python -m nas.design --study tau                         beside the candidates of a search, finished or running
 
 Open the address that it prints in a browser. The address bar there holds the network, so a link to it opens the same
-one. The page is served to this machine alone, unless --host says otherwise. ^C ends it.
+one. The page is served to this machine alone, unless --host says otherwise, and everything on it is computed here, by
+the counter of `python -m budget`. ^C ends it.
 """
 
 import sys
@@ -31,6 +33,8 @@ def parser() -> CommandParser:
     add = parser.add_argument
     add("architecture", metavar="ARCH", nargs="?", default="table1", help="table1 (the default) or a JSON file")
     add("--classes", type=whole_number(1), metavar="N", help="classes of the network (default: those that it has)")
+    add("--study", metavar="NAME", help="a search to look into, under studies/; it is only read")
+    add("--storage", metavar="URL", help="where it is kept, if not in SQLite in studies/NAME")
     add_limit_options(add)
     add("--dtype", choices=sorted(DTYPES), default=DEFAULT_DTYPE, help="default: %(default)s")
     add("--host", default="127.0.0.1", metavar="NAME", help="address to listen on (default: %(default)s)")
@@ -38,18 +42,20 @@ def parser() -> CommandParser:
     return parser
 
 
-@answering("")
+@answering("Stopped.")
 def main(arguments: list[str] | None = None) -> None:
     """Run the command with these arguments, by default the process's; `answering` makes it return an exit status."""
     options, out = parser().parse_args(arguments), console()
     from nas.designer.app import create_app  # takes a second
     from nas.designer.server import served
+    from nas.designer.watched import Watched
 
     start = resolve(options.architecture)
     if options.classes:
         start = with_classes(start, options.classes)
     terms = Terms(limits_of(options), options.dtype)
-    with served(create_app(start, terms), options.host, options.port) as server:
+    watched = Watched(options.study, options.storage) if options.study else None
+    with served(create_app(start, terms, watched), options.host, options.port) as server:
         name = f"[{server.host}]" if ":" in server.host else server.host
         out.print(f"Open http://{name}:{server.port} in a browser; ^C ends.")
         server.serve_forever()

@@ -35,7 +35,7 @@ BELOW = {
 ROOMS = {
     "budget": ("cli",),
     "dynacp": ("student", "audio", "efficientat", "training", "teachers", "pipeline", "export", "commands"),
-    "nas": ("space", "strategy", "scoring", "study", "results", "views"),
+    "nas": ("space", "editing", "strategy", "scoring", "study", "results", "views", "designer"),
 }
 """By package, its rooms from the bottom to the top."""
 

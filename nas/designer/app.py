@@ -8,18 +8,18 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import dash
-from dash import ClientsideFunction, Input, Output, State, ctx, dcc, html, no_update, set_props
+from dash import ClientsideFunction, Input, Output, State, ctx, html, no_update, set_props
 from dash.development.base_component import Component
 
-from budget.conventions import CONVENTIONS
-from budget.dtypes import DTYPES
 from budget.errors import UserError
 from budget.limits import Limits
 from dynacp.student.architecture import NAMED, Architecture, resolve, with_classes
-from nas.designer import details, panels
+from nas.designer import comparison, details, layout, panels, study_panel
 from nas.designer.links import to_text
+from nas.designer.watched import Watched
 from nas.editing.edits import edited
 from nas.editing.judged import Judged, Terms, space_around
+from nas.editing.nearby import in_words, nearest
 
 PANELS = {
     "costs": panels.costs,
@@ -33,15 +33,12 @@ PANELS = {
 TERMS = ("max-macs", "max-bytes", "max-activation-bytes", "dtype", "convention")
 """The ids of the fields that say what a network is judged by."""
 
-DETAILS = {"cost": "Where the cost goes", "take-along": "Take along"}
-"""By the id of a part of the page that is filled while it is open, the label of its tab."""
 
-DTYPE_S_OWN = "as the dtype runs"
-"""The option for the convention that a dtype has by itself."""
+def create_app(start: Architecture, terms: Terms, watched: Watched | None = None) -> dash.Dash:
+    """The page, which opens with the network `start` judged by `terms`; nothing is served yet.
 
-
-def create_app(start: Architecture, terms: Terms) -> dash.Dash:
-    """The page, which opens with the network `start` judged by `terms`; nothing is served yet."""
+    `watched` is the study that it looks into. Raises `StudyError` for one that cannot be read.
+    """
     app = dash.Dash(
         __name__,
         title="Design a network for a budget",
@@ -51,9 +48,13 @@ def create_app(start: Architecture, terms: Terms) -> dash.Dash:
         assets_folder=str(Path(__file__).parent / "assets"),
         on_error=_told,
     )
-    app.layout = lambda: _layout(terms)
-    _answer(app, start)
+    study = study_panel.panel(watched) if watched else []
+    app.layout = lambda: layout.page(terms, study)
+    _answer(app, start, watched)
     _fill(app)
+    _look_around(app)
+    if watched:
+        _watch(app, watched)
     app.clientside_callback(
         ClientsideFunction("design", "remember"),
         Output("past", "data"),
@@ -69,8 +70,9 @@ def create_app(start: Architecture, terms: Terms) -> dash.Dash:
     return app
 
 
-def _answer(app: dash.Dash, start: Architecture) -> None:
-    """The callback that answers edits, undone networks, opened files and changed terms."""
+def _answer(app: dash.Dash, start: Architecture, watched: Watched | None) -> None:
+    """The callback that answers edits, undone networks, opened files, clicked candidates and changed terms."""
+    clicks = [Input("study-figure", "clickData")] if watched else []
 
     @app.callback(
         Output("network", "data"),
@@ -81,43 +83,131 @@ def _answer(app: dash.Dash, start: Architecture) -> None:
         Input("file", "contents"),
         State("address", "search"),
         *(Input(name, "value") for name in TERMS),
+        *clicks,
     )
     def answer(
-        edit: dict[str, Any] | None, network: str | None, file: str | None, search: str | None, *terms: str
+        edit: dict[str, Any] | None, network: str | None, file: str | None, search: str | None, *others: Any
     ) -> list[Any]:
-        before = Architecture.from_json(network) if network else _addressed(search) or start
-        now = before
+        terms, clicked = others[: len(TERMS)], others[len(TERMS) :]
+        now = Architecture.from_json(network) if network else _addressed(search) or start
         if ctx.triggered_id == "edit" and edit:
-            now = _edited(before, str(edit.get("text")))
+            now = _edited(now, str(edit.get("text")))
         elif ctx.triggered_id == "file" and file:
             now = _opened(file)
+        elif ctx.triggered_id == "study-figure" and watched:
+            now = study_panel.clicked(watched, clicked[0]) or now
         judged = Judged(now, _terms_of(*terms))
         parts: list[Any] = [fill(judged) for fill in PANELS.values()]
         return [to_text(now), _outside(judged), *parts]
 
 
 def _fill(app: dash.Dash) -> None:
-    """The callback that fills the open tab with details of the network."""
+    """The callbacks that fill the open tab with details of the network, and pin one to compare it."""
 
     @app.callback(
-        *(Output(part, "children") for part in DETAILS),
+        *(Output(part, "children") for part in layout.TABS),
         Input("tab", "value"),
         Input("network", "data"),
+        Input("pinned", "data"),
         *(Input(name, "value") for name in TERMS),
         prevent_initial_call=True,
     )
-    def fill(tab: str, network: str, *terms: str) -> list[Any]:
-        judged = Judged(Architecture.from_json(network), _terms_of(*terms)) if tab in DETAILS else None
-        filled: dict[str, Any] = dict.fromkeys(DETAILS, no_update)
-        if judged and tab == "cost":
-            filled[tab] = [*details.ledger(judged), *details.memory(judged)]
-        elif judged:
-            filled[tab] = details.take_along(judged)
+    def fill(tab: str, network: str, pinned: str | None, *terms: str) -> list[Any]:
+        filled: dict[str, Any] = dict.fromkeys(layout.TABS, no_update)
+        if tab in layout.TABS:
+            judged = Judged(Architecture.from_json(network), _terms_of(*terms))
+            if tab == "cost":
+                filled[tab] = [*details.ledger(judged), *details.memory(judged)]
+            elif tab == "compare":
+                other = Judged(Architecture.from_json(pinned), judged.terms) if pinned else None
+                filled[tab] = comparison.beside(other, judged)
+            else:
+                filled[tab] = details.take_along(judged)
         return list(filled.values())
+
+    @app.callback(
+        Output("pinned", "data"),
+        Output("tab", "value"),
+        Input("pin", "n_clicks"),
+        State("network", "data"),
+        prevent_initial_call=True,
+    )
+    def pin(_: int, network: str) -> tuple[str, str]:
+        return network, "compare"
+
+
+def _look_around(app: dash.Dash) -> None:
+    """The callbacks for what takes seconds: the nearest network that fits, and how many begin like this one."""
+    terms = [State(name, "value") for name in TERMS]
+
+    @app.callback(
+        Output("network", "data", allow_duplicate=True),
+        Output("counted", "children", allow_duplicate=True),
+        Input("nearest", "n_clicks"),
+        State("network", "data"),
+        *terms,
+        prevent_initial_call=True,
+    )
+    def take_nearest(_: int, network: str, *terms: str) -> tuple[str, str]:
+        judged = Judged(Architecture.from_json(network), _terms_of(*terms))
+        return to_text(nearest(judged)), ""
+
+    @app.callback(
+        Output("counted", "children"),
+        Input("count", "n_clicks"),
+        State("network", "data"),
+        *terms,
+        prevent_initial_call=True,
+    )
+    def count(_: int, network: str, *terms: str) -> str:
+        return in_words(Judged(Architecture.from_json(network), _terms_of(*terms)))
+
+
+def _watch(app: dash.Dash, watched: Watched) -> None:
+    """The callbacks of a study: its picture as it grows, and the mark that follows the edited network."""
+    terms = [Input(name, "value") for name in TERMS]
+
+    @app.callback(
+        Output("study-figure", "figure"),
+        Output("study-facts", "children"),
+        Output("seen", "data"),
+        Input("tab", "value"),
+        Input("look", "n_intervals"),
+        *(Input(name, "value") for name in study_panel.FILTERS),
+        State("seen", "data"),
+        State("network", "data"),
+        *(State(name, "value") for name in TERMS),
+        prevent_initial_call=True,
+    )
+    def look(tab: str, _: int, *others: Any) -> tuple[Any, ...]:
+        macs, kilobytes, blocks, seen, network, *terms = others
+        with watched.reading():
+            state = watched.state
+            if tab != "study" or not network or (ctx.triggered_id == "look" and seen == state):
+                return no_update, no_update, no_update
+            judged = Judged(Architecture.from_json(network), _terms_of(*terms))
+            shown = study_panel.chosen(watched, macs, kilobytes, blocks)
+            return study_panel.figure(watched, shown, judged), study_panel.facts(watched, shown), state
+
+    @app.callback(
+        Output("predicted", "children"),
+        Output("study-figure", "figure", allow_duplicate=True),
+        Input("network", "data"),
+        *terms,
+        State("tab", "value"),
+        prevent_initial_call="initial_duplicate",
+    )
+    def follow(network: str | None, *others: Any) -> tuple[Any, Any]:
+        if not network:
+            return no_update, no_update
+        *terms, tab = others
+        judged = Judged(Architecture.from_json(network), _terms_of(*terms))
+        change = study_panel.moved(watched, judged) if tab == "study" else no_update
+        return study_panel.in_words(watched, judged), change
 
 
 def _terms_of(macs: str, size: str, held: str, dtype: str, convention: str) -> Terms:
-    return Terms(_limits(macs, size, held), dtype, "" if convention == DTYPE_S_OWN else convention)
+    return Terms(_limits(macs, size, held), dtype, "" if convention == layout.DTYPE_S_OWN else convention)
 
 
 def _edited(before: Architecture, text: str) -> Architecture:
@@ -174,71 +264,3 @@ def _told(error: Exception) -> None:
         str(error) if isinstance(error, UserError) else f"This failed ({type(error).__name__}); the terminal says more."
     )
     set_props("message", {"children": html.P(told, className="verdict over", role="alert")})
-
-
-def _layout(terms: Terms) -> Component:
-    stores = [dcc.Store(id=name) for name in ("edit", "network", "past")]
-    return html.Main(
-        [*stores, dcc.Location(id="address", refresh=False), _top(), _terms(terms), html.Div(id="message"), _body()]
-    )
-
-
-def _top() -> Component:
-    starts = [
-        html.Button(text, type="button", **panels.data(edit=f"start={name}"))
-        for name, text in (("table1", "Table 1 of the DynaCP paper"), ("baseline", "DCASE baseline"))
-    ]
-    return html.Header(
-        [
-            html.H1("Design a network for a budget"),
-            html.Div(
-                [
-                    html.Span("Start from", className="label"),
-                    *starts,
-                    dcc.Upload(html.Button("a JSON file ...", type="button"), id="file", className="file"),
-                    html.Button("Undo", id="undo", type="button", disabled=True, title="Ctrl+Z"),
-                    html.Button("Redo", id="redo", type="button", disabled=True, title="Ctrl+Y"),
-                ],
-                className="values",
-            ),
-        ],
-        className="top",
-    )
-
-
-def _terms(terms: Terms) -> Component:
-    limits = terms.limits
-    held = limits.max_activation_bytes
-    numbers = [
-        ("max-macs", "at most MACs", f"{limits.max_macs:,}"),
-        ("max-bytes", "at most bytes", f"{limits.max_bytes:,}"),
-        ("max-activation-bytes", "at most bytes of activations", "" if held is None else f"{held:,}"),
-    ]
-    fields = [
-        html.Label(
-            [
-                html.Span(text, className="label"),
-                dcc.Input(id=name, value=value, type="text", debounce=True, placeholder="no limit"),
-            ]
-        )
-        for name, text, value in numbers
-    ]
-    choices = [
-        ("dtype", "parameters in", list(DTYPES), terms.dtype),
-        ("convention", "MACs counted", [DTYPE_S_OWN, *CONVENTIONS], terms.convention or DTYPE_S_OWN),
-    ]
-    radios = [
-        html.Fieldset([html.Legend(text), dcc.RadioItems(values, now, id=name, inline=True)])
-        for name, text, values, now in choices
-    ]
-    return html.Div([*fields, *radios], className="terms")
-
-
-def _body() -> Component:
-    side = [html.Div(id="costs"), html.Div(id="way-back"), html.Div(id="conventions")]
-    edits = [html.H2("The whole network"), html.Div(id="network-wide"), html.H2("Blocks"), html.Div(id="blocks")]
-    tabs = [
-        dcc.Tab(edits, label="Edit", value="edit"),
-        *(dcc.Tab(html.Div(id=name), label=label, value=name) for name, label in DETAILS.items()),
-    ]
-    return html.Div([html.Aside(side), dcc.Tabs(tabs, id="tab", value="edit")], className="body")

@@ -21,7 +21,7 @@ def ledger(judged: Judged) -> list[Component]:
     account, fields = judged.ledger, list(receptive_fields(judged.architecture))
     seen = dict(zip(["stem", *(f"block {n}" for n in range(1, len(fields)))], fields, strict=True))
     body = []
-    for part, rows in groupby(account.rows, _part):
+    for part, rows in groupby(account.rows, part_of):
         mine = list(rows)
         channels, frequency, time = mine[-1].output
         sees = f"{seen[part].bands} bands, {_milliseconds(seen[part].frames):,.0f} ms" if part in seen else "everything"
@@ -31,17 +31,17 @@ def ledger(judged: Judged) -> list[Component]:
         body.append(html.Tr([html.Th(part, scope="row"), *cells, *bars]))
     head = ("part", "leaves (channels x frequency x time)", "a position sees", "MACs", f"bytes in {account.dtype}")
     return [
-        _table(head, body, "parts"),
+        table(head, body, "parts"),
         html.P(
-            "What a position sees counts padding too; one second is 1,000 ms, the input "
-            f"{judged.architecture.input[0]} bands.",
+            "What one position of a map sees of the input, padding at the edges included. A clip is "
+            f"{judged.architecture.input[0]} bands and 1,000 ms.",
             className="soft",
         ),
         html.Details([html.Summary("Layer by layer"), _layers(judged)]),
     ]
 
 
-def _part(row: Row) -> str:
+def part_of(row: Row) -> str:
     """`block 2` for blocks.2.expand, `stem` for stem.conv1."""
     first, *rest = row.name.split(".")
     return f"block {rest[0]}" if first == "blocks" else first
@@ -58,7 +58,8 @@ def _bar(used: int, of: int, text: str) -> html.Td:
     return html.Td([html.Div(inner, className="bar"), f"{text} ", html.Span(f"{share:.1%}", className="soft")])
 
 
-def _table(head: tuple[str, ...], body: Sequence[Component], name: str) -> html.Div:
+def table(head: tuple[str, ...], body: Sequence[Component], name: str) -> html.Div:
+    """A table with these column heads and rows, of the class `name`; a narrow window scrolls it."""
     titles = html.Thead(html.Tr([html.Th(text, scope="col") for text in head]))
     return html.Div(html.Table([titles, html.Tbody(body)], className=name), className="wide")
 
@@ -75,7 +76,7 @@ def _layers(judged: Judged) -> html.Div:
         )
         for row in judged.ledger.rows
     ]
-    return _table(("layer", "kind", "output", "parameters", "MACs", "bytes"), rows, "layers")
+    return table(("layer", "kind", "output", "parameters", "MACs", "bytes"), rows, "layers")
 
 
 def _row(name: str, *cells: str) -> html.Tr:
@@ -89,8 +90,10 @@ def memory(judged: Judged) -> list[Component]:
         _row(tensor.name, " x ".join(map(str, tensor.output)), f"{each * tensor.elements:,}") for tensor in peak.alive
     ]
     steps = sum(1 for _ in steps_of(judged.architecture))
-    note = f"Held at {peak.at}, the dearest of {steps} steps, in a runtime that computes one layer at a time:"
-    return [html.P(note), _table(("tensor", "channels x frequency x time", "bytes"), rows, "memory")]
+    note = (
+        f"Held at {peak.at}, of {steps} steps the one that takes most, in a runtime that computes one layer at a time:"
+    )
+    return [html.P(note), table(("tensor", "channels x frequency x time", "bytes"), rows, "memory")]
 
 
 def module(architecture: Architecture) -> str:

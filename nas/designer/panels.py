@@ -7,6 +7,7 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from budget.conventions import CONVENTIONS, UnknownLayerError
+from budget.limits import Verdict
 from dynacp.student.architecture import PLAIN, as_text
 from nas.editing.edits import MOVES
 from nas.editing.judged import Choice, Judged, Value
@@ -78,7 +79,9 @@ def costs(judged: Judged) -> list[Component]:
     verdict, held, where = judged.verdict(account), judged.peak.bytes[terms.dtype], judged.peak.at
     told = f"bytes of activations at once, at {where}"
     return [
-        html.P(f"This network {verdict}.", className=f"verdict {fitting(verdict.fits)}", id="verdict", role="status"),
+        html.P(
+            f"This network {said(verdict)}.", className=f"verdict {fitting(verdict.fits)}", id="verdict", role="status"
+        ),
         _meter("MACs for one second", account.macs, limits.max_macs, "macs"),
         _meter(f"bytes for {account.parameters:,} parameters", account.bytes, limits.max_bytes, "bytes"),
         html.Div([html.B(f"{held:,}", id="activations"), f" {told}"], className="meter")
@@ -86,6 +89,11 @@ def costs(judged: Judged) -> list[Component]:
         else _meter(told, held, limits.max_activation_bytes, "activations"),
         html.P(f"Counted as {terms.rule.name}, {terms.dtype}.", className="soft"),
     ]
+
+
+def said(verdict: Verdict) -> str:
+    """A verdict as the end of a sentence about a network."""
+    return f"{'' if verdict.fits else 'is '}{verdict}"
 
 
 def fitting(fits: bool) -> str:

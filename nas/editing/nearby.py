@@ -60,3 +60,24 @@ def _encoded_nearly(architecture: Architecture, space: Space) -> dict[str, Any]:
             f"width_{place}": min(space.widths, key=lambda each: abs(each - block.out)),
         }
     return choices
+
+
+MOST_OPEN = 3
+"""The most blocks at the end that are left open where networks are counted: more would take long."""
+
+
+def in_words(judged: Judged) -> str:
+    """How many networks of the space that fit begin like this one, exactly, with one to `MOST_OPEN` blocks open.
+
+    They have its network-wide choices and as many blocks. Bytes and MACs are those of the dtype's own convention.
+    """
+    if judged.outside:
+        return "The search space does not hold this network."
+    number = len(judged.architecture.blocks)
+    feasible, told = _feasible(_fixed(judged), judged.terms.limits, judged.terms.dtype), []
+    for kept in range(max(number - MOST_OPEN, 0), number):
+        fits = feasible.completions(judged.architecture, kept)
+        told.append(
+            f"{fits:,} begin with its first {kept} blocks" if kept else f"{fits:,} have its whole-network choices"
+        )
+    return f"Of the networks of {number} blocks that fit, {'; '.join(told)}."

@@ -1,5 +1,6 @@
 """The interactive charts of a search's page, each as HTML in a `Markup` that needs no network."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -26,6 +27,10 @@ _LAYOUT = {
 }
 
 
+MOST_DRAWN = 1_000
+"""Points that a browser draws one by one; more are drawn by its graphics unit."""
+
+
 def _hover(candidate: Candidate) -> str:
     blocks = candidate["layout"].replace(" | ", "<br>")
     return (
@@ -35,10 +40,12 @@ def _hover(candidate: Candidate) -> str:
 
 
 def _dots(candidates: list[Candidate], name: str, **marker: Any) -> go.Scatter:
-    return go.Scatter(
+    kind = go.Scatter if len(candidates) <= MOST_DRAWN else go.Scattergl
+    return kind(
         x=[each.macs / 1e6 for each in candidates],
         y=[each.accuracy * 100 for each in candidates],
         text=[_hover(each) for each in candidates],
+        customdata=[each.number for each in candidates],
         hovertemplate="%{text}<extra></extra>",
         mode="markers",
         name=name,
@@ -47,13 +54,20 @@ def _dots(candidates: list[Candidate], name: str, **marker: Any) -> go.Scatter:
 
 
 def front(store: Store, entries: list[Finalist]) -> Markup:
-    """A chart of accuracy against MACs; hovering shows the architecture.
+    """A chart of accuracy against MACs, as `front_figure` draws it.
 
-    `entries` are as `nas.results.finalists.finalists` gives them, empty for none. It contains plotly's script, so it
-    must come before the other charts of a page.
+    It contains plotly's script, so it must come before the other charts of a page.
+    """
+    return _html(front_figure(store, entries, store.candidates), height=460, script=True)
+
+
+def front_figure(store: Store, entries: list[Finalist], shown: Sequence[Candidate]) -> go.Figure:
+    """Accuracy against MACs of the candidates `shown`; hovering shows the architecture, `customdata` is the number.
+
+    `entries` are as `nas.results.finalists.finalists` gives them, empty for none.
     """
     limits, figure = store.settings.limits, go.Figure()
-    trained = [each for each in store.candidates if each.number]
+    trained = [each for each in shown if each.number]
     shade = {
         "color": [each.bytes / 1e3 for each in trained],
         "colorscale": "Viridis_r",
@@ -86,7 +100,7 @@ def front(store: Store, entries: list[Finalist]) -> Markup:
     most = max(limits.max_macs, *(each.macs for each in store.candidates)) / 1e6
     figure.update_xaxes(title="million MACs for one second of audio", range=[0, 1.05 * most])
     figure.update_yaxes(title="validation macro accuracy, %")
-    return _html(figure, height=460, script=True)
+    return figure.update_layout(_LAYOUT)
 
 
 def _means(entries: list[Finalist], name: str, **marker: Any) -> go.Scatter:

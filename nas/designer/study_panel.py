@@ -1,0 +1,124 @@
+"""What the page shows of a study: its picture with the network that is edited, and what the model expects of it."""
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from dash import Patch, dcc, html
+from dash.development.base_component import Component
+
+from dynacp.student.architecture import Architecture
+from nas.designer.watched import Watched
+from nas.editing.judged import Judged
+from nas.results.finalists import NOTE_ON_THE_RACE
+from nas.study.candidate import Candidate
+from nas.study.posterior import Expected
+from nas.views.charts import front_figure
+
+HERE_COLOUR = "#d6006c"
+EVERY_SECONDS = 3
+"""How often an open study is looked at."""
+
+FILTERS = {"filter-macs": "million MACs", "filter-bytes": "kB", "filter-blocks": "blocks"}
+"""By the id of a slider, the unit of what it lets through."""
+
+Range = tuple[float, float]
+
+
+def panel(watched: Watched) -> list[Component]:
+    """The study's part of the page: filters, the picture, and what is said of it."""
+    with watched.reading() as store:
+        limits, blocks = store.settings.limits, store.settings.max_blocks
+    ends = ((0, round(limits.max_macs / 1e6, 1)), (0, round(limits.max_bytes / 1e3, 1)), (1, blocks))
+    sliders = [
+        html.Label(
+            [html.Span(f"candidates of ... {name}"), dcc.RangeSlider(low, high, id=key, value=[low, high], marks=None)]
+        )
+        for (key, name), (low, high) in zip(FILTERS.items(), ends, strict=True)
+    ]
+    return [
+        html.P(id="study-facts", className="soft", role="status"),
+        html.Div(sliders, className="filters"),
+        dcc.Graph(id="study-figure", config={"displaylogo": False, "responsive": True}),
+        html.P("Click on a point to edit that candidate."),
+        html.P(NOTE_ON_THE_RACE, className="soft"),
+        dcc.Interval(id="look", interval=1_000 * EVERY_SECONDS),
+    ]  # fmt: skip
+
+
+def facts(watched: Watched, shown: list[Candidate]) -> str:
+    """How far the study is, in words."""
+    with watched.reading() as store:
+        number, running = len(store.candidates), len(store.race.done)
+    return f"{watched.name}: {number:,} candidates, {len(shown):,} of them shown; {running} trained again in the race."
+
+
+def chosen(watched: Watched, macs: Range, kilobytes: Range, blocks: Range) -> list[Candidate]:
+    """The candidates whose MACs (in millions), bytes (in thousands) and number of blocks lie in these ranges."""
+    with watched.reading() as store:
+        return [
+            each
+            for each in store.candidates
+            if macs[0] <= each.macs / 1e6 <= macs[1]
+            and kilobytes[0] <= each.bytes / 1e3 <= kilobytes[1]
+            and blocks[0] <= len(each.architecture.blocks) <= blocks[1]
+        ]
+
+
+def figure(watched: Watched, shown: list[Candidate], judged: Judged) -> go.Figure:
+    """The study's picture with the network that is edited as a mark; `moved` moves that."""
+    with watched.reading() as store:
+        drawn = front_figure(store, watched.finalists(), shown)
+    told = watched.expected(judged.architecture)
+    mark = go.Scatter(
+        x=[judged.ledger.macs / 1e6],
+        y=[None if told is None else 100 * told.accuracy],
+        error_y={"array": [_reach(told)], "color": HERE_COLOUR},
+        name="this network, as expected",
+        mode="markers",
+        marker={"color": HERE_COLOUR, "size": 13, "symbol": "cross", "line": {"color": "white", "width": 1}},
+        hovertemplate="this network: %{x:.2f} MMACs<extra></extra>",
+    )
+    drawn.add_trace(mark)
+    drawn.data = (drawn.data[-1], *drawn.data[:-1])
+    line = {"color": HERE_COLOUR, "width": 1}
+    at = judged.ledger.macs / 1e6
+    drawn.layout.shapes = (
+        {"type": "line", "x0": at, "x1": at, "yref": "paper", "y0": 0, "y1": 1, "line": line},
+        *drawn.layout.shapes,
+    )
+    return drawn.update_layout(height=480, uirevision="study")
+
+
+def moved(watched: Watched, judged: Judged) -> Patch:
+    """A change of `figure` that moves the mark to this network."""
+    told, change, at = watched.expected(judged.architecture), Patch(), judged.ledger.macs / 1e6
+    change["data"][0]["x"] = [at]
+    change["data"][0]["y"] = [None if told is None else 100 * told.accuracy]
+    change["data"][0]["error_y"]["array"] = [_reach(told)]
+    change["layout"]["shapes"][0]["x0"] = change["layout"]["shapes"][0]["x1"] = at
+    return change
+
+
+def _reach(told: Expected | None) -> float:
+    """Half of the 95 % interval, in percentage points."""
+    return 0.0 if told is None or np.isnan(told.deviation) else 196 * told.deviation
+
+
+def in_words(watched: Watched, judged: Judged) -> str:
+    """What the study's model expects of the network, and how sure it is."""
+    told = watched.expected(judged.architecture)
+    if told is None:
+        return f"{watched.name} has too few candidates for a model."
+    words = f"{watched.name} expects {100 * told.accuracy:.1f} % ± {_reach(told):.1f} after a short training (95 %)."
+    return words if told.near else f"{words} It has seen nothing near this network: do not trust that."
+
+
+def clicked(watched: Watched, click: Any) -> Architecture | None:
+    """The network of the candidate whose point was clicked, if it was one's."""
+    try:
+        number = int(click["points"][0]["customdata"])
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
+    with watched.reading() as store:
+        return next((each.architecture for each in store.candidates if each.number == number), None)

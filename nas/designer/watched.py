@@ -1,0 +1,76 @@
+"""A study that the page looks into while its search may go on. It is read alone, and only when it has changed."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dynacp.student.architecture import Architecture
+from nas.results.finalists import Finalist, finalists
+from nas.strategy.surrogate import LEAST
+from nas.study.posterior import Expected, Posterior
+from nas.study.settings import StudyError
+from nas.study.store import Store, clear_errors, study_folder
+
+PATIENCE = 3.0
+"""Seconds between two looks at a study in a database of which no file tells that it has changed."""
+
+
+class Watched:
+    """A stored study. Its methods may be called from several threads, and raise `StudyError` for one that is damaged or
+    gone.
+    """
+
+    def __init__(self, name: str, storage: str | None) -> None:
+        """`storage` is the study's URL, None for the SQLite file in its folder."""
+        self.name, self._storage = name, storage
+        self._lock = threading.RLock()
+        self._seen: object = None
+        self._store: Store | None = None
+        self._model: Posterior | None = None
+        self.state = 0
+        """Counts the changes that were seen."""
+
+    @contextmanager
+    def reading(self) -> Iterator[Store]:
+        """The study as it is now, which no other thread changes while the block runs."""
+        with self._lock, clear_errors(self.name):
+            changed = self._changed()
+            if self._store is None:
+                self._store = Store.open(self.name, self._storage)
+            elif changed != self._seen:
+                self._store.read()
+            if changed != self._seen:
+                self._seen, self._model, self.state = changed, None, self.state + 1
+            yield self._store
+
+    def expected(self, architecture: Architecture) -> Expected | None:
+        """What the study's model says of any network; None while too few candidates are trained for a model."""
+        with self.reading() as store:
+            trained = store.finished()
+            if self._model is None and len(trained) >= LEAST:
+                self._model = Posterior(trained)
+            return self._model.expected([architecture])[0] if self._model else None
+
+    def finalists(self) -> list[Finalist]:
+        """The finalists of its race, as `nas.results.finalists.finalists` gives them."""
+        with self.reading() as store:
+            return finalists(store)
+
+    def _changed(self) -> object:
+        """Differs from what it was where the study may have changed."""
+        if self._storage:
+            return int(time.monotonic() / PATIENCE)
+        file = study_folder(self.name) / "study.db"
+        if not file.exists() and self._store is not None:
+            raise StudyError(f"study {self.name!r} is no longer in {file.parent}.")
+        return [_stamp(path) for path in (file, Path(f"{file}-wal"))]
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
