@@ -23,6 +23,7 @@ benchmarks: .venv/ready  ## the figures that the README and benchmarks/ quote
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.workers
 	$(BIN)/python -m benchmarks.coordinator
+	$(BIN)/python -m benchmarks.design
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed; name one with PYTHON=...") if sys.version_info < (3, 11) else None'

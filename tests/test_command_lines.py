@@ -14,7 +14,8 @@ COMMANDS = {
     "dynacp.export": ("dynacp.__main__", ["export"], ["RUN", "--to", "onnx"]),
     "dynacp.efficientat": ("dynacp.efficientat.__main__", [], ["mn04_as_mAP_432"]),
     **{
-        f"nas.{name}": (f"nas.{name}", [], []) for name in ("search", "plot", "report", "export", "explore", "fidelity")
+        f"nas.{name}": (f"nas.{name}", [], [])
+        for name in ("search", "plot", "report", "export", "explore", "fidelity", "design")
     },
 }
 """Command -> module, subcommand, and the arguments that cannot be left out."""
