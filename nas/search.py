@@ -39,7 +39,7 @@ from dynacp.overrides import changed
 from dynacp.settings import require
 from dynacp.student.architecture import TABLE1, with_classes
 from dynacp.teachers.ensemble import Ensemble, chance_warning
-from nas.results.finalists import finalists
+from nas.results.finalists import decided, finalists
 from nas.scoring.clips import FRONT_END, SearchData, load_search_data
 from nas.scoring.score import SAMPLES, SHORT, TEACHERS, Scorer, SearchSettings
 from nas.space.network_wide import add_vary_option, varied
@@ -204,6 +204,7 @@ class Search:
             samples=self.settings.recipe.samples,
             trials=options.trials,
             race=self._race(data),
+            decided=decided,
             seed=options.seed,
         )
         worker = Worker(plan, store, storage, screen.note)

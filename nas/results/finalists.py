@@ -14,7 +14,7 @@ from nas.study.candidate import Candidate
 from nas.study.store import Store
 
 CONFIDENCE = 0.95
-"""The probability that the intervals of all architectures compared hold simultaneously."""
+"""The probability that the intervals of all architectures compared hold simultaneously, at every look at them."""
 
 NOTE_ON_THE_RACE = (
     "The search score comes from one short training and favours lucky trainings; the race's mean does not. Its "
@@ -115,7 +115,7 @@ def finalists(store: Store) -> list[Finalist]:
     Empty until two folds of that round are trained. A fold is a way to divide the clips. Comparisons are paired by fold
     (or by seed in studies without folds), over the runs that all of them have. Each recording serves as validation in
     one fold, so the interval covers seeds and recordings; in studies without folds it covers the noise between seeds
-    alone.
+    alone. Where the race may look at its claims several times, intervals hold at all looks together (Bonferroni).
     """
     numbers, shared = _last_round(store)
     ways = {run.way for run in shared}
@@ -126,7 +126,8 @@ def finalists(store: Store) -> list[Finalist]:
     paired = runs.groupby(blocks).mean().to_numpy().T
     candidates = {candidate.number: candidate for candidate in store.candidates}
     apart = paired.mean(axis=1) - paired[0].mean()
-    reach = _reach(paired, comparisons=max(len(numbers) - 1, len(store.entrants(len(candidates)) or [])))
+    entered = max(len(numbers) - 1, len(store.entrants(len(candidates)) or []))
+    reach = _reach(paired, comparisons=entered, looks=store.race.looks)
     entries = []
     for number, accuracies, difference in zip(numbers, paired.tolist(), apart.tolist(), strict=True):
         low, high = (difference - reach, difference + reach) if number else (float("nan"), float("nan"))
@@ -142,6 +143,12 @@ def finalists(store: Store) -> list[Finalist]:
             )
         )
     return sorted(entries, key=lambda entry: entry.candidate.macs)
+
+
+def decided(store: Store) -> bool:
+    """Whether of each finalist it is known if it is better, as good at fewer MACs, or worse."""
+    rivals = [entry for entry in finalists(store) if not np.isnan(entry.low)]
+    return bool(rivals) and all(entry.verdict != "not told apart" for entry in rivals)
 
 
 def what_it_would_take(store: Store, entries: Sequence[Finalist]) -> str | None:
@@ -187,18 +194,19 @@ def _last_round(store: Store) -> tuple[list[int], list[Run]]:
     return [], []
 
 
-def _reach(paired: np.ndarray, *, comparisons: int) -> float:
+def _reach(paired: np.ndarray, *, comparisons: int, looks: int) -> float:
     """How far the interval of each difference from the first row reaches, for [architectures, blocks] in randomised
     blocks, where so many architectures were compared in all: those that dropped out earlier count as well.
     """
     architectures, blocks = paired.shape
     rest = paired - paired.mean(axis=1, keepdims=True) - paired.mean(axis=0) + paired.mean()
     freedom = (architectures - 1) * (blocks - 1)
-    return dunnett_quantile(comparisons, freedom) * float(np.sqrt(2 * (rest**2).sum() / freedom / blocks))
+    quantile = dunnett_quantile(comparisons, freedom, confidence=1 - (1 - CONFIDENCE) / looks)
+    return quantile * float(np.sqrt(2 * (rest**2).sum() / freedom / blocks))
 
 
-def dunnett_quantile(comparisons: int, freedom: int) -> float:
-    """The two-sided 95 % critical value of Dunnett's test (1955) of `comparisons` treatments against one control, with
+def dunnett_quantile(comparisons: int, freedom: int, *, confidence: float = CONFIDENCE) -> float:
+    """The two-sided critical value of Dunnett's test (1955) of `comparisons` treatments against one control, with
     `freedom` degrees of freedom.
     """
     # The largest |t| stays below c with this probability: with Z of the control and S, the estimated over the true
@@ -213,4 +221,4 @@ def dunnett_quantile(comparisons: int, freedom: int) -> float:
         inside = norm.cdf(nodes + width) - norm.cdf(nodes - width)
         return float((inside**comparisons @ weights).mean())
 
-    return float(brentq(lambda c: coverage(c) - CONFIDENCE, 0.5, 100))
+    return float(brentq(lambda c: coverage(c) - confidence, 0.5, 100))

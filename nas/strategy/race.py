@@ -1,8 +1,9 @@
 """The race at the end of a search: promising architectures are trained longer, and half of them dropped each time.
 
 A round trains the baseline and every architecture that is left. From round to round the trainings become twice as long
-and the field half as large. The last round trains the finalists in full, once for each way to divide the clips and
-again as long as the budget lasts: so every recording serves as validation, and seeds and recordings both vary.
+and the field half as large. The last round trains the finalists in full, once for each way to divide the clips: so
+every recording serves as validation, and seeds and recordings both vary. It is repeated with new seeds until the claims
+are decided, or the budget ends.
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,9 +57,9 @@ class Round(NamedTuple):
 def rounds(*, short: int, full: int, budget: int, ways: int, seed: int) -> tuple[Round, ...]:
     """Plan the rounds: the last trains `full` samples, each earlier one half as many, down to just above `short`.
 
-    `short` is a trial's length. `budget` is in training samples, all rounds together; what is left of it pays for more
-    full trainings in the last round. `ways` is the number of ways to divide the clips; all seeds derive from `seed`.
-    Raises `UserError` for a budget that does not pay for a last round with every one of the ways.
+    `short` is a trial's length. `budget` is in training samples, all rounds together; what is left of it pays for
+    repetitions of the last round, each a round here. `ways` is the number of ways to divide the clips; all seeds derive
+    from `seed`. Raises `UserError` for a budget that does not pay for a last round with every one of the ways.
     """
     lengths = [full]
     while lengths[0] // KEPT > short:
@@ -77,7 +78,12 @@ def rounds(*, short: int, full: int, budget: int, ways: int, seed: int) -> tuple
             f"takes {least:,}, which is `--race {-(-least // full)}`; `--race 0` does without."
         )
     runs = [Run(full, index % ways, combined_seed(seed, _SEEDS, len(lengths), index)) for index in range(times * ways)]
-    return (*early, Round(FINALISTS, tuple(runs)))
+    return (*early, *(Round(FINALISTS, tuple(runs[start : start + ways])) for start in range(0, len(runs), ways)))
+
+
+def repetitions(race: Sequence[Round]) -> int:
+    """How often a race trains its finalists in full, at most: that often its claims may be looked at."""
+    return sum(each.entrants == race[-1].entrants for each in race)
 
 
 def entrants(points: Sequence[Point], number: int, *, max_macs: float) -> list[int]:

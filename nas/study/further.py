@@ -21,6 +21,8 @@ Scoring = Callable[..., Score]
 Wanted = list[tuple[Candidate, Run]]
 """Trainings to do: (candidate, how it is trained)."""
 
+_LOOKS = "looks"
+
 LIVING = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
 """The states of trials that were not given up."""
 
@@ -61,6 +63,16 @@ class FurtherTrainings:
             if trial.state == TrialState.COMPLETE:
                 note = noted.get(training_key(run.samples), {})
                 self.done.setdefault(number, {})[run] = {**note, "accuracy": trial.values[0]}
+
+    @property
+    def looks(self) -> int:
+        """How often the claims of these trainings are looked at, at most, by a plan made before the first look."""
+        return self.study.user_attrs.get(_LOOKS, 1)
+
+    def note_looks(self, number: int) -> None:
+        """Store `looks`; a number below the one that is stored changes nothing."""
+        if number > self.looks:
+            self.study.set_user_attr(_LOOKS, number)
 
     def missing(self, wanted: Wanted) -> Wanted:
         """Those of the wanted trainings, (candidate, how it is trained), that are not in `done`, in the order given."""

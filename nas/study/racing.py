@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from optuna.trial import FrozenTrial
 
-from nas.strategy.race import Round, Run, entrants, survivors
+from nas.strategy.race import Round, Run, entrants, repetitions, survivors
 from nas.study.candidate import Candidate
 from nas.study.further import Scoring, Wanted, train_again
 from nas.study.queue import Queue
@@ -24,12 +24,14 @@ class Racer:
         store: Store,
         queue: Queue,
         wait: Callable[[Queue, Sequence[FrozenTrial]], None],
+        decided: Callable[[Store], bool],
     ) -> None:
         """`rounds` is the plan, empty for no race; `queue` holds the trials of `store.race`.
 
         `wait(queue, running trials)` is called where other workers train all that is left, and should sleep.
+        `decided(store)` tells, between two repetitions of the last round, whether no other is needed.
         """
-        self.rounds, self.store, self.queue, self._wait = rounds, store, queue, wait
+        self.rounds, self.store, self.queue, self._wait, self._decided = rounds, store, queue, wait, decided
 
     def missing(self) -> Wanted:
         """The trainings of the present round that are not done, by any worker, as `store` was last read.
@@ -42,7 +44,10 @@ class Racer:
             return []
         field = self._entrants()
         for number, each in enumerate(self.rounds):
-            if number:
+            if number and each.entrants == self.rounds[number - 1].entrants:
+                if self._decided(store):
+                    break
+            elif number:
                 field = self._left(field, each, self.rounds[number - 1])
             wanted = [(candidate, run) for run in each.runs for candidate in (baseline, *field)]
             if missing := store.race.missing(wanted):
@@ -62,7 +67,7 @@ class Racer:
         return sum(run.samples for done in self.store.race.done.values() for run in runs & done.keys())
 
     def _entrants(self) -> list[Candidate]:
-        """Who enters the first round."""
+        """Who enters the first round; the first call also notes how often claims will be looked at."""
         store, of = self.store, {candidate.number: candidate for candidate in self.store.candidates}
         noted = store.entrants(len(of))
         if noted is None:
@@ -70,6 +75,7 @@ class Racer:
             merits = store.expected()
             points = [(merits[each.number].merit, each.macs) for each in able]
             chosen = entrants(points, self.rounds[0].entrants, max_macs=store.settings.limits.max_macs)
+            store.race.note_looks(repetitions(self.rounds))
             noted = store.note_entrants(len(of), [able[index].number for index in chosen])
         return [of[number] for number in noted]
 

@@ -43,6 +43,8 @@ class SearchPlan:
     """Candidates in all, the baseline among them."""
     race: Sequence[Round]
     """The rounds of the race at the end; empty for none."""
+    decided: Callable[[Store], bool] = lambda _: False
+    """Whether the race has decided its claims, asked between repetitions of its last round."""
     seed: int
     """The seed from which all others of the search derive."""
 
@@ -62,7 +64,7 @@ class Worker:
         self.exhausted: SpaceExhaustedError | None = None
         self._queue = Queue(store.study, storage, unique=("candidate", "architecture"))
         racing = Queue(store.race.study, storage, unique=("training",))
-        self.racer = Racer(plan.race, store, racing, self._wait_for)
+        self.racer = Racer(plan.race, store, racing, self._wait_for, plan.decided)
 
     @property
     def has_work(self) -> bool:

@@ -202,3 +202,15 @@ def test_the_further_trainings_of_older_studies_are_seeds_in_one_way_to_divide_t
     rival = next(entry for entry in finalists(store) if entry.candidate.number == 1)
     assert rival.accuracies == (0.607, 0.608, 0.609)
     assert rival.difference == pytest.approx(0.1)
+
+
+def test_several_looks_at_the_claims_widen_the_intervals(tmp_path: Path) -> None:
+    store = stored(tmp_path, [0.5, 0.55])
+    for number, scores in {0: (0.50, 0.52, 0.51), 1: (0.55, 0.56, 0.58)}.items():
+        add_race(store, number, dict(enumerate(scores)))
+    (once,) = [entry for entry in finalists(store) if entry.candidate.number]
+    store.race.note_looks(2)
+    (twice,) = [entry for entry in finalists(store) if entry.candidate.number]
+    assert twice.low < once.low < once.high < twice.high
+    store.race.note_looks(1)  # a shorter plan takes no look back
+    assert store.race.looks == 2

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budget.errors import UserError
-from nas.strategy.race import FINALISTS, Round, entrants, rounds, survivors
+from nas.strategy.race import FINALISTS, Round, entrants, repetitions, rounds, survivors
 
 FIELD = {"short": 2_048, "full": 6 * 6_489, "ways": 5, "seed": 0}
 
@@ -36,13 +36,14 @@ def test_a_race_keeps_its_budget_and_its_trainings_grow_while_the_field_shrinks(
     assert sum(each.cost for each in race) <= budget
     assert race[-1].entrants == FINALISTS
     assert {run.samples for run in race[-1].runs} == {full}
-    for one, following in pairwise(race):
+    last = race[-repetitions(race) :]
+    assert {each.entrants for each in last} == {FINALISTS}
+    for one, following in pairwise(race[: len(race) - len(last) + 1]):
         assert one.entrants == 2 * following.entrants
         assert short < one.runs[0].samples < following.runs[0].samples
     seeds = [run.seed for each in race for run in each.runs]
     assert len(set(seeds)) == len(seeds)
-    ways_used = [run.way for run in race[-1].runs]
-    assert {ways_used.count(way) for way in range(ways)} == {len(ways_used) // ways}
+    assert all([run.way for run in each.runs] == list(range(ways)) for each in last)
 
 
 def test_a_budget_that_is_too_small_is_refused_with_the_least_that_suffices() -> None:
@@ -51,11 +52,11 @@ def test_a_budget_that_is_too_small_is_refused_with_the_least_that_suffices() ->
     assert rounds(budget=24 * FIELD["full"], **FIELD)
 
 
-def test_a_larger_budget_gives_more_seeds_to_the_last_round() -> None:
+def test_a_larger_budget_repeats_the_last_round_with_other_seeds() -> None:
     small, large = (rounds(budget=budget * FIELD["full"], **FIELD) for budget in (24, 39))
-    assert large[:-1] == small[:-1]
-    assert len(large[-1].runs) == 10
-    assert large[-1].runs[:5] == small[-1].runs
+    assert large[:-1] == small
+    assert (repetitions(small), repetitions(large)) == (1, 2)
+    assert not {run.seed for run in large[-1].runs} & {run.seed for run in large[-2].runs}
 
 
 def test_every_range_of_macs_sends_its_best_before_any_sends_its_second() -> None:

@@ -22,7 +22,7 @@ from dynacp.student.architecture import TABLE1, Architecture
 from nas.scoring.score import Score
 from nas.space.space import Space
 from nas.strategy.propose import Rules, SpaceExhaustedError
-from nas.strategy.race import Run, rounds
+from nas.strategy.race import Run, repetitions, rounds
 from nas.strategy.samplers import SAMPLERS, STARTUP_TRIALS
 from nas.study.candidate import Candidate
 from nas.study.store import Store, connect
@@ -136,6 +136,22 @@ def test_a_worker_waits_for_the_candidate_that_another_was_quicker_to_claim(
         pass
     (candidate,) = Store.open("shared", url).candidates
     assert candidate.finished
+
+
+@pytest.mark.parametrize(("settled", "trained"), [(True, 2), (False, 4)])
+def test_a_race_whose_claims_are_decided_ends_before_its_budget(tmp_path: Path, settled: bool, trained: int) -> None:
+    """A repetition of the last round is one training in each of the two ways to divide the clips; there are two."""
+    url, asked = f"sqlite:///{tmp_path / 'decided'}.db", list[int]()
+
+    def decided(store: Store) -> bool:
+        asked.append(sum(run.samples == 1_024 for run in store.race.done[0]))
+        return settled
+
+    work(worker(url, replace(plan(6), decided=decided)), MadeUp())
+    store = Store.open("shared", url)
+    assert sum(run.samples == 1_024 for run in store.race.done[0]) == trained
+    assert asked[0] == 2  # not before the first repetition is whole
+    assert store.race.looks == repetitions(RACE) == 2
 
 
 def test_a_worker_races_with_the_candidates_that_others_left_and_not_those_that_it_saw_last(tmp_path: Path) -> None:
