@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlparse
 
+import frozen
 import numpy as np
 import pytest
 from browsers import DESK, PHONE, errors, resize, running_browser
@@ -196,6 +197,12 @@ def test_a_broken_file_is_told_and_a_good_one_opens(browser: webdriver.Chrome, a
         assert network(page) == TABLE1
     page.find_element(By.CSS_SELECTOR, "#file input").send_keys(str(good))
     WebDriverWait(page, 20).until(lambda page: network(page) == wider)
+
+
+def test_a_picture_of_it_is_taken_for_the_readme(browser: webdriver.Chrome, address: str, tmp_path: Path) -> None:
+    page = opened(browser, address, (1_280, 1_060))
+    picture = (frozen.FOLDER.parents[1] / "studies" / "design" if frozen.FREEZING else tmp_path) / "page.png"
+    assert page.save_screenshot(str(picture))
 
 
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])

@@ -57,6 +57,23 @@ def test_as_many_fit_as_listing_every_network_finds(
     assert counted == len(LISTED[name, blocks, dtype].fitting(within))
 
 
+@of_all_spaces
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.sampled_from(SIZES))
+def test_as_many_begin_like_a_network_as_listing_every_network_finds(
+    name: str, data: st.DataObject, blocks: int
+) -> None:
+    within = data.draw(limits(name))
+    begun = data.draw(st.sampled_from(LISTED[name, blocks, DEFAULT_DTYPE].networks))
+    kept = data.draw(st.integers(0, blocks))
+    alike = {
+        network
+        for network in LISTED[name, blocks, DEFAULT_DTYPE].fitting(within)
+        if network.blocks[:kept] == begun.blocks[:kept] and replace(network, blocks=begun.blocks) == begun
+    }
+    assert Feasible(SPACES[name], within).completions(begun, kept) == len(alike)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
 def test_walks_too_many_for_64_bits_together_are_counted_apart(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     known = LISTED["network-wide", 2, dtype]

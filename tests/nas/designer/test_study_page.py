@@ -1,0 +1,148 @@
+"""The page beside a study: its picture, a click on a candidate, what the model expects, a search that goes on."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from urllib.parse import parse_qs, urlparse
+
+import numpy as np
+import pytest
+from browsers import DESK, errors, resize
+from made_up import made_up_score, made_up_training, settings
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
+
+from budget.limits import Limits
+from dynacp.student.architecture import TABLE1, Architecture
+from nas.designer.app import create_app
+from nas.designer.server import served
+from nas.designer.watched import Watched
+from nas.editing.judged import Terms
+from nas.space.counting import sample_fitting
+from nas.space.space import Space
+from nas.strategy.propose import Proposal, Rules
+from nas.study.candidate import Candidate
+from nas.study.store import Store, connect, default_storage
+
+RULES = Rules(Space(), Limits(), "float16")
+FIRST = 30
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A stored search with a few made-up candidates, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    store = Store.create_or_resume("watched", connect("watched", default_storage("watched")), settings(RULES.space))
+    grow(store, FIRST)
+    return store
+
+
+def grow(store: Store, number: int) -> None:
+    """Add candidates up to that number."""
+    rng = np.random.default_rng(0)
+    choices = sample_fitting(RULES.space, RULES.limits, RULES.dtype, proposals=10 * number, rng=rng).values()
+    networks = [TABLE1, *map(RULES.space.decode, choices)][:number]
+    for index in range(len(store.study.trials), number):
+        training = {**asdict(made_up_training(made_up_score(networks[index]))), "seed": 0}
+        proposal = Proposal.of(networks[index], RULES)
+        store.study.add_trial(Candidate.trained(index, RULES, proposal, samples=1, training=training).trial)
+    store.read()
+
+
+@pytest.fixture
+def page(store: Store, browser: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
+    """The page with the study's tab open and its picture drawn."""
+    assert store.candidates
+    resize(browser, DESK)
+    with served(create_app(TABLE1, Terms(), Watched("watched", None)), "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        browser.get(f"http://127.0.0.1:{server.port}")
+        wait(browser).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#blocks .block"))
+        tab(browser, "Study")
+        wait(browser).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#study-figure .scatterlayer .point"))
+        yield browser
+        browser.get("about:blank")
+        server.shutdown()
+        thread.join()
+
+
+def wait(page: webdriver.Chrome) -> WebDriverWait[webdriver.Chrome]:
+    return WebDriverWait(page, 60, 0.05)
+
+
+def tab(page: webdriver.Chrome, name: str) -> None:
+    next(each for each in page.find_elements(By.CSS_SELECTOR, "[role=tab], .tab") if each.text == name).click()
+
+
+def network(page: webdriver.Chrome) -> Architecture:
+    return Architecture.from_json(parse_qs(urlparse(page.current_url).query)["network"][0])
+
+
+def load(page: webdriver.Chrome, place: int) -> int:
+    """Click on the point at this place among the candidates; returns the number of its candidate."""
+    trace = page.find_elements(By.CSS_SELECTOR, "#study-figure .scatterlayer .trace")[1]
+    point = trace.find_elements(By.CSS_SELECTOR, ".point")[place]
+    number = page.execute_script(
+        "return document.querySelector('#study-figure .js-plotly-plot').data[1].customdata[arguments[0].__data__.i]",
+        point,
+    )
+    before = page.current_url
+    ActionChains(page).move_to_element(point).pause(0.3).click().perform()
+    wait(page).until(lambda page: page.current_url != before)
+    return int(number)
+
+
+def mark(page: webdriver.Chrome) -> tuple[float, float]:
+    """Where the network that is edited stands: millions of MACs, and the accuracy that is expected of it in %."""
+    x, y = page.execute_script(
+        "const mark = document.querySelector('#study-figure .js-plotly-plot').data[0]; return [mark.x[0], mark.y[0]]"
+    )
+    return x, y
+
+
+def test_a_click_on_a_point_loads_its_candidate_and_the_mark_follows(page: webdriver.Chrome, store: Store) -> None:
+    number = load(page, 7)
+    candidate = store.candidates[number]
+    assert network(page) == candidate.architecture
+    wait(page).until(lambda page: mark(page)[0] == pytest.approx(candidate.macs / 1e6))
+    expected = store.expected()[number].accuracy
+    assert mark(page)[1] == pytest.approx(100 * expected, abs=0.01)
+    assert f"expects {100 * expected:.1f} %" in page.find_element(By.ID, "predicted").text
+    assert errors(page) == []
+
+
+def test_two_candidates_stand_side_by_side(page: webdriver.Chrome, store: Store) -> None:
+    one = store.candidates[load(page, 3)]
+    page.find_element(By.ID, "pin").click()
+    wait(page).until(lambda page: page.find_elements(By.CSS_SELECTOR, ".comparison"))
+    tab(page, "Study")
+    other = store.candidates[load(page, 9)]
+    tab(page, "Compare")
+    wait(page).until(lambda page: f"{other.macs:,}" in page.find_element(By.CSS_SELECTOR, ".comparison").text)
+    shown = page.find_element(By.CSS_SELECTOR, ".comparison").text
+    assert f"{one.macs:,} {other.macs:,}" in shown
+    assert str(one.architecture.blocks[0]) in shown
+    assert page.find_elements(By.CSS_SELECTOR, ".comparison .differs")
+
+
+def test_a_search_that_goes_on_shows_up_by_itself(page: webdriver.Chrome, store: Store) -> None:
+    wait(page).until(lambda page: f"{FIRST} candidates" in page.find_element(By.ID, "study-facts").text)
+    grow(store, FIRST + 3)
+    wait(page).until(lambda page: f"{FIRST + 3} candidates" in page.find_element(By.ID, "study-facts").text)
+
+
+def test_candidates_can_be_filtered(page: webdriver.Chrome, store: Store) -> None:
+    few = sum(len(each.architecture.blocks) <= 5 for each in store.candidates)
+    page.execute_script("dash_clientside.set_props('filter-blocks', {value: [4, 5]})")
+    wait(page).until(lambda page: f"{few} of them shown" in page.find_element(By.ID, "study-facts").text)
+
+
+def test_a_study_that_vanishes_is_told_on_the_page(page: webdriver.Chrome, store: Store) -> None:
+    (store.folder / "study.db").unlink()
+    wait(page).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#message [role=alert]"))
+    assert "no longer" in page.find_element(By.ID, "message").text
+    assert errors(page) == []
