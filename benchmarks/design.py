@@ -34,7 +34,7 @@ from nas.designer.app import create_app
 from nas.designer.server import served
 from nas.designer.watched import Watched
 from nas.editing.judged import Judged, Terms
-from nas.study.store import Store, connect, default_storage
+from nas.study.store import Store, connect, default_storage, study_folder
 
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -104,6 +104,7 @@ def recounted() -> float:
 def opened(number: int, profile: Path) -> float:
     """Seconds from asking for the page of a study with so many candidates until their points are drawn."""
     made = candidates()
+    study_folder("large").mkdir(parents=True)
     store = Store.create_or_resume("large", connect("large", default_storage("large")), SETTINGS)
     store.study.add_trials([next(made) for _ in range(number)])
     with browser(profile) as running:

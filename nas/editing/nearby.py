@@ -77,7 +77,6 @@ def in_words(judged: Judged) -> str:
     feasible, told = _feasible(_fixed(judged), judged.terms.limits, judged.terms.dtype), []
     for kept in range(max(number - MOST_OPEN, 0), number):
         fits = feasible.completions(judged.architecture, kept)
-        told.append(
-            f"{fits:,} begin with its first {kept} blocks" if kept else f"{fits:,} have its whole-network choices"
-        )
+        first = {0: "have its network-wide choices", 1: "begin with its first block"}
+        told.append(f"{fits:,} {first.get(kept, f'begin with its first {kept} blocks')}")
     return f"Of the networks of {number} blocks that fit, {'; '.join(told)}."

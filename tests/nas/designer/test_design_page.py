@@ -64,13 +64,28 @@ def click(page: webdriver.Chrome, selector: str) -> None:
     WebDriverWait(page, 20, 0.01).until(lambda page: page.current_url != before)
 
 
-def values(page: webdriver.Chrome) -> list[dict[str, Any]]:
-    """All values that can be clicked, and how they are marked."""
-    return page.execute_script(
-        "return [...document.querySelectorAll('#network-wide [data-edit], #blocks .block [data-edit]')].map(e => "
-        "({edit: e.dataset.edit, now: e.classList.contains('now'), over: e.classList.contains('over'), "
-        "disabled: e.disabled}))"
-    )
+STATE = """
+const done = arguments[1], before = window.location.href;
+const value = e => ({edit: e.dataset.edit, now: e.classList.contains("now"), over: e.classList.contains("over"),
+                     disabled: e.disabled});
+const told = () => ({
+  network: new URL(window.location).searchParams.get("network"),
+  macs: document.getElementById("macs").textContent,
+  bytes: document.getElementById("bytes").textContent,
+  fits: document.getElementById("verdict").classList.contains("fits"),
+  values: [...document.querySelectorAll("#network-wide [data-edit], #blocks .block [data-edit]")].map(value),
+});
+const wait = () => window.location.href === before ? setTimeout(wait, 5) : requestAnimationFrame(() => done(told()));
+if (!arguments[0]) done(told());
+else { document.querySelector(`[data-edit="${arguments[0]}"]`).click(); wait(); }
+"""
+"""Clicks on a value, if one is given, and then gives all that the page shows of the network."""
+
+
+def state(page: webdriver.Chrome, edit: str = "") -> dict[str, Any]:
+    """What the page shows, after a click on the value of this edit."""
+    told: dict[str, Any] = page.execute_async_script(STATE, edit)
+    return told
 
 
 def told_by_budget(network: Architecture, file: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -85,29 +100,29 @@ def test_after_random_edits_the_page_says_what_budget_says(
     browser: webdriver.Chrome, address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page, rng, networks = opened(browser, address), np.random.default_rng(0), [TABLE1]
+    shown = state(page)
     for number in range(EDITS):
-        possible = [each["edit"] for each in values(page) if not (each["now"] or each["disabled"])]
-        if len(networks[-1].blocks) > 8:  # two in three networks of many blocks lose one
+        possible = [each["edit"] for each in shown["values"] if not (each["now"] or each["disabled"])]
+        if len(networks[-1].blocks) > 8:
             possible = [each for each in possible if each.startswith("remove")]
         # two equal blocks change nothing when they change places
         changing = [each for each in possible if edited(networks[-1], each, SPACE) != networks[-1]]
-        click(page, f'[data-edit="{changing[rng.integers(len(changing))]}"]')
-        networks.append(network(page))
+        shown = state(page, changing[rng.integers(len(changing))])
+        networks.append(Architecture.from_json(shown["network"]))
         told = told_by_budget(networks[-1], tmp_path / "network.json", capsys)
-        shown = {name: page.find_element(By.ID, name).text.replace(",", "") for name in ("macs", "bytes")}
-        assert shown == {"macs": str(told["macs"]), "bytes": str(told["bytes"])}
-        assert len(page.find_elements(By.CSS_SELECTOR, "#verdict.fits")) == told["fits"]
+        assert [shown["macs"], shown["bytes"]] == [f"{told['macs']:,}", f"{told['bytes']:,}"]
+        assert shown["fits"] == told["fits"]
         if number % 10 == 0:
-            assert_marks_are_right(page, networks[-1])
+            assert_marks_are_right(shown["values"], networks[-1])
     assert errors(page) == []
     for before in reversed(networks[-6:-1]):
         click(page, "#undo")
         assert network(page) == before
 
 
-def assert_marks_are_right(page: webdriver.Chrome, network: Architecture) -> None:
+def assert_marks_are_right(values: list[dict[str, Any]], network: Architecture) -> None:
     """Every value shown as fitting fits, and every other does not."""
-    for each in values(page):
+    for each in values:
         if not (each["disabled"] or each["now"]):
             cost = totals(layers_of(edited(network, each["edit"], SPACE)))
             assert each["over"] != Limits().allow(bytes=cost.bytes, macs=cost.macs)

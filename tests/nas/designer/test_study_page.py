@@ -11,6 +11,7 @@ import pytest
 from browsers import DESK, errors, resize
 from made_up import made_up_score, made_up_training, settings
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
@@ -25,7 +26,7 @@ from nas.space.counting import sample_fitting
 from nas.space.space import Space
 from nas.strategy.propose import Proposal, Rules
 from nas.study.candidate import Candidate
-from nas.study.store import Store, connect, default_storage
+from nas.study.store import Store, connect, default_storage, study_folder
 
 RULES = Rules(Space(), Limits(), "float16")
 FIRST = 30
@@ -35,6 +36,7 @@ FIRST = 30
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A stored search with a few made-up candidates, in the working folder."""
     monkeypatch.chdir(tmp_path)
+    study_folder("watched").mkdir(parents=True)
     store = Store.create_or_resume("watched", connect("watched", default_storage("watched")), settings(RULES.space))
     grow(store, FIRST)
     return store
@@ -84,16 +86,24 @@ def network(page: webdriver.Chrome) -> Architecture:
 
 def load(page: webdriver.Chrome, place: int) -> int:
     """Click on the point at this place among the candidates; returns the number of its candidate."""
-    trace = page.find_elements(By.CSS_SELECTOR, "#study-figure .scatterlayer .trace")[1]
-    point = trace.find_elements(By.CSS_SELECTOR, ".point")[place]
-    number = page.execute_script(
-        "return document.querySelector('#study-figure .js-plotly-plot').data[1].customdata[arguments[0].__data__.i]",
-        point,
-    )
     before = page.current_url
-    ActionChains(page).move_to_element(point).pause(0.3).click().perform()
+
+    def clicked(page: webdriver.Chrome) -> int:
+        trace = page.find_elements(By.CSS_SELECTOR, "#study-figure .scatterlayer .trace")[1]
+        point = trace.find_elements(By.CSS_SELECTOR, ".point")[place]
+        number = page.execute_script(
+            "const chart = document.querySelector('#study-figure .js-plotly-plot');"
+            "return chart.data[1].customdata[arguments[0].__data__.i]",
+            point,
+        )
+        ActionChains(page).move_to_element(point).pause(0.3).click().perform()
+        return int(number)
+
+    # A chart that is drawn anew meanwhile has other elements in the same places.
+    redrawn = WebDriverWait(page, 60, 0.3, ignored_exceptions=[StaleElementReferenceException, IndexError])
+    number = redrawn.until(lambda page: (clicked(page),))[0]
     wait(page).until(lambda page: page.current_url != before)
-    return int(number)
+    return number
 
 
 def mark(page: webdriver.Chrome) -> tuple[float, float]:

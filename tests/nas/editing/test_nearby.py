@@ -6,7 +6,7 @@ import pytest
 
 from budget.errors import UserError
 from budget.limits import Limits
-from dynacp.student.architecture import BASELINE, TABLE1
+from dynacp.student.architecture import TABLE1
 from nas.editing.edits import edited
 from nas.editing.judged import Judged, Terms
 from nas.editing.nearby import in_words, nearest
@@ -40,6 +40,6 @@ def test_where_nothing_fits_that_is_told() -> None:
 
 def test_what_begins_alike_is_counted_with_one_to_three_blocks_open() -> None:
     words = in_words(Judged(SHORT, Terms()))
-    assert "with its first 1 blocks" in words
-    assert "with its first 3 blocks" in words
-    assert "does not hold this network" in in_words(Judged(BASELINE, Terms()))
+    assert [part in words for part in ("its first block;", "its first 2 blocks;", "its first 3 blocks.")] == [True] * 3
+    odd = edited(SHORT, "channels_4=50", Judged(SHORT, Terms()).space)
+    assert "does not hold this network" in in_words(Judged(odd, Terms()))

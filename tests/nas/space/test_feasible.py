@@ -69,7 +69,8 @@ def test_as_many_begin_like_a_network_as_listing_every_network_finds(
     alike = {
         network
         for network in LISTED[name, blocks, DEFAULT_DTYPE].fitting(within)
-        if network.blocks[:kept] == begun.blocks[:kept] and replace(network, blocks=begun.blocks) == begun
+        if network.blocks[:kept] == begun.blocks[:kept]
+        and replace(network, blocks=FRAME.blocks) == replace(begun, blocks=FRAME.blocks)
     }
     assert Feasible(SPACES[name], within).completions(begun, kept) == len(alike)
 

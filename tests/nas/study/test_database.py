@@ -45,7 +45,7 @@ def test_a_server_that_restarts_is_waited_for_and_nothing_is_lost(postgres: Post
         later.start()
         work.record(trial, 64, 0.5, {})
         later.join()
-        work.end(trial, TrialState.COMPLETE, (0.5,))
+        work.end(trial, (0.5,))
     (trial,) = work.refresh().living
     assert trial.state == TrialState.COMPLETE
     assert trial.intermediate_values == {64: 0.5}
