@@ -92,7 +92,6 @@ VARIANTS = [
     AS_IT_IS,
     replace(ON_DEPTHWISE, norm="depthwise", pool="maximum", input=(128, 65)),
     replace(WITHOUT_POOL, norm="depthwise", family="cp"),
-    replace(AS_IT_IS, response="global"),
     Architecture((Block(8, 64), Block(8, 64, residual=2), Block(8, 80)), response="global"),
 ]
 

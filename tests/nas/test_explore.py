@@ -165,7 +165,7 @@ def test_an_architecture_with_its_own_stem_is_refused_for_its_stem_where_stems_d
     [
         (["baseline"], "differs from the space's frame"),
         (["nosuch.json"], "'nosuch.json' is neither a file"),
-        (["--max-macs", "3e6"], "nothing in the space fits"),
+        (["--max-macs", "3e6", "--vary", "none"], "nothing in the space fits"),
         (["--max-bytes", "1_000"], "nothing in the space fits"),
         (
             ["--max-activation-bytes", "1_000", "--vary", "none"],
