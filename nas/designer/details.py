@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import groupby
+from urllib.parse import quote
 
 from dash import dcc, html
 from dash.development.base_component import Component
@@ -115,16 +116,19 @@ def take_along(judged: Judged) -> list[Component]:
     """The network in every form, each to copy."""
     here = judged.architecture
     forms = {
-        "JSON, as network.json": here.to_json(),
-        "Commands": COMMANDS,
-        "Table, Markdown": paper_table.markdown(here),
-        "Table, LaTeX": paper_table.latex(here),
-        "Ledger, CSV": judged.ledger.to_csv(),
-        "PyTorch module": module(here),
+        "network.json": ("JSON", here.to_json()),
+        "commands.sh": ("Commands", COMMANDS),
+        "network.md": ("Table in the paper's form, Markdown", paper_table.markdown(here)),
+        "network.tex": ("Table in the paper's form, LaTeX", paper_table.latex(here)),
+        "network-ledger.csv": ("Ledger, CSV", judged.ledger.to_csv()),
+        "network.txt": ("PyTorch module", module(here)),
     }
-    return [_form(number, name, text) for number, (name, text) in enumerate(forms.items())]
+    return [_form(number, file, *form) for number, (file, form) in enumerate(forms.items())]
 
 
-def _form(number: int, name: str, text: str) -> html.Details:
-    copy = dcc.Clipboard(target_id=f"form-{number}", title=f"copy: {name}")
-    return html.Details([html.Summary(name), copy, html.Pre(text, id=f"form-{number}")], open=number < 2)
+def _form(number: int, file: str, name: str, text: str) -> html.Details:
+    """A form of the network, to copy or to save as a file."""
+    copy = dcc.Clipboard(target_id=f"form-{number}", title=f"copy {file}")
+    save = html.A(f"save as {file}", href=f"data:text/plain;charset=utf-8,{quote(text)}", download=file)
+    shown = html.Pre(text, id=f"form-{number}")
+    return html.Details([html.Summary(name), html.Div([copy, save], className="values"), shown], open=number < 2)

@@ -36,8 +36,8 @@ def data(**values: str) -> dict[str, Any]:
 
 
 def millions(number: int) -> str:
-    """MACs in millions, such as `+1.25`."""
-    return f"{number / 1e6:+.2f}"
+    """MACs in millions, such as `+1.25`; `0` for none at all."""
+    return f"{number / 1e6:+.2f}" if number else "0"
 
 
 def price(value: Value) -> str:
