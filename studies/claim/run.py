@@ -11,6 +11,7 @@ its recommendation stands behind Table 1.
 import argparse
 import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ from studies.in_full import TestSplit, summary
 from studies.sharing import Rows, share, study_parser
 
 HERE = Path(__file__).parent
-SEEDS, EPOCHS = range(5), 10
+SEEDS, EPOCHS = range(5), (6, 20)
 MARK = 2_026
 """Marks the seeds of these trainings, so that no search has used them."""
 
@@ -49,23 +50,24 @@ def main() -> None:
         options.data, seed=store.settings.identity["seed"], cache=options.cache, device=torch.device("cpu")
     )
     rows, test = (
-        Rows(HERE / "trained.csv", ["search", "network", "seed"]),
+        Rows(HERE / "trained.csv", ["search", "epochs", "network", "seed"]),
         TestSplit(options.data, data.front_end, options.cache),
     )
     entered = candidates(store)
     scorer = teaching(options, data, store)
     torch.set_num_threads(1)
-    for seed, each in share([(seed, each) for seed in SEEDS for each in entered], options):
-        if (options.search, each.name, seed) not in rows.done():
+    for epochs, seed, each in share(list(product(EPOCHS, SEEDS, entered)), options):
+        if (options.search, epochs, each.name, seed) not in rows.done():
             started = time.perf_counter()
-            network = in_full(each.architecture, scorer, seed=combined_seed(MARK, seed))
+            network = in_full(each.architecture, scorer, epochs, seed=combined_seed(MARK, seed))
             cost = {"macs": each.macs, "bytes": each.bytes}
-            key = {"search": options.search, "network": each.name, "seed": seed}
+            key = {"search": options.search, "epochs": epochs, "network": each.name, "seed": seed}
             rows.keep({**key, **cost, **test.judged(network), "seconds": time.perf_counter() - started})
-            print(f"{each.name}, seed {seed}: {time.perf_counter() - started:.0f} s", flush=True)
+            print(f"{each.name}, {epochs} epochs, seed {seed}: {time.perf_counter() - started:.0f} s", flush=True)
     trained = rows.read()
-    trained = trained[trained["search"] == options.search]
-    text = summary(trained, test, reference="Table 1").to_markdown(index=False)
+    of_length = trained[trained["search"] == options.search].groupby("epochs")
+    tables = {epochs: summary(rows, test, reference="Table 1") for epochs, rows in of_length}
+    text = "\n\n".join(f"{epochs} epochs:\n\n{table.to_markdown(index=False)}" for epochs, table in tables.items())
     (HERE / f"{options.search}.md").write_text(text + "\n", encoding="utf-8")
     print(text)
 
@@ -85,11 +87,11 @@ def teaching(options: argparse.Namespace, data: SearchData, store: Store) -> Sco
     return Scorer.from_ensemble(data, ensemble, ScoreSettings(RECIPE))
 
 
-def in_full(architecture: Architecture, scorer: Scorer, *, seed: int) -> DynaCP:
+def in_full(architecture: Architecture, scorer: Scorer, epochs: int, *, seed: int) -> DynaCP:
     """A network distilled from scratch on all training clips."""
     torch.manual_seed(seed)
     network, data = DynaCP(architecture), scorer.data
-    recipe = replace(RECIPE, samples=EPOCHS * len(data.labels))
+    recipe = replace(RECIPE, samples=epochs * len(data.labels))
     clips = Features(data.log_mels, np.arange(len(data.labels)), data.device)
     targets = scorer.soft_labels, one_hot(data.labels, len(data.classes))
     train(network, clips, targets, Distillation().loss, recipe, seed=seed)
