@@ -15,6 +15,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from dynacp.audio.batches import Features
@@ -49,10 +50,8 @@ def main() -> None:
     data = load_search_data(
         options.data, seed=store.settings.identity["seed"], cache=options.cache, device=torch.device("cpu")
     )
-    rows, test = (
-        Rows(HERE / "trained.csv", ["search", "epochs", "network", "seed"]),
-        TestSplit(options.data, data.front_end, options.cache),
-    )
+    rows = Rows(HERE / "trained.csv", ["search", "epochs", "network", "seed"])
+    test = TestSplit(options.data, data.front_end, options.cache)
     entered = candidates(store)
     scorer = teaching(options, data, store)
     torch.set_num_threads(1)
@@ -64,12 +63,18 @@ def main() -> None:
             key = {"search": options.search, "epochs": epochs, "network": each.name, "seed": seed}
             rows.keep({**key, **cost, **test.judged(network), "seconds": time.perf_counter() - started})
             print(f"{each.name}, {epochs} epochs, seed {seed}: {time.perf_counter() - started:.0f} s", flush=True)
-    trained = rows.read()
-    of_length = trained[trained["search"] == options.search].groupby("epochs")
-    tables = {epochs: summary(rows, test, reference="Table 1") for epochs, rows in of_length}
-    text = "\n\n".join(f"{epochs} epochs:\n\n{table.to_markdown(index=False)}" for epochs, table in tables.items())
-    (HERE / f"{options.search}.md").write_text(text + "\n", encoding="utf-8")
-    print(text)
+            write(rows.read(), options.search, test)
+    print(write(rows.read(), options.search, test))
+
+
+def write(trained: pd.DataFrame, search: str, test: TestSplit) -> str:
+    """Write what the trainings of a search so far say; returns it."""
+    text = "\n\n".join(
+        f"{epochs} epochs:\n\n{summary(rows, test, reference='Table 1').to_markdown(index=False)}"
+        for epochs, rows in trained[trained["search"] == search].groupby("epochs")
+    )
+    (HERE / f"{search}.md").write_text(text + "\n", encoding="utf-8")
+    return text
 
 
 def candidates(store: Store) -> list[Candidate]:
