@@ -55,7 +55,9 @@ def main() -> None:
     entered = candidates(store)
     scorer = teaching(options, data, store)
     torch.set_num_threads(1)
-    for epochs, seed, each in share(list(product(EPOCHS, SEEDS, entered)), options):
+    first, rest = entered[:2], entered[2:]
+    jobs = [job for epochs in EPOCHS for some in (first, rest) for job in product([epochs], some, SEEDS)]
+    for epochs, each, seed in share(jobs, options):
         if (options.search, epochs, each.name, seed) not in rows.done():
             started = time.perf_counter()
             network = in_full(each.architecture, scorer, epochs, seed=combined_seed(MARK, seed))
