@@ -82,7 +82,7 @@ def test_a_search_trains_what_fits_table_1_first_and_ends_in_a_race(
         "Teachers not clearly better than guessing (33.3%) on the validation clips: ",
         "Table 1",
         "trained in full, with new seeds",
-        "The race: 1 rounds from 2 to 2 architectures beside Table 1",
+        "The race: at most 1 round, from 2 to 2 architectures beside Table 1",
     ):
         assert text in out
     race = pd.read_csv("studies/whole/race.csv")
