@@ -120,6 +120,11 @@ class Block:
             "`residual` 3 pools with the block's stride and needs one above (1, 1); a block without takes 1 or 2.",
         )
 
+    @property
+    def form(self) -> str:
+        """The residual type and the stride, such as `3 2x1`."""
+        return f"{self.residual} {self.stride[0]}x{self.stride[1]}"
+
     def __str__(self) -> str:
         return f"({self.dilation})_{self.residual} {self.expanded}>{self.out} {self.stride[0]}x{self.stride[1]}"
 

@@ -214,10 +214,9 @@ def _network_values(here: Architecture, space: Space) -> dict[str, list[_Wanted]
 def _block_values(here: Architecture, number: int, space: Space) -> dict[str, list[_Wanted]]:
     """The choices of a block, and what can be done with it."""
     block, channels = here.blocks[number - 1], entering(here)[number - 1]
-    form = f"{block.residual} {block.stride[0]}x{block.stride[1]}"
     told = {
         f"dilation_{number}": _values(f"dilation_{number}", space.dilations, block.dilation),
-        f"form_{number}": [_Wanted(f"form_{number}={text}", text, text == form, True) for text in FORMS],
+        f"form_{number}": [_Wanted(f"form_{number}={text}", text, text == block.form, True) for text in FORMS],
         f"expansion_{number}": _expansions(number, channels, block, space),
         f"width_{number}": _values(f"width_{number}", space.widths if block.residual == PLAIN else (), block.out),
     }

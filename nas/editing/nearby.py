@@ -55,7 +55,7 @@ def _encoded_nearly(architecture: Architecture, space: Space) -> dict[str, Any]:
         expansion = expansion_of(channels, block, space)
         choices |= {
             f"dilation_{place}": min(space.dilations, key=lambda each: abs(each - block.dilation)),
-            f"form_{place}": f"{block.residual} {block.stride[0]}x{block.stride[1]}",
+            f"form_{place}": block.form,
             f"expansion_{place}": min(space.expansions, key=lambda each: abs(each - expansion)),
             f"width_{place}": min(space.widths, key=lambda each: abs(each - block.out)),
         }

@@ -233,9 +233,8 @@ class Space:
         read = block.residual == PLAIN  # other blocks keep the channels that enter, which may be no width of the space
         if (read and block.out not in self.widths) or block.dilation not in self.dilations:
             raise UserError(f"block {number}: {block} has a width or dilation outside the space.")
-        form = f"{block.residual} {block.stride[0]}x{block.stride[1]}"
         width = block.out if block.out in self.widths else self.widths[0]
-        return {"dilation": block.dilation, "form": form, "expansion": expansion, "width": width}
+        return {"dilation": block.dilation, "form": block.form, "expansion": expansion, "width": width}
 
     def single_changes(self, architecture: Architecture) -> list[Change]:
         """Every other network that one choice of the encoding made otherwise gives, each once.

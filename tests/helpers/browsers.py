@@ -1,12 +1,17 @@
 """A real browser without a screen, for the pages that the commands write and serve."""
 
 import shutil
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import dash
 import pytest
 from selenium import webdriver
+
+from nas.designer.server import served
 
 PHONE, DESK = (390, 844), (1280, 900)
 FLAGS = (
@@ -39,3 +44,14 @@ def resize(browser: webdriver.Chrome, size: tuple[int, int]) -> None:
 def errors(browser: webdriver.Chrome) -> list[Any]:
     """What the browser's console complained of since it was last asked."""
     return [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"]
+
+
+@contextmanager
+def serving(app: dash.Dash) -> Iterator[str]:
+    """The address at which the app is served while the block runs."""
+    with served(app, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.port}"
+        server.shutdown()
+        thread.join()

@@ -1,6 +1,7 @@
-"""Fixtures for the tests of pages."""
+"""Fixtures for the tests of searches and pages."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from browsers import running_browser
@@ -11,3 +12,10 @@ from selenium import webdriver
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     """A browser, the same for all tests of a file."""
     yield from running_browser(tmp_path_factory.mktemp("chromium"))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -41,13 +41,6 @@ def searched(data: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleName
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def copied(searched: SimpleNamespace, here: Path) -> Path:
     """The folder with a copy of the study `mine`, without the network's file."""
     shutil.copytree(searched.folder / "studies", here / "studies")

@@ -2,7 +2,6 @@
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -12,7 +11,7 @@ from urllib.parse import parse_qs, urlparse
 import frozen
 import numpy as np
 import pytest
-from browsers import DESK, PHONE, errors, resize, running_browser
+from browsers import DESK, PHONE, errors, resize, running_browser, serving
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -25,7 +24,6 @@ from dynacp.student.architecture import TABLE1, Architecture
 from dynacp.student.layers import layers_of
 from nas.design import main
 from nas.designer.app import create_app
-from nas.designer.server import served
 from nas.editing.edits import edited
 from nas.editing.judged import Terms
 from nas.space.network_wide import EVERY
@@ -37,12 +35,8 @@ EDITS, SPACE = 200, Space(network_wide=EVERY)
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """A page that is served, which starts with Table 1."""
-    with served(create_app(TABLE1, Terms()), "127.0.0.1", 0) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.port}"
-        server.shutdown()
-        thread.join()
+    with serving(create_app(TABLE1, Terms())) as served_at:
+        yield served_at
 
 
 def opened(browser: webdriver.Chrome, address: str, size: tuple[int, int] = DESK) -> webdriver.Chrome:

@@ -1,6 +1,5 @@
 """The page beside a study: its picture, a click on a candidate, what the model expects, a search that goes on."""
 
-import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +7,7 @@ from urllib.parse import parse_qs, urlparse
 
 import numpy as np
 import pytest
-from browsers import DESK, errors, resize
+from browsers import DESK, errors, resize, serving
 from made_up import made_up_score, made_up_training, settings
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
@@ -19,7 +18,6 @@ from selenium.webdriver.support.wait import WebDriverWait
 from budget.limits import Limits
 from dynacp.student.architecture import TABLE1, Architecture
 from nas.designer.app import create_app
-from nas.designer.server import served
 from nas.designer.watched import Watched
 from nas.editing.judged import Terms
 from nas.space.counting import sample_fitting
@@ -59,17 +57,13 @@ def page(store: Store, browser: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
     """The page with the study's tab open and its picture drawn."""
     assert store.candidates
     resize(browser, DESK)
-    with served(create_app(TABLE1, Terms(), Watched("watched", None)), "127.0.0.1", 0) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        browser.get(f"http://127.0.0.1:{server.port}")
+    with serving(create_app(TABLE1, Terms(), Watched("watched", None))) as address:
+        browser.get(address)
         wait(browser).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#blocks .block"))
         tab(browser, "Study")
         wait(browser).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#study-figure .scatterlayer .point"))
         yield browser
         browser.get("about:blank")
-        server.shutdown()
-        thread.join()
 
 
 def wait(page: webdriver.Chrome) -> WebDriverWait[webdriver.Chrome]:

@@ -63,13 +63,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def database(here: Path, whole: bytes) -> Path:
     """studies/small/study.db in it, of four candidates."""
     file = here / "studies" / "small" / "study.db"
@@ -94,12 +87,13 @@ def test_the_choices_whose_importance_is_drawn_are_those_of_the_study_s_space(he
 
 
 @pytest.mark.parametrize("kept", OLD, ids=lambda file: file.parent.name)
-def test_studies_of_older_versions_open_and_go_on_in_the_same_choices(kept: Path, database: Path) -> None:
+def test_stored_studies_open_and_go_on_in_the_same_choices(kept: Path, database: Path) -> None:
     database.write_bytes(kept.read_bytes())
     store = Store.open(kept.parent.name, default_storage("small"))
     assert len(store.results()) == len(store.candidates) >= 40
-    assert all(each.trial.distributions == Space().distributions() for each in store.candidates)
-    space = json.loads(json.dumps(made_up.settings(Space()).identity["space"]))
+    chosen = Space(network_wide=EVERY) if store.settings.network_wide else Space()
+    assert all(each.trial.distributions == chosen.distributions() for each in store.candidates)
+    space = json.loads(json.dumps(made_up.settings(chosen).identity["space"]))
     assert space == store.settings.identity["space"], "so that a search that varies nothing more resumes it"
 
 
