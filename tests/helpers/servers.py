@@ -36,12 +36,16 @@ class Postgres:
 
     def create_database(self, name: str) -> str:
         """Its URL."""
-        program, *arguments = "createdb", "--host=127.0.0.1", f"--port={self.port}", "--username=nas", name
-        subprocess.run([str(self.binaries / program), *arguments], check=True)
+        self._ask("createdb", name)
         return self.url + name
 
+    def drop_database(self, name: str) -> None:
+        """Whoever is still connected to it."""
+        self._ask("dropdb", "--force", name)
+
     def start(self) -> None:
-        options = f"-p {self.port} -h 127.0.0.1 -c unix_socket_directories= -F"
+        roomy = "-c max_connections=400"  # a test process keeps its connections until their garbage is collected
+        options = f"-p {self.port} -h 127.0.0.1 -c unix_socket_directories= {roomy} -F"
         self._run("pg_ctl", "--wait", f"--log={self.folder / 'log'}", f"--options={options}", "start")
 
     def stop(self) -> None:
@@ -51,6 +55,10 @@ class Postgres:
     def remove(self) -> None:
         self._run("pg_ctl", "--wait", "--mode=immediate", "stop")
         shutil.rmtree(self.folder)
+
+    def _ask(self, program: str, *arguments: str) -> None:
+        whom = "--host=127.0.0.1", f"--port={self.port}", "--username=nas"
+        subprocess.run([str(self.binaries / program), *whom, *arguments], check=True)
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self.binaries / program), f"--pgdata={self.folder / 'data'}", *arguments]

@@ -13,12 +13,21 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
-    """Makes a new database and returns its URL."""
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """Makes a new database and returns its URL. A server's are dropped at the end, with the connections to them."""
     if request.param == "sqlite":
-        return lambda name: f"sqlite:///{tmp_path / name}.db"
+        yield lambda name: f"sqlite:///{tmp_path / name}.db"
+        return
     server: Postgres = request.getfixturevalue("postgres")
-    return lambda name: server.create_database(f"{name}_{time.monotonic_ns()}")
+    names = []
+
+    def new(name: str) -> str:
+        names.append(f"{name}_{time.monotonic_ns()}")
+        return server.create_database(names[-1])
+
+    yield new
+    for name in names:
+        server.drop_database(name)
 
 
 @pytest.fixture
