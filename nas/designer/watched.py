@@ -8,8 +8,7 @@ from pathlib import Path
 
 from dynacp.student.architecture import Architecture
 from nas.results.finalists import Finalist, finalists
-from nas.strategy.surrogate import LEAST
-from nas.study.posterior import Expected, Posterior
+from nas.study.posterior import Expected
 from nas.study.settings import StudyError
 from nas.study.store import Store, clear_errors, study_folder
 
@@ -28,7 +27,6 @@ class Watched:
         self._lock = threading.RLock()
         self._seen: object = None
         self._store: Store | None = None
-        self._model: Posterior | None = None
         self.state = 0
         """Counts the changes that were seen."""
 
@@ -42,16 +40,14 @@ class Watched:
             elif changed != self._seen:
                 self._store.read()
             if changed != self._seen:
-                self._seen, self._model, self.state = changed, None, self.state + 1
+                self._seen, self.state = changed, self.state + 1
             yield self._store
 
     def expected(self, architecture: Architecture) -> Expected | None:
         """What the study's model says of any network; None while too few candidates are trained for a model."""
         with self.reading() as store:
-            trained = store.finished()
-            if self._model is None and len(trained) >= LEAST:
-                self._model = Posterior(trained)
-            return self._model.expected([architecture])[0] if self._model else None
+            model = store.posterior()
+            return model.expected([architecture])[0] if model else None
 
     def finalists(self) -> list[Finalist]:
         """The finalists of its race, as `nas.results.finalists.finalists` gives them."""

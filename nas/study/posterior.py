@@ -45,6 +45,11 @@ class Posterior:
         if np.ptp(merits) > 0:
             self._slope, self._height = map(float, np.polyfit(merits, accuracies, 1))
 
+    @classmethod
+    def of(cls, candidates: Sequence[Candidate]) -> "Posterior | None":
+        """The model of these candidates; None where they are too few for one."""
+        return cls(candidates) if len(candidates) >= LEAST else None
+
     def expected(self, architectures: Sequence[Architecture]) -> list[Expected]:
         """What each of these would score, one at least, whether it was trained or not."""
         told = zip(*self._model.predict(features(architectures)), strict=True)
@@ -59,15 +64,14 @@ class Posterior:
         ]
 
 
-def expected(candidates: Sequence[Candidate]) -> dict[int, Expected]:
-    """Estimate what candidates would score without noise; keys are candidate numbers.
+def expected(candidates: Sequence[Candidate], model: Posterior | None) -> dict[int, Expected]:
+    """What candidates would score without noise, by their model; keys are candidate numbers.
 
-    All should have been trained equally long. With fewer than `LEAST` candidates there is no model (`Posterior`), and
-    each is expected to score as it did. Raises `KeyError` for a candidate without a score.
+    Without a model each is expected to score as it did. Raises `KeyError` for a candidate without a score.
     """
-    if len(candidates) < LEAST:
+    if model is None:
         return {each.number: Expected(each.merit, each.accuracy, float("nan"), True) for each in candidates}
-    told = Posterior(candidates).expected([each.architecture for each in candidates])
+    told = model.expected([each.architecture for each in candidates])
     return {each.number: its for each, its in zip(candidates, told, strict=True)}
 
 

@@ -27,7 +27,7 @@ from nas.strategy.propose import DIRECTIONS
 from nas.study.candidate import STATISTICS, Candidate
 from nas.study.database import cause, check_database, open_storage, patiently, without_password
 from nas.study.further import LIVING, FurtherTrainings
-from nas.study.posterior import Expected, expected
+from nas.study.posterior import Expected, Posterior, expected
 from nas.study.settings import StudyError, StudySettings
 
 STUDIES = Path("studies")
@@ -86,6 +86,7 @@ class Store:
         self.race = FurtherTrainings(racing_study, self.settings.samples)
         self.fidelity: FurtherTrainings | None = None
         self._ended, self._expected = dict[int, Candidate](), dict[int, Expected]()
+        self._posterior: Posterior | None = None
         self.read()
 
     @classmethod
@@ -197,8 +198,14 @@ class Store:
         """Number -> what the candidates that `finished` gives would score without noise; cached: do not change it."""
         finished = self.finished()
         if self._expected.keys() != {each.number for each in finished}:
-            self._expected = expected(finished)
+            self._posterior = Posterior.of(finished)
+            self._expected = expected(finished, self._posterior)
         return self._expected
+
+    def posterior(self) -> Posterior | None:
+        """The model behind `expected`; None while too few candidates have finished for one."""
+        self.expected()
+        return self._posterior
 
     def front(self) -> list[Candidate]:
         """The Pareto front of the candidates that `finished` gives, in expected merit and MACs; in order of MACs."""

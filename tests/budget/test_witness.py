@@ -18,7 +18,7 @@ from dynacp.student.model import DynaCP
 from nas.space.network_wide import EVERY
 from nas.space.space import Space
 
-WITNESSED = 300
+WITNESSED = 200
 WIDE = Space(network_wide=EVERY)
 
 VARIANTS = [

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -36,13 +35,6 @@ def begun(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         assert main(options(data, "fixed", trials=1)) == 0
     return folder / "studies"
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder to work in, so that studies/ is the test's own."""
-    monkeypatch.chdir(tmp_path)
-    yield tmp_path
 
 
 def results(study: str, studies: Path = Path("studies")) -> pd.DataFrame:

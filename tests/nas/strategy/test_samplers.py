@@ -93,8 +93,9 @@ class TestEverySampler:
         ):
             propose(sampler, SMALL, known, seed=0)
 
-    def test_says_how_much_it_tried_where_nothing_fits(self, name: str) -> None:
+    def test_says_how_much_it_tried_where_nothing_fits(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """The stem alone takes 3,806,288 MACs."""
+        monkeypatch.setattr("nas.strategy.propose.MAX_RANDOM_PROPOSALS", 2_000)
         nothing = replace(rules(name), limits=Limits(max_macs=3_000_000))
         with pytest.raises(SpaceExhaustedError, match="too large, 0 known"):
             propose(SAMPLERS[name], nothing, replace(history([]), seen={TABLE1}), seed=0)

@@ -40,14 +40,14 @@ def trained(number: int, noise: float) -> list[Candidate]:
 
 def test_with_few_candidates_each_is_expected_to_score_as_it_did() -> None:
     for each in (few := trained(LEAST - 1, 0.1)):
-        told = expected(few)[each.number]
+        told = expected(few, Posterior.of(few))[each.number]
         assert (told.merit, told.accuracy) == (each.merit, each.accuracy)
         assert np.isnan(told.deviation)
 
 
 def test_what_is_expected_lies_nearer_to_the_truth_than_the_scores_do() -> None:
     candidates = trained(100, 0.04)
-    told = expected(candidates)
+    told = expected(candidates, Posterior.of(candidates))
     true = np.array([truth(each.architecture) for each in candidates])
     apart = np.array([told[each.number].accuracy for each in candidates]) - true
     noise = np.array([each.accuracy for each in candidates]) - true
@@ -57,7 +57,7 @@ def test_what_is_expected_lies_nearer_to_the_truth_than_the_scores_do() -> None:
 
 def test_a_lucky_candidate_is_on_the_front_of_the_scores_and_not_on_the_expected_one(tmp_path: Path) -> None:
     store, candidates = stored(tmp_path, [0.4]), trained(100, 0.04)
-    told = expected(candidates)
+    told = expected(candidates, Posterior.of(candidates))
     ahead = {each.number for each in candidates if each.accuracy > told[each.number].accuracy + 0.04}
     store.study.add_trials([each.trial for each in candidates[1:]])
     store.read()
@@ -90,16 +90,17 @@ def test_an_older_study_s_candidates_are_ranked_by_accuracy() -> None:
     network = RULES.space.networks(1, np.random.default_rng(0))[0]
     old = Candidate.trained(0, RULES, Proposal.of(network, RULES), samples=2_048, training=note)
     assert how_ranked([old]) == "Candidates are ranked by their accuracy."
-    assert expected([old])[0].merit == 0.4
+    assert expected([old], None)[0].merit == 0.4
 
 
 def test_the_model_is_fitted_once_for_what_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = stored(tmp_path, [0.4, 0.5])
     store.expected()
-    monkeypatch.setattr("nas.study.store.expected", lambda _: pytest.fail("nothing is new"))
+    monkeypatch.setattr("nas.study.store.Posterior.of", lambda _: pytest.fail("nothing is new"))
     assert isinstance(store, Store)
     store.front()
     store.results()
+    assert store.posterior() is None
 
 
 def test_the_model_says_where_it_has_seen_nothing_near() -> None:

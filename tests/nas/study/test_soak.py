@@ -1,6 +1,7 @@
 """Workers on real searches that are killed at random moments, with the database restarted under them.
 
-The short form runs with the tests. The full one, here with 50 kills and 3 workers on either database:
+The short form runs with the tests, on a server: `tests/nas/test_search.py` kills workers on a file. The full one, here
+with 50 kills and 3 workers on either database:
 
     NAS_KILLS=50 NAS_WORKERS=3 NAS_TRIALS=400 pytest -n 0 -s tests/nas/study/test_soak.py -k killed
 """
@@ -28,7 +29,8 @@ from nas.search import main
 from nas.study.store import Store
 
 KILLS, WORKERS = int(os.environ.get("NAS_KILLS", "3")), int(os.environ.get("NAS_WORKERS", "2"))
-TRIALS = int(os.environ.get("NAS_TRIALS", "8"))
+TRIALS = int(os.environ.get("NAS_TRIALS", "6"))
+DATABASES = ("postgresql", "sqlite") if "NAS_KILLS" in os.environ else ("postgresql",)
 MORE = {"sampler": "random", "samples": 64}
 SCORES = ["candidate", "accuracy", "samples", "macs", "parameters", "bytes", "layout", "seed"]
 
@@ -111,7 +113,7 @@ def scores(url: str) -> int:
     )
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("database", DATABASES)
 @pytest.mark.timeout(900 + 60 * KILLS)
 def test_workers_that_are_killed_again_and_again_train_what_an_undisturbed_search_does(
     database: str,
