@@ -52,7 +52,7 @@ RULES = Rules(Space(), Limits(), "float16")
 SETTINGS = StudySettings.of(
     data="made up", device="cpu", seed=0, sampler="random", rules=RULES,
     teachers={}, score=ScoreSettings(), front_end=FrontEnd(), command="benchmarks.coordinator",
-    classes=["a"] * 10, clips={}, threads=1, versions={},
+    classes=["a"] * 10, clips={"training": 1, "validation": 1}, threads=1, versions={},
 )  # fmt: skip
 ALTERNATIVES: dict[str, BaseSampler] = {
     "tpe": TPESampler(n_startup_trials=0, multivariate=True, seed=0),

@@ -21,15 +21,6 @@ from nas.editing.edits import edited
 from nas.editing.judged import Judged, Terms, space_around
 from nas.editing.nearby import in_words, nearest
 
-PANELS = {
-    "costs": panels.costs,
-    "way-back": panels.way_back,
-    "conventions": panels.conventions,
-    "network-wide": panels.network,
-    "blocks": panels.blocks,
-}
-"""By the id of a part of the page, what fills it."""
-
 TERMS = ("max-macs", "max-bytes", "max-activation-bytes", "dtype", "convention")
 """The ids of the fields that say what a network is judged by."""
 
@@ -55,6 +46,13 @@ def create_app(start: Architecture, terms: Terms, watched: Watched | None = None
     _look_around(app)
     if watched:
         _watch(app, watched)
+    app.clientside_callback(ClientsideFunction("design", "show"), Input("parts", "data"))
+    tabs = ["edit", *(["study"] if watched else []), *layout.TABS]
+    app.clientside_callback(
+        ClientsideFunction("design", "turn"),
+        *(Output(f"{layout.PANEL}{tab}", "hidden") for tab in tabs),
+        Input("tab", "value"),
+    )
     app.clientside_callback(
         ClientsideFunction("design", "remember"),
         Output("past", "data"),
@@ -77,7 +75,7 @@ def _answer(app: dash.Dash, start: Architecture, watched: Watched | None) -> Non
     @app.callback(
         Output("network", "data"),
         Output("message", "children"),
-        *(Output(part, "children") for part in PANELS),
+        Output("parts", "data"),
         Input("edit", "data"),
         Input("network", "data"),
         Input("file", "contents"),
@@ -87,7 +85,7 @@ def _answer(app: dash.Dash, start: Architecture, watched: Watched | None) -> Non
     )
     def answer(
         edit: dict[str, Any] | None, network: str | None, file: str | None, search: str | None, *others: Any
-    ) -> list[Any]:
+    ) -> tuple[Any, ...]:
         terms, clicked = others[: len(TERMS)], others[len(TERMS) :]
         now = Architecture.from_json(network) if network else _addressed(search) or start
         if ctx.triggered_id == "edit" and edit:
@@ -97,8 +95,7 @@ def _answer(app: dash.Dash, start: Architecture, watched: Watched | None) -> Non
         elif ctx.triggered_id == "study-figure" and watched:
             now = study_panel.clicked(watched, clicked[0]) or now
         judged = Judged(now, _terms_of(*terms))
-        parts: list[Any] = [fill(judged) for fill in PANELS.values()]
-        return [to_text(now), _outside(judged), *parts]
+        return to_text(now), _outside(judged), panels.parts(judged)
 
 
 def _fill(app: dash.Dash) -> None:

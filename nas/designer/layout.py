@@ -1,13 +1,13 @@
 """The parts of the page that stand still; callbacks fill the others by their ids."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from dash import dcc, html
 from dash.development.base_component import Component
 
 from budget.conventions import CONVENTIONS
 from budget.dtypes import DTYPES
-from nas.designer.panels import data
 from nas.editing.judged import Terms
 
 DTYPE_S_OWN = "as the dtype runs"
@@ -16,17 +16,20 @@ DTYPE_S_OWN = "as the dtype runs"
 TABS = {"cost": "Where the cost goes", "compare": "Compare", "take-along": "Take along"}
 """By the id of a part of the page that is filled while it is open, the label of its tab."""
 
+PANEL = "panel-"
+"""What the id of a tab's panel begins with; its value follows."""
+
 
 def page(terms: Terms, study: Sequence[Component]) -> Component:
     """The page with these terms in its fields; `study` is the part about a study, empty for none."""
-    stores = [dcc.Store(id=name) for name in ("edit", "network", "past", "pinned", "seen")]
+    stores = [dcc.Store(id=name) for name in ("edit", "network", "parts", "past", "pinned", "seen")]
     address = dcc.Location(id="address", refresh=False)
     return html.Main([*stores, address, _top(), _terms(terms), html.Div(id="message"), _body(study)])
 
 
 def _top() -> Component:
     starts = [
-        html.Button(text, type="button", **data(edit=f"start={name}"))
+        html.Button(text, type="button", **_sends(f"start={name}"))
         for name, text in (("table1", "Table 1 of the DynaCP paper"), ("baseline", "DCASE baseline"))
     ]
     return html.Header(
@@ -45,6 +48,11 @@ def _top() -> Component:
         ],
         className="top",
     )
+
+
+def _sends(edit: str) -> dict[str, Any]:
+    """Attributes of a button that sends an edit when it is clicked (assets/design.js)."""
+    return {"data-edit": edit}
 
 
 def _terms(terms: Terms) -> Component:
@@ -77,7 +85,7 @@ def _terms(terms: Terms) -> Component:
 
 def _body(study: Sequence[Component]) -> Component:
     side = [
-        html.Div(id="costs"),
+        html.Div(id="costs", **{"aria-live": "polite"}),
         html.P(id="predicted", className="predicted"),
         html.Div(id="way-back"),
         html.Div(
@@ -92,8 +100,12 @@ def _body(study: Sequence[Component]) -> Component:
         html.Div(id="conventions"),
     ]
     edits = [html.H2("The whole network"), html.Div(id="network-wide"), html.H2("Blocks"), html.Div(id="blocks")]
-    tabs = [dcc.Tab(edits, label="Edit", value="edit")]
-    if study:
-        tabs.append(dcc.Tab(html.Div(study), label="Study", value="study"))
-    tabs += [dcc.Tab(html.Div(id=name), label=label, value=name) for name, label in TABS.items()]
-    return html.Div([html.Aside(side), dcc.Tabs(tabs, id="tab", value="edit")], className="body")
+    told = {"edit": ("Edit", edits), **({"study": ("Study", study)} if study else {})}
+    told |= {name: (label, [html.Div(id=name)]) for name, label in TABS.items()}
+    tabs = dcc.Tabs([dcc.Tab(label=label, value=name) for name, (label, _) in told.items()], id="tab", value="edit")
+    # All stay on the page, since design.js writes into them; it hides all but one.
+    panels = [
+        html.Div(content, id=f"{PANEL}{name}", role="tabpanel", hidden=name != "edit")
+        for name, (_, content) in told.items()
+    ]
+    return html.Div([html.Aside(side), html.Div([tabs, *panels])], className="body")

@@ -24,6 +24,24 @@
 
 window.dash_clientside = Object.assign({}, window.dash_clientside, {
   design: {
+    // Puts the HTML of each part of the page in its place, where it has changed; what had the focus has it again.
+    show: function (parts) {
+      if (!parts) return;
+      const focused = document.activeElement.closest("[data-edit], [data-entry]");
+      const around = focused && focused.closest(Object.keys(parts).map((id) => `#${id}`).join());
+      for (const [id, html] of Object.entries(parts)) {
+        const place = document.getElementById(id);
+        if (place.shown !== html) place.innerHTML = place.shown = html;
+      }
+      if (!around || focused.isConnected) return;
+      const { edit, entry } = focused.dataset;
+      const again = around.querySelector(edit ? `[data-edit="${edit}"]` : `[data-entry="${entry}"] input`);
+      if (again) again.focus();
+    },
+    // Which panels are hidden: all but the open tab's.
+    turn: function (tab) {
+      return window.dash_clientside.callback_context.outputs_list.map(({ id }) => !id.endsWith(`-${tab}`));
+    },
     // The networks so far and the place among them; a new network cuts off what was undone.
     remember: function (network, _undo, _redo, past) {
       const none = window.dash_clientside.no_update;

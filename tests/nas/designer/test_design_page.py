@@ -11,12 +11,13 @@ from urllib.parse import parse_qs, urlparse
 import frozen
 import numpy as np
 import pytest
-from browsers import DESK, PHONE, errors, resize, running_browser, serving
+from browsers import DESK, PHONE, errors, resize, running_browser
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
+from benchmarks.browser import serving
 from budget.__main__ import main as budget_main
 from budget.ledger import totals
 from budget.limits import Limits

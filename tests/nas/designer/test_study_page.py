@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlparse
 
 import numpy as np
 import pytest
-from browsers import DESK, errors, resize, serving
+from browsers import DESK, errors, resize
 from made_up import made_up_score, made_up_training, settings
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
@@ -15,6 +15,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
+from benchmarks.browser import serving
 from budget.limits import Limits
 from dynacp.student.architecture import TABLE1, Architecture
 from nas.designer.app import create_app
