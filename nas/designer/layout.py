@@ -29,7 +29,7 @@ def page(terms: Terms, study: Sequence[Component]) -> Component:
 
 def _top() -> Component:
     starts = [
-        html.Button(text, type="button", **_sends(f"start={name}"))
+        html.Button(text, type="button", **_attributes(("data-edit", f"start={name}")))
         for name, text in (("table1", "Table 1 of the DynaCP paper"), ("baseline", "DCASE baseline"))
     ]
     return html.Header(
@@ -50,9 +50,9 @@ def _top() -> Component:
     )
 
 
-def _sends(edit: str) -> dict[str, Any]:
-    """Attributes of a button that sends an edit when it is clicked (assets/design.js)."""
-    return {"data-edit": edit}
+def _attributes(*pairs: tuple[str, str]) -> dict[str, Any]:
+    """Attributes of an element whose names are none of Python's."""
+    return dict(pairs)
 
 
 def _terms(terms: Terms) -> Component:
@@ -85,7 +85,7 @@ def _terms(terms: Terms) -> Component:
 
 def _body(study: Sequence[Component]) -> Component:
     side = [
-        html.Div(id="costs", **{"aria-live": "polite"}),
+        html.Div(id="costs", **_attributes(("aria-live", "polite"))),
         html.P(id="predicted", className="predicted"),
         html.Div(id="way-back"),
         html.Div(
