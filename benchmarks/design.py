@@ -40,7 +40,7 @@ const edit = among[Math.floor(arguments[0] * among.length)], started = performan
 const painted = () => requestAnimationFrame(() => setTimeout(() => done(performance.now() - started)));
 const watch = new MutationObserver(() => { watch.disconnect(); painted(); });
 for (const part of ["costs", "network-wide", "blocks"])
-  watch.observe(document.getElementById(part), {childList: true});
+  watch.observe(document.getElementById(part), {childList: true, subtree: true});
 edit.click();
 setTimeout(() => done(null), 2000);
 """

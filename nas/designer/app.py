@@ -42,7 +42,7 @@ def create_app(start: Architecture, terms: Terms, watched: Watched | None = None
     study = study_panel.panel(watched) if watched else []
     app.layout = lambda: layout.page(terms, study)
     _answer(app, start, watched)
-    _fill(app)
+    _pin(app)
     _look_around(app)
     if watched:
         _watch(app, watched)
@@ -76,15 +76,24 @@ def _answer(app: dash.Dash, start: Architecture, watched: Watched | None) -> Non
         Output("network", "data"),
         Output("message", "children"),
         Output("parts", "data"),
+        *(Output(part, "children") for part in layout.TABS),
         Input("edit", "data"),
         Input("network", "data"),
         Input("file", "contents"),
+        Input("tab", "value"),
+        Input("pinned", "data"),
         State("address", "search"),
         *(Input(name, "value") for name in TERMS),
         *clicks,
     )
     def answer(
-        edit: dict[str, Any] | None, network: str | None, file: str | None, search: str | None, *others: Any
+        edit: dict[str, Any] | None,
+        network: str | None,
+        file: str | None,
+        tab: str,
+        pinned: str | None,
+        search: str | None,
+        *others: Any,
     ) -> tuple[Any, ...]:
         terms, clicked = others[: len(TERMS)], others[len(TERMS) :]
         now = Architecture.from_json(network) if network else _addressed(search) or start
@@ -95,32 +104,21 @@ def _answer(app: dash.Dash, start: Architecture, watched: Watched | None) -> Non
         elif ctx.triggered_id == "study-figure" and watched:
             now = study_panel.clicked(watched, clicked[0]) or now
         judged = Judged(now, _terms_of(*terms))
-        return to_text(now), _outside(judged), panels.parts(judged)
+        details_of = (_details(tab, judged, pinned) if part == tab else no_update for part in layout.TABS)
+        return to_text(now), _outside(judged), panels.parts(judged), *details_of
 
 
-def _fill(app: dash.Dash) -> None:
-    """The callbacks that fill the open tab with details of the network, and pin one to compare it."""
+def _details(tab: str, judged: Judged, pinned: str | None) -> list[Component]:
+    """What the open one of `layout.TABS` shows of the network, and of the pinned one."""
+    if tab == "cost":
+        return [*details.ledger(judged), *details.memory(judged)]
+    if tab == "compare":
+        return comparison.beside(Judged(Architecture.from_json(pinned), judged.terms) if pinned else None, judged)
+    return details.take_along(judged)
 
-    @app.callback(
-        *(Output(part, "children") for part in layout.TABS),
-        Input("tab", "value"),
-        Input("network", "data"),
-        Input("pinned", "data"),
-        *(Input(name, "value") for name in TERMS),
-        prevent_initial_call=True,
-    )
-    def fill(tab: str, network: str, pinned: str | None, *terms: str) -> list[Any]:
-        filled: dict[str, Any] = dict.fromkeys(layout.TABS, no_update)
-        if tab in layout.TABS:
-            judged = Judged(Architecture.from_json(network), _terms_of(*terms))
-            if tab == "cost":
-                filled[tab] = [*details.ledger(judged), *details.memory(judged)]
-            elif tab == "compare":
-                other = Judged(Architecture.from_json(pinned), judged.terms) if pinned else None
-                filled[tab] = comparison.beside(other, judged)
-            else:
-                filled[tab] = details.take_along(judged)
-        return list(filled.values())
+
+def _pin(app: dash.Dash) -> None:
+    """The callback that pins the network, to compare it."""
 
     @app.callback(
         Output("pinned", "data"),

@@ -16,6 +16,12 @@ DTYPE_S_OWN = "as the dtype runs"
 TABS = {"cost": "Where the cost goes", "compare": "Compare", "take-along": "Take along"}
 """By the id of a part of the page that is filled while it is open, the label of its tab."""
 
+BLOCK_BY_BLOCK = (
+    "Goes through the blocks in order, and gives each choice the nearest value of the search space after which "
+    "something still fits: the first blocks stay as they are, the last ones pay."
+)
+"""What the button for the nearest network does (`nas.space.feasible.Feasible.nearest`)."""
+
 PANEL = "panel-"
 """What the id of a tab's panel begins with; its value follows."""
 
@@ -90,7 +96,7 @@ def _body(study: Sequence[Component]) -> Component:
         html.Div(id="way-back"),
         html.Div(
             [
-                html.Button("Nearest network of the space that fits", id="nearest", type="button"),
+                html.Button("Make it fit, block by block", id="nearest", type="button", title=BLOCK_BY_BLOCK),
                 html.Button("How many begin like this one?", id="count", type="button"),
                 html.Button("Pin to compare", id="pin", type="button"),
             ],

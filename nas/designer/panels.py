@@ -12,9 +12,6 @@ from dynacp.student.architecture import PLAIN
 from nas.editing.edits import MOVES
 from nas.editing.judged import Judged, Value
 
-PARTS = ("costs", "way-back", "conventions", "network-wide", "blocks")
-"""The ids of the parts of the page that follow the network; each is a macro of parts.html, with `_` for `-`."""
-
 SHORTCUTS = {"1": "none", "2": "identity", "3": "pooled"}
 """By residual type, what its shortcut is called."""
 
@@ -31,9 +28,20 @@ SIGNS = {
 """By what can be done with a block, the text on its button, and what that means."""
 
 
-def parts(judged: Judged) -> dict[str, str]:
-    """The HTML of each of `PARTS` for a network under terms."""
-    return {part: str(getattr(_MACROS, part.replace("-", "_"))(judged)) for part in PARTS}
+def parts(judged: Judged) -> dict[str, list[str]]:
+    """By the id of a part of the page, its HTML for a network under terms, in pieces that change by themselves."""
+    numbers = range(1, len(judged.architecture.blocks) + 1)
+    return {
+        "costs": [_filled("costs", judged)],
+        "way-back": [_filled("way_back", judged)],
+        "conventions": [_filled("conventions", judged)],
+        "network-wide": [_filled("network_wide", judged)],
+        "blocks": [_filled("front"), *(_filled("block", judged, number) for number in numbers)],
+    }
+
+
+def _filled(macro: str, *arguments: object) -> str:
+    return str(getattr(_MACROS, macro)(*arguments))
 
 
 def millions(number: int) -> str:
@@ -54,11 +62,13 @@ def price(value: Value) -> str:
     return f"{told}: {'fits' if value.fits else 'does not fit'}{'' if value.inside else '; outside the search space'}"
 
 
-def in_words(edit: str) -> str:
-    """`width_4=56` as `width of block 4: 56`."""
-    name, _, value = edit.partition("=")
-    what, _, number = name.partition("_")
-    return f"{what} of block {number}: {value}".rstrip(": ") if number else f"{what}: {value}"
+def in_words(value: Value) -> str:
+    """What an edit changes, such as `channels out of block 4: 56`."""
+    name, _, number = value.edit.partition("=")[0].partition("_")
+    said = LABELS.get(name, name)
+    if name in SIGNS:
+        return f"{name} block {number}"
+    return f"{said} of block {number}: {shown(value)}" if number else f"{said}: {shown(value)}"
 
 
 def shown(value: Value) -> str:

@@ -32,15 +32,17 @@ class _Wish:
 
     block: Block
     entered: int | None
-    """The channels that entered it where its `block.expanded` was chosen; None where the expansion decides."""
-    expansion: float
+    """The channels that entered it where its `block.expanded` was chosen; None where `expansion` decides."""
+    expansion: float = 0.0
 
-    def built(self, channels: int) -> Block:
+    def built(self, channels: int, space: Space) -> Block:
         """The block behind so many channels."""
         block, expanded = self.block, self.block.expanded
         if channels != self.entered:
-            expanded = max(8, int(expanded_channels(channels, self.expansion)))
-        return replace(block, expanded=expanded, out=block.out if block.residual == PLAIN else channels)
+            expansion = expansion_of(self.entered, block, space) if self.entered else self.expansion
+            expanded = max(8, int(expanded_channels(channels, expansion)))
+        out = block.out if block.residual == PLAIN else channels
+        return block if (expanded, out) == (block.expanded, block.out) else replace(block, expanded=expanded, out=out)
 
 
 def edited(architecture: Architecture, edit: str, space: Space) -> Architecture:
@@ -57,12 +59,12 @@ def edited(architecture: Architecture, edit: str, space: Space) -> Architecture:
         number = _whole("the number of a block", place)
         if not (0 if what == "add" else 1) <= number <= len(architecture.blocks):
             raise UserError(f"there is no block {number} among {len(architecture.blocks)}.")
-        wishes = _wishes(architecture, space)
+        wishes = _wishes(architecture)
         if what in MOVES:
             _move(wishes, what, number, architecture)
         else:
             wishes[number - 1] = _block_edited(wishes[number - 1], what, value)
-        return _rebuilt(architecture, wishes)
+        return _rebuilt(architecture, wishes, space)
     raise UserError(f"{edit[:80]!r} is no edit of a network; one is, for example, `width_4=56`.")
 
 
@@ -77,16 +79,17 @@ def entering(architecture: Architecture) -> list[int]:
     return [architecture.stem[1], *(block.out for block in architecture.blocks)]
 
 
-def _wishes(architecture: Architecture, space: Space) -> list[_Wish]:
-    pairs = zip(entering(architecture), architecture.blocks, strict=False)
-    return [_Wish(block, channels, expansion_of(channels, block, space)) for channels, block in pairs]
+def _wishes(architecture: Architecture) -> list[_Wish]:
+    return [
+        _Wish(block, channels) for channels, block in zip(entering(architecture), architecture.blocks, strict=False)
+    ]
 
 
-def _rebuilt(architecture: Architecture, wishes: Sequence[_Wish], **fields: Any) -> Architecture:
+def _rebuilt(architecture: Architecture, wishes: Sequence[_Wish], space: Space, **fields: Any) -> Architecture:
     """The network of these blocks, with other network-wide fields where they are given."""
     blocks, channels = list[Block](), fields.get("stem", architecture.stem)[1]
     for wish in wishes:
-        blocks.append(wish.built(channels))
+        blocks.append(wish.built(channels, space))
         channels = blocks[-1].out
     return replace(architecture, blocks=tuple(blocks), **fields)
 
@@ -97,7 +100,7 @@ def _frame_edited(architecture: Architecture, what: str, value: str, space: Spac
         if len(parts) != 2:
             raise UserError(f"`{what}` must be two numbers, such as {as_text(getattr(architecture, what))}.")
         pair = tuple(_whole(what, part) for part in parts)
-        return _rebuilt(architecture, _wishes(architecture, space), **{what: pair})
+        return _rebuilt(architecture, _wishes(architecture), space, **{what: pair})
     if what == "classes":
         return replace(architecture, classes=_whole(what, value))
     if what == "family" and value == "cp":

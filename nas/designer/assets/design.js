@@ -24,14 +24,20 @@
 
 window.dash_clientside = Object.assign({}, window.dash_clientside, {
   design: {
-    // Puts the HTML of each part of the page in its place, where it has changed; what had the focus has it again.
+    // Puts the HTML of each part of the page in its place, and leaves pieces as they are that have not changed; what had
+    // the focus has it again.
     show: function (parts) {
       if (!parts) return;
       const focused = document.activeElement.closest("[data-edit], [data-entry]");
       const around = focused && focused.closest(Object.keys(parts).map((id) => `#${id}`).join());
-      for (const [id, html] of Object.entries(parts)) {
+      for (const [id, pieces] of Object.entries(parts)) {
         const place = document.getElementById(id);
-        if (place.shown !== html) place.innerHTML = place.shown = html;
+        while (place.children.length > pieces.length) place.lastChild.remove();
+        while (place.children.length < pieces.length) place.append(document.createElement("div"));
+        pieces.forEach((html, index) => {
+          const piece = place.children[index];
+          if (piece.shown !== html) piece.innerHTML = piece.shown = html;
+        });
       }
       if (!around || focused.isConnected) return;
       const { edit, entry } = focused.dataset;

@@ -145,6 +145,29 @@ def test_undone_edits_can_be_done_again_by_keys(browser: webdriver.Chrome, addre
     assert not page.find_element(By.ID, "redo").is_enabled()
 
 
+def test_what_had_the_focus_has_it_again_after_its_edit(browser: webdriver.Chrome, address: str) -> None:
+    page = opened(browser, address)
+    before, value = page.current_url, page.find_element(By.CSS_SELECTOR, '#blocks [data-edit="width_4=64"]')
+    value.send_keys(Keys.ENTER)
+    WebDriverWait(page, 20).until(lambda page: page.current_url != before)
+    focused = page.switch_to.active_element
+    assert focused.get_attribute("data-edit") == "width_4=64"
+    assert focused.get_attribute("aria-pressed") == "true"
+    assert page.find_elements(By.CSS_SELECTOR, "#blocks :focus")
+
+
+def test_edits_under_another_tab_show_in_the_blocks(browser: webdriver.Chrome, address: str) -> None:
+    page = opened(browser, address)
+    click(page, '[data-edit="width_4=64"]')
+    tabs = {tab.text: tab for tab in page.find_elements(By.CSS_SELECTOR, "[role=tab], .tab")}
+    tabs["Where the cost goes"].click()
+    WebDriverWait(page, 20).until(lambda page: page.find_elements(By.CSS_SELECTOR, ".parts"))
+    assert not page.find_element(By.ID, "blocks").is_displayed()
+    click(page, "#undo")
+    tabs["Edit"].click()
+    assert page.find_element(By.CSS_SELECTOR, '[data-edit="width_4=56"]').get_attribute("aria-pressed") == "true"
+
+
 def test_what_the_space_lacks_can_be_typed_and_is_marked(browser: webdriver.Chrome, address: str) -> None:
     page = opened(browser, address)
     typed(page, "channels_6", "50")
@@ -185,13 +208,17 @@ def test_limits_that_are_none_are_told(browser: webdriver.Chrome, address: str, 
     assert "limit of MACs" in told[0].text
 
 
-def test_other_limits_change_the_verdict_and_offer_the_way_back(browser: webdriver.Chrome, address: str) -> None:
+def test_table_1_is_halved_by_a_click_on_what_the_page_offers(browser: webdriver.Chrome, address: str) -> None:
     page = opened(browser, address)
     field = page.find_element(By.ID, "max-macs")
     field.send_keys(Keys.CONTROL, "a")
-    field.send_keys("28e6", Keys.ENTER)
+    field.send_keys("15e6", Keys.ENTER)
     WebDriverWait(page, 20).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#way-back [data-edit]"))
-    assert "over by 938,900 MACs" in page.find_element(By.ID, "verdict").text  # 28,938,900 - 28,000,000
+    assert "over by 13,938,900 MACs" in page.find_element(By.ID, "verdict").text  # 28,938,900 - 15,000,000
+    offered = page.find_elements(By.CSS_SELECTOR, "#way-back [data-edit] span")
+    assert [each.text for each in offered] == [
+        f"shortcut, stride of block 1: {each} 2x2" for each in ("none", "pooled")
+    ]
     click(page, "#way-back [data-edit]")
     WebDriverWait(page, 20).until(lambda page: "fits" in page.find_element(By.ID, "verdict").text)
 
