@@ -55,7 +55,9 @@ def main(arguments: list[str] | None = None) -> None:
         start = with_classes(start, options.classes)
     terms = Terms(limits_of(options), options.dtype)
     watched = Watched(options.study, options.storage) if options.study else None
-    with served(create_app(start, terms, watched), options.host, options.port) as server:
+    with out.status(f"Reading {options.study} ..." if watched else "Starting ..."):  # ten seconds for as many thousands
+        app = create_app(start, terms, watched)
+    with served(app, options.host, options.port) as server:
         name = f"[{server.host}]" if ":" in server.host else server.host
         out.print(f"Open http://{name}:{server.port} in a browser; ^C ends.")
         server.serve_forever()

@@ -47,7 +47,7 @@ class Watched:
         """What the study's model says of any network; None while too few candidates are trained for a model."""
         with self.reading() as store:
             model = store.posterior()
-            return model.expected([architecture])[0] if model else None
+            return model.expected(architecture) if model else None
 
     def finalists(self) -> list[Finalist]:
         """The finalists of its race, as `nas.results.finalists.finalists` gives them."""

@@ -1,6 +1,9 @@
 """The database that a search is kept in: how it is opened, what its errors mean, and how its absence is survived."""
 
+import gc
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -117,6 +120,18 @@ def _lock_from_the_start(engine: Engine) -> None:
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     engine.dispose()
+
+
+@contextmanager
+def reading_much() -> Iterator[None]:
+    """Leave the garbage collector out while the block makes millions of objects that stay: it would take as long."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 def cause(error: BaseException) -> str:

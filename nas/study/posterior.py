@@ -10,7 +10,7 @@ from scipy.stats import kendalltau
 
 from dynacp.student.architecture import Architecture
 from nas.space.features import features
-from nas.strategy.surrogate import LEAST, Surrogate
+from nas.strategy.surrogate import LEAST, Prediction, Surrogate
 from nas.study.candidate import Candidate
 
 NOTHING_NEAR = 0.7
@@ -40,19 +40,25 @@ class Posterior:
     def __init__(self, candidates: Sequence[Candidate]) -> None:
         known = features([each.architecture for each in candidates])
         self._model = Surrogate(known, [each.merit for each in candidates])
-        merits, accuracies = self._model.predict(known).mean, [each.accuracy for each in candidates]
+        predicted, accuracies = self._model.predict(known), [each.accuracy for each in candidates]
         self._slope, self._height = 0.0, float(np.mean(accuracies))
-        if np.ptp(merits) > 0:
-            self._slope, self._height = map(float, np.polyfit(merits, accuracies, 1))
+        if np.ptp(predicted.mean) > 0:
+            self._slope, self._height = map(float, np.polyfit(predicted.mean, accuracies, 1))
+        numbers = [each.number for each in candidates]
+        self.of_candidates = dict(zip(numbers, self._in_accuracy(predicted), strict=True))
+        """What the candidates themselves would score, by number."""
 
     @classmethod
     def of(cls, candidates: Sequence[Candidate]) -> "Posterior | None":
         """The model of these candidates; None where they are too few for one."""
         return cls(candidates) if len(candidates) >= LEAST else None
 
-    def expected(self, architectures: Sequence[Architecture]) -> list[Expected]:
-        """What each of these would score, one at least, whether it was trained or not."""
-        told = zip(*self._model.predict(features(architectures)), strict=True)
+    def expected(self, architecture: Architecture) -> Expected:
+        """What an architecture would score, whether it was trained or not."""
+        (told,) = self._in_accuracy(self._model.predict(features([architecture])))
+        return told
+
+    def _in_accuracy(self, predicted: Prediction) -> list[Expected]:
         return [
             Expected(
                 merit=float(merit),
@@ -60,7 +66,7 @@ class Posterior:
                 deviation=float(abs(self._slope) * deviation),
                 near=bool(deviation < NOTHING_NEAR * before),
             )
-            for merit, deviation, before in told
+            for merit, deviation, before in zip(*predicted, strict=True)
         ]
 
 
@@ -69,10 +75,9 @@ def expected(candidates: Sequence[Candidate], model: Posterior | None) -> dict[i
 
     Without a model each is expected to score as it did. Raises `KeyError` for a candidate without a score.
     """
-    if model is None:
-        return {each.number: Expected(each.merit, each.accuracy, float("nan"), True) for each in candidates}
-    told = model.expected([each.architecture for each in candidates])
-    return {each.number: its for each, its in zip(candidates, told, strict=True)}
+    if model:
+        return model.of_candidates
+    return {each.number: Expected(each.merit, each.accuracy, float("nan"), True) for each in candidates}
 
 
 def how_ranked(candidates: Sequence[Candidate]) -> str:

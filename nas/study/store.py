@@ -25,7 +25,7 @@ from dynacp.files import write_text
 from nas.strategy.pareto import front
 from nas.strategy.propose import DIRECTIONS
 from nas.study.candidate import STATISTICS, Candidate
-from nas.study.database import cause, check_database, open_storage, patiently, without_password
+from nas.study.database import cause, check_database, open_storage, patiently, reading_much, without_password
 from nas.study.further import LIVING, FurtherTrainings
 from nas.study.posterior import Expected, Posterior, expected
 from nas.study.settings import StudyError, StudySettings
@@ -103,7 +103,7 @@ class Store:
                 f"`python -m nas.search --study {name}` makes one."
             )
         url = storage or default_storage(name)
-        with _usable(name, storage):
+        with _usable(name, storage), reading_much():
             check_database(url, may_be_new=False)
             study = _loaded(name, url)
             _refuse_foreign(study)

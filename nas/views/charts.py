@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 from markupsafe import Markup
 
@@ -42,10 +43,10 @@ def _hover(candidate: Candidate) -> str:
 def _dots(candidates: list[Candidate], name: str, **marker: Any) -> go.Scatter:
     kind = go.Scatter if len(candidates) <= MOST_DRAWN else go.Scattergl
     return kind(
-        x=[each.macs / 1e6 for each in candidates],
-        y=[each.accuracy * 100 for each in candidates],
+        x=np.array([each.macs / 1e6 for each in candidates]),  # arrays, since plotly checks lists value by value
+        y=np.array([each.accuracy * 100 for each in candidates]),
         text=[_hover(each) for each in candidates],
-        customdata=[each.number for each in candidates],
+        customdata=np.array([each.number for each in candidates]),
         hovertemplate="%{text}<extra></extra>",
         mode="markers",
         name=name,
@@ -69,7 +70,7 @@ def front_figure(store: Store, entries: list[Finalist], shown: Sequence[Candidat
     limits, figure = store.settings.limits, go.Figure()
     trained = [each for each in shown if each.number]
     shade = {
-        "color": [each.bytes / 1e3 for each in trained],
+        "color": np.array([each.bytes / 1e3 for each in trained]),
         "colorscale": "Viridis_r",
         "cmin": 0,
         "cmax": limits.max_bytes / 1e3,

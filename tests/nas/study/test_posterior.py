@@ -106,7 +106,7 @@ def test_the_model_is_fitted_once_for_what_is_known(tmp_path: Path, monkeypatch:
 def test_the_model_says_where_it_has_seen_nothing_near() -> None:
     model = Posterior(trained(40, 0.02))
     known, odd = trained(3, 0.0)[0].architecture, replace(TABLE1, blocks=TABLE1.blocks[:1] * 20, stem=(64, 32))
-    of_known, of_odd = model.expected([known, odd])
+    of_known, of_odd = model.expected(known), model.expected(odd)
     assert of_known.near
     assert not of_odd.near
     assert of_odd.deviation > 2 * of_known.deviation
