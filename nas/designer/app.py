@@ -104,8 +104,10 @@ def _answer(app: dash.Dash, start: Architecture, watched: Watched | None) -> Non
         elif ctx.triggered_id == "study-figure" and watched:
             now = study_panel.clicked(watched, clicked[0]) or now
         judged = Judged(now, _terms_of(*terms))
-        details_of = (_details(tab, judged, pinned) if part == tab else no_update for part in layout.TABS)
-        return to_text(now), _outside(judged), panels.parts(judged), *details_of
+        opened = [_details(tab, judged, pinned) if part == tab else no_update for part in layout.TABS]
+        if network and ctx.triggered_id in ("tab", "pinned"):
+            return no_update, no_update, no_update, *opened
+        return to_text(now), _outside(judged), panels.parts(judged), *opened
 
 
 def _details(tab: str, judged: Judged, pinned: str | None) -> list[Component]:
@@ -190,14 +192,16 @@ def _watch(app: dash.Dash, watched: Watched) -> None:
         Input("network", "data"),
         *terms,
         State("tab", "value"),
+        State("seen", "data"),
         prevent_initial_call="initial_duplicate",
     )
     def follow(network: str | None, *others: Any) -> tuple[Any, Any]:
         if not network:
             return no_update, no_update
-        *terms, tab = others
+        *terms, tab, seen = others
         judged = Judged(Architecture.from_json(network), _terms_of(*terms))
-        change = study_panel.moved(watched, judged) if tab == "study" else no_update
+        drawn = tab == "study" and seen is not None
+        change = study_panel.moved(watched, judged) if drawn else no_update
         return study_panel.in_words(watched, judged), change
 
 

@@ -46,7 +46,7 @@ def _dots(candidates: list[Candidate], name: str, **marker: Any) -> go.Scatter:
         x=np.array([each.macs / 1e6 for each in candidates]),  # arrays, since plotly checks lists value by value
         y=np.array([each.accuracy * 100 for each in candidates]),
         text=[_hover(each) for each in candidates],
-        customdata=np.array([each.number for each in candidates]),
+        customdata=[each.number for each in candidates],
         hovertemplate="%{text}<extra></extra>",
         mode="markers",
         name=name,
