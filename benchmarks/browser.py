@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dash
 from selenium import webdriver
+from selenium.webdriver.common.by import By
 
 from nas.designer.server import served
 
@@ -36,6 +37,11 @@ def browser(profile: Path) -> Iterator[webdriver.Chrome]:
         yield running
     finally:
         running.quit()
+
+
+def open_tab(page: webdriver.Chrome, name: str) -> None:
+    """Click on the tab that is called so."""
+    next(each for each in page.find_elements(By.CSS_SELECTOR, "[role=tab], .tab") if each.text == name).click()
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from rich.table import Table
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from benchmarks.browser import browser, serving
+from benchmarks.browser import browser, open_tab, serving
 from benchmarks.coordinator import SETTINGS, candidates
 from budget.witness import by_torchinfo
 from dynacp.student.architecture import TABLE1
@@ -76,7 +76,6 @@ def opened(number: int, profile: Path) -> tuple[float, float]:
     study_folder("large").mkdir(parents=True)
     store = Store.create_or_resume("large", connect("large", default_storage("large")), SETTINGS)
     store.study.add_trials([next(made) for _ in range(number)])
-    del store
     with browser(profile) as running:
         started = time.perf_counter()
         app = create_app(TABLE1, Terms(), Watched("large", None))
@@ -86,8 +85,7 @@ def opened(number: int, profile: Path) -> tuple[float, float]:
             running.get(address)
             wait = WebDriverWait(running, 120, 0.05)
             wait.until(lambda opened: opened.find_elements(By.CSS_SELECTOR, ".block"))
-            tabs = running.find_elements(By.CSS_SELECTOR, "[role=tab], .tab")
-            next(tab for tab in tabs if tab.text == "Study").click()
+            open_tab(running, "Study")
             drawn = "#study-figure .gl-container canvas, #study-figure .scatterlayer .point"
             wait.until(lambda opened: opened.find_elements(By.CSS_SELECTOR, drawn))
             wait.until(lambda opened: f"{number:,} candidates" in opened.find_element(By.ID, "study-facts").text)

@@ -24,11 +24,6 @@ name_user()  # as all commands do
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than cores, because many tests wait for processes that they started."""
-    return (os.cpu_count() or 1) + 1
-
-
 Once = Callable[[str, Callable[[Path], object]], Path]
 
 

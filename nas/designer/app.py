@@ -47,10 +47,9 @@ def create_app(start: Architecture, terms: Terms, watched: Watched | None = None
     if watched:
         _watch(app, watched)
     app.clientside_callback(ClientsideFunction("design", "show"), Input("parts", "data"))
-    tabs = ["edit", *(["study"] if watched else []), *layout.TABS]
     app.clientside_callback(
         ClientsideFunction("design", "turn"),
-        *(Output(f"{layout.PANEL}{tab}", "hidden") for tab in tabs),
+        *(Output(layout.panel(tab), "hidden") for tab in layout.labels(study=bool(watched))),
         Input("tab", "value"),
     )
     app.clientside_callback(

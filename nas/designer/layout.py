@@ -22,8 +22,15 @@ BLOCK_BY_BLOCK = (
 )
 """What the button for the nearest network does (`nas.space.feasible.Feasible.nearest`)."""
 
-PANEL = "panel-"
-"""What the id of a tab's panel begins with; its value follows."""
+
+def labels(*, study: bool) -> dict[str, str]:
+    """The label of each tab, by its value; `study` says whether there is one to look into."""
+    return {"edit": "Edit", **({"study": "Study"} if study else {}), **TABS}
+
+
+def panel(tab: str) -> str:
+    """The id of what a tab shows; `tab` is its value."""
+    return f"panel-{tab}"
 
 
 def page(terms: Terms, study: Sequence[Component]) -> Component:
@@ -106,12 +113,9 @@ def _body(study: Sequence[Component]) -> Component:
         html.Div(id="conventions"),
     ]
     edits = [html.H2("The whole network"), html.Div(id="network-wide"), html.H2("Blocks"), html.Div(id="blocks")]
-    told = {"edit": ("Edit", edits), **({"study": ("Study", study)} if study else {})}
-    told |= {name: (label, [html.Div(id=name)]) for name, label in TABS.items()}
-    tabs = dcc.Tabs([dcc.Tab(label=label, value=name) for name, (label, _) in told.items()], id="tab", value="edit")
+    told = {"edit": edits, "study": study, **{name: [html.Div(id=name)] for name in TABS}}
+    shown = labels(study=bool(study))
+    tabs = dcc.Tabs([dcc.Tab(label=label, value=tab) for tab, label in shown.items()], id="tab", value="edit")
     # All stay on the page, since design.js writes into them; it hides all but one.
-    panels = [
-        html.Div(content, id=f"{PANEL}{name}", role="tabpanel", hidden=name != "edit")
-        for name, (_, content) in told.items()
-    ]
+    panels = [html.Div(told[tab], id=panel(tab), role="tabpanel", hidden=tab != "edit") for tab in shown]
     return html.Div([html.Aside(side), html.Div([tabs, *panels])], className="body")

@@ -62,13 +62,17 @@ def price(value: Value) -> str:
     return f"{told}: {'fits' if value.fits else 'does not fit'}{'' if value.inside else '; outside the search space'}"
 
 
+def label(kind: str) -> str:
+    """What a choice is called on the page; `kind` is its name without a block's number."""
+    return LABELS.get(kind, kind)
+
+
 def in_words(value: Value) -> str:
     """What an edit changes, such as `channels out of block 4: 56`."""
     name, _, number = value.edit.partition("=")[0].partition("_")
-    said = LABELS.get(name, name)
     if name in SIGNS:
         return f"{name} block {number}"
-    return f"{said} of block {number}: {shown(value)}" if number else f"{said}: {shown(value)}"
+    return f"{label(name)} of block {number}: {shown(value)}" if number else f"{label(name)}: {shown(value)}"
 
 
 def shown(value: Value) -> str:
@@ -95,7 +99,7 @@ def rows_of(judged: Judged, number: int) -> list[Row]:
 
 _ENVIRONMENT = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
 _ENVIRONMENT.globals |= {
-    "PLAIN": PLAIN, "labels": LABELS, "signs": [SIGNS[move] for move in MOVES], "millions": millions, "price": price,
+    "PLAIN": PLAIN, "label": label, "signs": [SIGNS[move] for move in MOVES], "millions": millions, "price": price,
     "in_words": in_words, "shown": shown, "under_each": under_each, "rows_of": rows_of,
 }  # fmt: skip
 _MACROS = _ENVIRONMENT.from_string(Path(__file__).with_name("parts.html").read_text(encoding="utf-8")).module

@@ -80,9 +80,8 @@ def entering(architecture: Architecture) -> list[int]:
 
 
 def _wishes(architecture: Architecture) -> list[_Wish]:
-    return [
-        _Wish(block, channels) for channels, block in zip(entering(architecture), architecture.blocks, strict=False)
-    ]
+    pairs = zip(entering(architecture), architecture.blocks, strict=False)
+    return [_Wish(block, channels) for channels, block in pairs]
 
 
 def _rebuilt(architecture: Architecture, wishes: Sequence[_Wish], space: Space, **fields: Any) -> Architecture:

@@ -103,7 +103,7 @@ class Store:
                 f"`python -m nas.search --study {name}` makes one."
             )
         url = storage or default_storage(name)
-        with _usable(name, storage), reading_much():
+        with _usable(name, storage):
             check_database(url, may_be_new=False)
             study = _loaded(name, url)
             _refuse_foreign(study)
@@ -135,6 +135,7 @@ class Store:
             return cls(study, _made(f"{name}{_RACE}", storage), folder)
 
     @patiently
+    @reading_much()
     def read(self) -> None:
         """Read `candidates` and `race` anew from the storage. Raises `StudyError` for damaged ones."""
         retrained = self.race.trials()  # first: then each is of a candidate known below

@@ -136,8 +136,7 @@ class Screen:
             field = " to ".join(f"{each.entrants}" for each in (racer.rounds[0], racer.rounds[-1]))
             self.note(
                 f"The race: at most {len(racer.rounds)} round{'s' * (len(racer.rounds) > 1)}, from {field} "
-                f"architectures beside "
-                f"{racer.store.settings.baseline.name}, with "
+                f"architectures beside {racer.store.settings.baseline.name}, with "
                 f"{racer.rounds[0].runs[0].samples:,} to {racer.rounds[-1].runs[0].samples:,} samples a training, "
                 f"{racer.cost:,} in all."
             )

@@ -17,7 +17,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
-from benchmarks.browser import serving
+from benchmarks.browser import open_tab, serving
 from budget.__main__ import main as budget_main
 from budget.ledger import totals
 from budget.limits import Limits
@@ -159,12 +159,11 @@ def test_what_had_the_focus_has_it_again_after_its_edit(browser: webdriver.Chrom
 def test_edits_under_another_tab_show_in_the_blocks(browser: webdriver.Chrome, address: str) -> None:
     page = opened(browser, address)
     click(page, '[data-edit="width_4=64"]')
-    tabs = {tab.text: tab for tab in page.find_elements(By.CSS_SELECTOR, "[role=tab], .tab")}
-    tabs["Where the cost goes"].click()
+    open_tab(page, "Where the cost goes")
     WebDriverWait(page, 20).until(lambda page: page.find_elements(By.CSS_SELECTOR, ".parts"))
     assert not page.find_element(By.ID, "blocks").is_displayed()
     click(page, "#undo")
-    tabs["Edit"].click()
+    open_tab(page, "Edit")
     assert page.find_element(By.CSS_SELECTOR, '[data-edit="width_4=56"]').get_attribute("aria-pressed") == "true"
 
 

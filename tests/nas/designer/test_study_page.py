@@ -15,7 +15,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from benchmarks.browser import serving
+from benchmarks.browser import open_tab, serving
 from budget.limits import Limits
 from dynacp.student.architecture import TABLE1, Architecture
 from nas.designer.app import create_app
@@ -61,7 +61,7 @@ def page(store: Store, browser: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
     with serving(create_app(TABLE1, Terms(), Watched("watched", None))) as address:
         browser.get(address)
         wait(browser).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#blocks .block"))
-        tab(browser, "Study")
+        open_tab(browser, "Study")
         wait(browser).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#study-figure .scatterlayer .point"))
         yield browser
         browser.get("about:blank")
@@ -69,10 +69,6 @@ def page(store: Store, browser: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
 
 def wait(page: webdriver.Chrome) -> WebDriverWait[webdriver.Chrome]:
     return WebDriverWait(page, 60, 0.05)
-
-
-def tab(page: webdriver.Chrome, name: str) -> None:
-    next(each for each in page.find_elements(By.CSS_SELECTOR, "[role=tab], .tab") if each.text == name).click()
 
 
 def network(page: webdriver.Chrome) -> Architecture:
@@ -124,9 +120,9 @@ def test_two_candidates_stand_side_by_side(page: webdriver.Chrome, store: Store)
     one = store.candidates[load(page, 3)]
     page.find_element(By.ID, "pin").click()
     wait(page).until(lambda page: page.find_elements(By.CSS_SELECTOR, ".comparison"))
-    tab(page, "Study")
+    open_tab(page, "Study")
     other = store.candidates[load(page, 9)]
-    tab(page, "Compare")
+    open_tab(page, "Compare")
     wait(page).until(lambda page: f"{other.macs:,}" in page.find_element(By.CSS_SELECTOR, ".comparison").text)
     shown = page.find_element(By.CSS_SELECTOR, ".comparison").text
     assert f"{one.macs:,} {other.macs:,}" in shown
