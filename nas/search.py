@@ -22,7 +22,6 @@ from importlib.metadata import version
 
 import optuna
 import torch
-from optuna.storages import RDBStorage
 
 from budget.cli.command import Add, CommandParser, add_limit_options, add_whole_number, answering, limits_of, run
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
@@ -51,6 +50,7 @@ from nas.strategy.samplers import SAMPLERS
 from nas.study.database import without_password
 from nas.study.local_workers import helpers
 from nas.study.settings import DEFAULT_MARGIN, StudyError, StudySettings
+from nas.study.storage import Storage
 from nas.study.store import Store, clear_errors, connect, default_storage, study_folder
 from nas.study.worker import SearchPlan, Worker
 from nas.views.figures import draw_pareto
@@ -217,7 +217,7 @@ class Search:
         store.write_tables()
         screen.conclude(store, finalists(store), draw_pareto(store), options.storage)
 
-    def opened(self, arguments: Sequence[str]) -> tuple[Store, RDBStorage, SearchData, Rules]:
+    def opened(self, arguments: Sequence[str]) -> tuple[Store, Storage, SearchData, Rules]:
         """Open the study, new or to be resumed; returns it, its database, the clips, and what a candidate must be.
 
         `arguments` are those of the command line, kept with a new study. Raises `UserError` for data, settings or a

@@ -270,10 +270,11 @@ def as_text(value: str | tuple[int, ...]) -> str:
 
 def _build(cls: type, content: Any) -> Any:
     """A dataclass from parsed JSON: lists of numbers become tuples, unknown and missing fields are named."""
-    _require(isinstance(content, dict), f"a {cls.__name__.lower()} must be a JSON object, but got {shown(content)}.")
+    if not isinstance(content, dict):
+        raise ArchitectureError(f"a {cls.__name__.lower()} must be a JSON object, but got {shown(content)}.")
     known = {field.name for field in fields(cls)}
-    unknown = ", ".join(shown(name)[1:-1] for name in sorted(set(content) - known)[:3])
-    _require(not unknown, f"unknown field {unknown}; a {cls.__name__.lower()} has {', '.join(sorted(known))}.")
+    if unknown := ", ".join(shown(name)[1:-1] for name in sorted(set(content) - known)[:3]):
+        raise ArchitectureError(f"unknown field {unknown}; a {cls.__name__.lower()} has {', '.join(sorted(known))}.")
     try:
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
     except TypeError as error:

@@ -29,7 +29,8 @@ def panel(watched: Watched) -> list[Component]:
     """The study's part of the page: filters, the picture, and what is said of it."""
     with watched.reading() as store:
         limits, blocks = store.settings.limits, store.settings.max_blocks
-        store.expected()  # cached; of thousands of candidates it takes seconds, which no page should wait for
+        # Fits the model and loads what plotly loads when it first draws: seconds, which no page should wait for.
+        front_figure(store, watched.finalists(), store.candidates)
     ends = ((0, round(limits.max_macs / 1e6, 1)), (0, round(limits.max_bytes / 1e3, 1)), (1, blocks))
     sliders = [
         html.Label(

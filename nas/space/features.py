@@ -5,6 +5,7 @@ the pocket set a Gaussian process over them explains 93 % of the variance of tra
 over the choices 61 % (studies/score).
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,8 +17,6 @@ from nas.space.counting import count
 
 FloatArray = npt.NDArray[np.float64]
 """An array of floats in double precision."""
-
-_FREQUENCY, _TIME = 0, 1
 
 
 def features(architectures: Sequence[Architecture]) -> FloatArray:
@@ -38,11 +37,13 @@ def features(architectures: Sequence[Architecture]) -> FloatArray:
 def _shape(network: Architecture) -> list[float]:
     blocks = network.blocks
     expanded, out = (np.log([getattr(block, name) for block in blocks]) for name in ("expanded", "out"))
+    strides, field = [block.stride for block in blocks], receptive_fields(network)[-1]
     shortcuts = np.array([block.residual for block in blocks])
     return [
         len(blocks),
         float(np.mean([block.dilation for block in blocks])),
-        *(value for axis in (_FREQUENCY, _TIME) for value in _along(network, axis)),
+        *_along([stride for stride, _ in strides], field.bands),
+        *_along([stride for _, stride in strides], field.frames),
         float(np.mean(shortcuts == IDENTITY)),
         float(np.mean(shortcuts == POOLED)),
         *(out.min(), out[-1]),
@@ -55,10 +56,10 @@ def _shape(network: Architecture) -> list[float]:
     ]
 
 
-def _along(network: Architecture, axis: int) -> tuple[float, float, float]:
-    """Along frequency or time: the logarithms of the blocks' stride and of the receptive field, and how early the
-    strides come, from 0 for the last block to 1 for the first, summed."""
-    strides = np.array([block.stride[axis] for block in network.blocks])
-    early = 1 - np.arange(len(strides)) / len(strides)
-    field = receptive_fields(network)[-1][axis]
-    return float(np.log(strides).sum()), float(np.log(field)), float(early[strides > 1].sum())
+def _along(strides: list[int], field: int) -> tuple[float, float, float]:
+    """Of one axis: the logarithms of the blocks' stride and of the receptive field, and how early the strides come.
+
+    That is from 0 for the last block to 1 for the first, summed.
+    """
+    early = sum(1 - place / len(strides) for place, stride in enumerate(strides) if stride > 1)
+    return math.log(math.prod(strides)), math.log(field), early

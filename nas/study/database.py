@@ -9,7 +9,6 @@ from time import monotonic
 from typing import Any
 
 from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
 from sqlalchemy import Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, InterfaceError, OperationalError
 from tenacity import (
@@ -22,6 +21,8 @@ from tenacity import (
     wait_exponential,
     wait_random,
 )
+
+from nas.study.storage import Storage
 
 HEARTBEAT_SECONDS = 10
 """Seconds between two heartbeats of a worker."""
@@ -48,7 +49,7 @@ UNANSWERED_MILLISECONDS = 30_000
 @retry(
     retry=retry_if_exception_type(DatabaseError), stop=stop_after_attempt(5), wait=wait_random(0.1, 1.0), reraise=True
 )
-def open_storage(url: str) -> RDBStorage:
+def open_storage(url: str) -> Storage:
     """Open the database at a SQLAlchemy URL as Optuna's storage; makes its tables in a new one.
 
     Two workers cannot claim one trial in it, and a server that restarts is found again. Tried a few times, because
@@ -56,7 +57,7 @@ def open_storage(url: str) -> RDBStorage:
     Optuna raise.
     """
     sqlite, engine = _engine_options(url)
-    storage = RDBStorage(url, engine_kwargs=engine)
+    storage = Storage(url, engine_kwargs=engine)
     if sqlite:
         _lock_from_the_start(storage.engine)
     return storage

@@ -15,7 +15,6 @@ import optuna
 import pandas as pd
 from filelock import FileLock
 from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -29,6 +28,7 @@ from nas.study.database import cause, check_database, open_storage, patiently, r
 from nas.study.further import LIVING, FurtherTrainings
 from nas.study.posterior import Expected, Posterior, expected
 from nas.study.settings import StudyError, StudySettings
+from nas.study.storage import Storage
 
 STUDIES = Path("studies")
 """The folder that holds a folder for each study, relative to the working directory."""
@@ -105,18 +105,19 @@ class Store:
         url = storage or default_storage(name)
         with _usable(name, storage):
             check_database(url, may_be_new=False)
-            study = _loaded(name, url)
+            held = Storage(url)
+            study = _loaded(name, held)
             _refuse_foreign(study)
             _refuse_damaged(study)
-            store = cls(study, _loaded(f"{name}{_RACE}", url), folder)
-            store.fidelity = _fidelity(store, url)
+            store = cls(study, _loaded(f"{name}{_RACE}", held), folder)
+            store.fidelity = _fidelity(store, held)
         if not store.candidates:
             raise StudyError(f"study {name!r} has no trained candidate yet; let the search train one first.")
         folder.mkdir(parents=True, exist_ok=True)
         return store
 
     @classmethod
-    def create_or_resume(cls, name: str, storage: RDBStorage, settings: StudySettings) -> "Store":
+    def create_or_resume(cls, name: str, storage: Storage, settings: StudySettings) -> "Store":
         """Make a study with these settings, or open the one of this name if its settings are the same.
 
         Raises `StudyError` that names what differs, and for a name or a storage that cannot be used; `OSError`.
@@ -141,6 +142,7 @@ class Store:
         retrained = self.race.trials()  # first: then each is of a candidate known below
         living = [self.candidate(trial) for trial in self.study.get_trials(deepcopy=False, states=LIVING)]
         self.candidates = sorted((each for each in living if each.scored), key=lambda each: each.number)
+        self._finished = [each for each in self.candidates if each.finished and each.fits]
         self.race.take(retrained, {each.number for each in self.candidates})
 
     def candidate(self, trial: FrozenTrial) -> Candidate:
@@ -192,8 +194,8 @@ class Store:
         return next((each for each in self.candidates[:1] if each.number == 0), None)
 
     def finished(self) -> list[Candidate]:
-        """Candidates that fit the limits and have ended, by number."""
-        return [each for each in self.candidates if each.finished and each.fits]
+        """Candidates that fit the limits and have ended, by number; cached: do not change the list."""
+        return self._finished
 
     def expected(self) -> dict[int, Expected]:
         """Number -> what the candidates that `finished` gives would score without noise; cached: do not change it."""
@@ -263,10 +265,10 @@ _TEACHERS, _ENTRANTS = "teachers ", "entrants of "
 _RACE, _FIDELITY = ": fresh seeds", ": fidelity"  # what the names of a search's other studies end in
 
 
-def _fidelity(store: Store, url: str) -> FurtherTrainings | None:
+def _fidelity(store: Store, storage: Storage) -> FurtherTrainings | None:
     """What `nas.fidelity` has trained of a search; None where it was never started."""
     try:
-        study = optuna.load_study(study_name=f"{store.study.study_name}{_FIDELITY}", storage=url)
+        study = optuna.load_study(study_name=f"{store.study.study_name}{_FIDELITY}", storage=storage)
     except KeyError:
         return None
     done = FurtherTrainings(study, store.settings.samples)
@@ -274,7 +276,7 @@ def _fidelity(store: Store, url: str) -> FurtherTrainings | None:
     return done
 
 
-def fidelity_study(store: Store, storage: RDBStorage) -> FurtherTrainings:
+def fidelity_study(store: Store, storage: Storage) -> FurtherTrainings:
     """The trainings of a search's candidates by `nas.fidelity`, in a study of their own, which is made if need be.
 
     `done` is empty until `take` is called.
@@ -282,7 +284,7 @@ def fidelity_study(store: Store, storage: RDBStorage) -> FurtherTrainings:
     return FurtherTrainings(_made(f"{store.study.study_name}{_FIDELITY}", storage), store.settings.samples)
 
 
-def connect(name: str, url: str) -> RDBStorage:
+def connect(name: str, url: str) -> Storage:
     """Open the database at `url` for workers of the study `name`. Raises `StudyError` for one that cannot be used."""
     with _usable(name, url):
         check_database(url, may_be_new=True)
@@ -300,15 +302,15 @@ def _usable(name: str, storage: str | None) -> Iterator[None]:
         raise StudyError(f"study {name!r}: {where} cannot be used ({cause(error)})") from None
 
 
-def _made(name: str, storage: RDBStorage) -> optuna.Study:
+def _made(name: str, storage: Storage) -> optuna.Study:
     return optuna.create_study(study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=True)
 
 
-def _loaded(name: str, url: str) -> optuna.Study:
+def _loaded(name: str, storage: Storage) -> optuna.Study:
     try:
-        return optuna.load_study(study_name=name, storage=url)
+        return optuna.load_study(study_name=name, storage=storage)
     except KeyError:
-        raise StudyError(f"the storage {without_password(url)} holds no study {name!r}.") from None
+        raise StudyError(f"the storage {without_password(storage.url)} holds no study {name!r}.") from None
 
 
 def _refuse_foreign(study: optuna.Study) -> None:

@@ -91,7 +91,7 @@ def main() -> None:
     data = load_search_data(options.data, seed=0, cache=options.cache, device=torch.device("cpu"))
     scorer = Scorer(data, one_hot(data.labels, len(data.classes)), LABELS)
     rules = Rules(Space(with_classes(TABLE1, len(data.classes)), network_wide=EVERY), Limits(), "float16")
-    for seed, sampler in share([(seed, sampler) for seed in SEEDS for sampler in COMPARED], options):
+    for sampler, seed in share([(sampler, seed) for sampler in COMPARED for seed in SEEDS], options):
         started = time.perf_counter()
         Search(sampler, seed, rules, scorer).run()
         print(f"{sampler}, seed {seed}: {time.perf_counter() - started:.0f} s", flush=True)
