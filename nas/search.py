@@ -60,9 +60,8 @@ REDRAW_EVERY = 4
 """Passes with something newly scored from one drawing of the front to the next, while the search runs."""
 
 SAMPLER_HELP = (
-    "what proposes candidates. tpe, nsga2 and gp (seconds a candidate) are Optuna's; model: a Gaussian process over a "
-    "few features of the networks; local: one choice of a network on the front made otherwise; random "
-    "(default: %(default)s)"
+    "what proposes candidates. model: what a Gaussian process of the scores so far expects to add most to the front; "
+    "local: one choice of a network on the front made otherwise; random (default: %(default)s)"
 )
 """The help of `--sampler`."""
 
@@ -97,7 +96,7 @@ def _add_study_options(add: Add) -> None:
     add(
         "--sampler",
         choices=sorted(SAMPLERS),
-        default="tpe",
+        default="model",
         help=SAMPLER_HELP,
     )
     add_vary_option(add)

@@ -127,7 +127,7 @@ class Scorer:
         recipe, data = replace(self.settings.recipe, samples=samples), self._divided[way]
         network, losses = self.distil(architecture, recipe, seed=seed, way=way)
         labels, logits = data.validation_labels, predict(network, data.validation)
-        counted = _finite(losses, recipe.steps)
+        counted = finite_losses(losses, recipe.steps)
         return Score(
             training_loss=float(np.mean(counted)),
             late_loss=float(np.mean(counted[recipe.steps // 2 :])),
@@ -164,7 +164,7 @@ class Scorer:
         return network, losses
 
 
-def _finite(losses: Sequence[float], steps: int) -> np.ndarray:
+def finite_losses(losses: Sequence[float], steps: int) -> np.ndarray:
     """The losses of all steps, a finite number each: those of a training that diverged go on with its highest one."""
     finite = np.array(losses)[np.isfinite(losses)]
     return np.pad(finite, (0, steps - len(finite)), constant_values=finite.max(initial=0.0))

@@ -1,29 +1,32 @@
-"""Thompson sampling: draws one plausible function of merits from a Gaussian process, and proposes the network that adds
-most hypervolume to the front under it.
+"""Noisy expected hypervolume improvement (Daulton, Balandat, Bakshy 2021): proposes the network that a Gaussian process
+of the merits expects to add most hypervolume to the front, whatever the true merits of the trained networks are.
 
 The merit of a network is what candidates are ranked by, more being better (`nas.study.candidate.Candidate.merit`).
 """
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
-from optuna.trial import FrozenTrial
 
 from dynacp.student.architecture import Architecture
-from nas.space.counting import count, keep, sample_fitting
+from nas.space.counting import count, keep
 from nas.space.features import features
 from nas.strategy.pareto import Point, front, gains, ranking
 from nas.strategy.propose import Proposal, ProposalContext
 from nas.strategy.surrogate import LEAST, Surrogate
 
-UNIFORM = 2_000
-"""Uniform random encodings for each proposal, which is chosen from those that fit, among others."""
-
 PARENTS = 10
-"""Best trained architectures for each proposal, which is chosen from their single changes, among others."""
+"""Best trained architectures for each proposal, which is chosen from networks one and two changes away from them."""
 
-CHANGED = 600
-"""The most single changes of all parents together that a proposal is chosen from."""
+ONCE, TWICE = 600, 400
+"""The most networks with one change, and with two, that a proposal is chosen from."""
+
+SECOND_CHANGES = 20
+"""Changes that are tried of a network that was changed once."""
+
+DRAWS = 16
+"""Functions of merits over which the gained hypervolume is averaged."""
 
 REFERENCE = 0.25
 """The merit of the hypervolume's reference point, as a quantile of the expected merits of trained architectures;
@@ -32,48 +35,56 @@ networks below it gain nothing, however cheap.
 
 
 def model(context: ProposalContext) -> Proposal | None:
-    """Propose the network that gains most, of random ones that fit and of single changes of the best trained ones.
+    """Propose the network that gains most, of those that one or two changes make of the best trained ones.
 
     None while fewer than `LEAST` networks that fit are scored, or where no new network fits; chance proposes then.
 
-    The merits are drawn from the model as one function (Thompson 1933). A draw differs from the next where the model
-    is unsure, so that the search explores there; and it has no noise, so that a lucky training is not taken for a good
-    architecture.
+    Each draw from the model is one function of merits without noise, by which the trained networks have a front too: so
+    a lucky training is not taken for a good architecture. Draws differ where the model is unsure, and what may be far
+    better gains in their mean.
     """
-    space, scored = context.rules.space, [trial for trial in context.history.scored if fits(trial)]
+    space, scored = context.rules.space, [each for each in context.history.scored if each.fits]
     if len(scored) < LEAST:
         return None
-    known, macs = [space.decode(trial.params) for trial in scored], [trial.values[1] for trial in scored]
+    known, macs = [each.architecture for each in scored], [each.macs for each in scored]
     of_known = features(known)
-    surrogate = Surrogate(of_known, [trial.values[0] for trial in scored])
+    surrogate = Surrogate(of_known, [each.merit for each in scored])
     expected = surrogate.predict(of_known).mean
     reference = float(np.quantile(expected, REFERENCE)), float(context.rules.limits.max_macs)
     best = ranking(_points(expected, macs), reference=reference)[:PARENTS]
-    fresh = _fresh(context, [known[index] for index in best])
-    if not fresh:
+    near = _near(context, [known[index] for index in best])
+    if not near:
         return None
-    merits = surrogate.draw(np.concatenate([of_known, features(fresh)]), context.rng)
-    there = _points(merits[: len(known)], macs)
-    new = _points(merits[len(known) :], count(fresh).macs)
-    gained = gains(new, [there[index] for index in front(there)], reference=reference)
-    return context.consider(space.encode(fresh[int(np.argmax(gained))]))
+    costs, gained = count(near).macs, np.zeros(len(near))
+    for merits in surrogate.draw(np.concatenate([of_known, features(near)]), DRAWS, context.rng):
+        there = _points(merits[: len(known)], macs)
+        new = _points(merits[len(known) :], costs)
+        gained += gains(new, [there[index] for index in front(there)], reference=reference)
+    return context.consider(space.encode(near[int(np.argmax(gained))]))
 
 
 def _points(merits: Sequence[float] | np.ndarray, macs: Sequence[float] | np.ndarray) -> list[Point]:
     return list(zip(merits, macs, strict=True))
 
 
-def _fresh(context: ProposalContext, parents: Sequence[Architecture]) -> list[Architecture]:
-    """New networks that fit, each once: from uniform encodings, and single changes of the parents."""
-    rules, rng, space = context.rules, context.rng, context.rules.space
-    encodings = sample_fitting(space, rules.limits, rules.dtype, proposals=UNIFORM, rng=rng).values()
-    changes = [change.architecture for parent in parents for change in space.single_changes(parent)]
-    fitting = [changes[index] for index in np.flatnonzero(keep(rules.limits, changes, dtype=rules.dtype))]
-    chosen = [fitting[index] for index in rng.permutation(len(fitting))[:CHANGED]]
-    new = dict.fromkeys([*map(space.decode, encodings), *chosen])
-    return [network for network in new if network not in context.history.seen]
+def _near(context: ProposalContext, parents: Sequence[Architecture]) -> list[Architecture]:
+    """New networks that fit, each once: some of those one change away from the parents, and some two."""
+    space, rules, rng = context.rules.space, context.rules, context.rng
+
+    def fitting(networks: list[Architecture], most: int) -> list[Architecture]:
+        kept = [networks[index] for index in np.flatnonzero(keep(rules.limits, networks, dtype=rules.dtype))]
+        return _some(kept, most, rng)
+
+    once = [change.architecture for parent in parents for change in space.single_changes(parent)]
+    begun = _some(once, 2 * TWICE // SECOND_CHANGES, rng)
+    twice = [change.architecture for one in begun for change in _some(space.single_changes(one), SECOND_CHANGES, rng)]
+    near = dict.fromkeys([*fitting(once, ONCE), *fitting(twice, TWICE)])
+    return [network for network in near if network not in context.history.seen]
 
 
-def fits(trial: FrozenTrial) -> bool:
-    """Whether a trial's network keeps the limits of its search, as its constraints note it."""
-    return all(value <= 0 for value in trial.constraints.values())
+T = TypeVar("T")
+
+
+def _some(things: Sequence[T], most: int, rng: np.random.Generator) -> list[T]:
+    """So many of the things by chance, all where there are no more."""
+    return [things[index] for index in rng.permutation(len(things))[:most]]

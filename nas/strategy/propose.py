@@ -7,13 +7,12 @@ costs a count instead of half a second of database commits.
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial
 
 from budget.errors import UserError
 from budget.ledger import Totals, totals
@@ -74,18 +73,29 @@ class Rules:
         return bool(self.limits.allow(bytes=cost.bytes, macs=cost.macs, activation_bytes=held))
 
 
+class Scored(NamedTuple):
+    """A candidate with a score, as samplers see it."""
+
+    architecture: Architecture
+    """Its network, which lies in the space."""
+    merit: float
+    """What candidates are ranked by, more being better."""
+    macs: int
+    """Its MACs for one second of audio."""
+    fits: bool
+    """Whether it keeps the search's limits; all but a baseline do."""
+
+
 @dataclass(frozen=True)
 class History:
     """What a search has come to when it asks for the next candidate."""
 
     number: int
     """The number of the candidate that is asked for; the baseline is 0."""
-    scored: Sequence[FrozenTrial] = ()
-    """Trials in state COMPLETE, with values (merit, MACs), as samplers see the candidates with a score."""
-    pending: Sequence[FrozenTrial] = ()
-    """Trials in state RUNNING: proposed, not scored yet."""
+    scored: Sequence[Scored] = ()
+    """The candidates with a score, but for a baseline outside the space."""
     seen: Collection[Architecture] = ()
-    """Architectures that were proposed before."""
+    """Architectures that were proposed before, those that are being trained among them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +108,6 @@ class Proposal:
     """The encoding that the sampler chose, for `Space.decode`; empty for a baseline outside the space."""
     cost: Totals
     """Its parameters, MACs for one clip, and bytes at the inference dtype."""
-    system_attrs: dict[str, Any] = field(default_factory=dict)
-    """What the sampler notes for itself, kept with the trial and found in later histories."""
     rejected: int = 0
     """Proposals before this one that did not fit."""
     duplicates: int = 0
@@ -124,7 +132,7 @@ class ProposalContext:
     rules: Rules
     """The space, the limits and the inference dtype that a candidate must keep."""
     history: History
-    """The candidates so far: scored, pending, and all that were seen."""
+    """The candidates so far: those with a score, and all that were seen."""
     seed: int
     """The seed of this candidate alone."""
     rejected: int = 0

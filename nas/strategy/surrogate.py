@@ -88,11 +88,11 @@ class Surrogate:
         noiseless, unseen = (np.sqrt(np.maximum(each - self._noise_level, 0.0)) for each in (deviation**2, before))
         return Prediction(self._mean + self._deviation * mean, self._deviation * noiseless, self._deviation * unseen)
 
-    def draw(self, features: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """One joint sample from the posterior of the noiseless merits, [networks], of these [networks, features]."""
+    def draw(self, features: FloatArray, number: int, rng: np.random.Generator) -> FloatArray:
+        """Joint samples of the noiseless merits of networks with these [networks, features], as [number, networks]."""
         mean, covariance = self._model.predict(self._scaled(features), return_cov=True)
         covariance[np.diag_indices_from(covariance)] += _ROUNDING - self._noise_level
-        drawn = mean + np.linalg.cholesky(covariance) @ rng.standard_normal(len(mean))
+        drawn = mean + rng.standard_normal((number, len(mean))) @ np.linalg.cholesky(covariance).T
         return self._mean + self._deviation * drawn
 
 

@@ -1,7 +1,6 @@
 """A candidate of a search, as a trial in its study."""
 
 from collections.abc import Iterable, Mapping
-from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,7 +11,7 @@ from dynacp.student.architecture import Architecture
 from nas.space.space import Space
 from nas.strategy.baseline import TABLE1_NAME
 from nas.strategy.pareto import Point
-from nas.strategy.propose import Proposal, Rules
+from nas.strategy.propose import Proposal, Rules, Scored
 from nas.strategy.race import Run
 
 _AT = "at "
@@ -61,10 +60,7 @@ class Candidate:
             params=proposal.choices,
             distributions=rules.space.distributions() if proposal.choices else {},
             # As a list, Optuna's first form of constraints: the one that its dashboard reads as well.
-            system_attrs={
-                **proposal.system_attrs,
-                "constraints": list(violations.values()),
-            },
+            system_attrs={"constraints": list(violations.values())},
             user_attrs={
                 "candidate": number,
                 "architecture": proposal.architecture.to_json(),
@@ -132,21 +128,10 @@ class Candidate:
         architecture = {name: self.trial.user_attrs[name] for name in ("architecture", "layout", "macs")}
         return create_trial(state=TrialState.WAITING, user_attrs=attributes | architecture, **self._shared())
 
-    @cached_property
-    def as_scored(self) -> FrozenTrial:
-        """The trial as samplers see a scored candidate: COMPLETE, with values (merit, MACs).
-
-        Cached, and it shares the parameters of `trial`: do not change it. Raises `KeyError` without a score.
-        """
-        return _Unchanging.of(create_trial(values=(self.merit, self.macs), **self._shared()))
-
-    @cached_property
-    def as_pending(self) -> FrozenTrial:
-        """The trial as samplers see a candidate without a score: RUNNING.
-
-        Cached, and it shares the parameters of `trial`: do not change it.
-        """
-        return _Unchanging.of(create_trial(state=TrialState.RUNNING, **self._shared()))
+    @property
+    def as_scored(self) -> Scored:
+        """What samplers see of it. Raises `KeyError` without a score."""
+        return Scored(self.architecture, self.merit, self.macs, self.fits)
 
     def _shared(self) -> dict[str, Any]:
         trial = self.trial
@@ -238,27 +223,3 @@ class Candidate:
         Raises `KeyError` for one that it lacks.
         """
         return self.trial.user_attrs[attribute]
-
-
-class _Unchanging(FrozenTrial):
-    """Optuna copies deeply whatever it is handed or hands out; of what nobody changes a shallow copy does."""
-
-    @classmethod
-    def of(cls, trial: FrozenTrial) -> FrozenTrial:
-        return cls(
-            number=trial.number,
-            state=trial.state,
-            value=None,
-            values=trial.values,
-            datetime_start=trial.datetime_start,
-            datetime_complete=trial.datetime_complete,
-            params=trial.params,
-            distributions=trial.distributions,
-            user_attrs=trial.user_attrs,
-            system_attrs=trial.system_attrs,
-            intermediate_values=trial.intermediate_values,
-            trial_id=-1,  # as `create_trial` gives it, since the trial is in no storage
-        )
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenTrial:
-        return copy(self)

@@ -171,11 +171,9 @@ class Worker:
         if number == 0:
             proposal = Proposal.of(plan.baseline, rules)
         else:
-            encoded = [candidate for candidate in candidates if candidate.in_space]
             history = History(
                 number,
-                scored=[candidate.as_scored for candidate in encoded if candidate.scored],
-                pending=[candidate.as_pending for candidate in encoded if not candidate.scored],
+                scored=[candidate.as_scored for candidate in candidates if candidate.scored and candidate.in_space],
                 seen={candidate.architecture for candidate in candidates},
             )
             proposal = propose(plan.sampler, rules, history, seed=plan.seed)

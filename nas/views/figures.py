@@ -10,6 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from optuna.trial import create_trial
 
 from dynacp.pictures import new_figure, save_figure
 from nas.results.fidelity import TRUSTED
@@ -187,7 +188,9 @@ def importances(store: Store) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         study = optuna.create_study(directions=DIRECTIONS)
-        study.add_trials([candidate.as_scored for candidate in store.candidates if candidate.in_space])
+        for each in (each for each in store.candidates if each.in_space):
+            made, values = each.trial, (each.merit, each.macs)
+            study.add_trial(create_trial(values=values, params=made.params, distributions=made.distributions))
         return optuna.importance.get_param_importances(study, target=lambda trial: -trial.values[0])
 
 

@@ -22,10 +22,10 @@ from dynacp.student.architecture import TABLE1, with_classes
 from nas.scoring.score import SAMPLES, Scorer
 from nas.space.space import Space
 from nas.strategy.propose import Rules, combined_seed
-from nas.strategy.samplers import SAMPLERS
 from nas.study.settings import StudySettings
 from nas.study.store import Store, connect, default_storage, study_folder
 from nas.study.worker import SearchPlan, Worker
+from studies.optunas import COMPARED
 from studies.replay.run import JUDGED, MEASURES, picked, share_of_box
 from studies.sharing import Rows, reach, scorer, share, study_parser
 
@@ -87,7 +87,7 @@ def searched(search: Search, scoring: Scorer) -> Store:
     plan = SearchPlan(
         rules=rules,
         baseline=FRAME,
-        sampler=SAMPLERS[search.sampler],
+        sampler=COMPARED[search.sampler],
         samples=SAMPLES,
         trials=10_000,
         race=(),

@@ -26,15 +26,13 @@ from nas.space.feasible import Feasible
 from nas.space.space import Space
 from nas.strategy.pareto import hypervolume
 from nas.strategy.propose import DIRECTIONS, History, Proposal, ProposalContext, Rules, Sampler, propose
-from nas.strategy.samplers import SAMPLERS, STARTUP_TRIALS
+from nas.strategy.samplers import STARTUP_TRIALS
 from nas.study.candidate import Candidate
+from studies.optunas import PROPOSALS, as_trial, tpe
 from studies.replay.run import Pool, describe
 from studies.sharing import reach
 
 HERE = Path(__file__).parent
-PROPOSALS = 64
-"""Of TPE, for one candidate."""
-
 TRIALS, SEEDS = 100, range(20)
 REJECTION = "rejection"
 """What the search does."""
@@ -51,7 +49,7 @@ def moved(feasible: Feasible) -> Sampler:
             directions=DIRECTIONS,
             sampler=TPESampler(n_startup_trials=STARTUP_TRIALS, multivariate=True, seed=context.seed),
         )
-        study.add_trials(context.history.scored)
+        study.add_trials([as_trial(feasible.space, each) for each in context.history.scored])
         for _ in range(PROPOSALS):
             trial = study.ask(feasible.space.distributions())
             if proposal := context.consider(feasible.nearest(trial.params)):
@@ -71,7 +69,7 @@ def searched(sampler: Sampler, rules: Rules, landscape: RandomForestRegressor, s
     )
     while len(done) < TRIALS:
         if done:
-            history = History(len(done), [candidate.as_scored for candidate in done], (), seen)
+            history = History(len(done), [candidate.as_scored for candidate in done], seen)
             proposal = propose(sampler, rules, history, seed=seed)
         else:
             proposal = Proposal.of(TABLE1, rules)
@@ -107,7 +105,6 @@ def main() -> None:
     feasible.allows(rules.space.max_blocks)  # the tables, once for a search
     rows: list[Any] = pd.read_csv(file).to_dict("records") if file.exists() else []
     done = {(row["proposals by"], row["seed"]) for row in rows}
-    tpe = SAMPLERS["tpe"]
     for seed in SEEDS:
         for name, sampler in ((REJECTION, tpe), ("moved to what fits", moved(feasible))):
             if (name, seed) not in done:

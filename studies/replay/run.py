@@ -13,7 +13,7 @@ search and cost), and replays.md and replays.png from it.
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,8 @@ from dynacp.student.layers import layers_of
 from nas.space.counting import count
 from nas.space.space import Space
 from nas.strategy.pareto import front, hypervolume
-from nas.strategy.propose import History, Proposal, Rules, propose
-from nas.strategy.samplers import SAMPLERS
-from nas.study.candidate import Candidate
+from nas.strategy.propose import History, Proposal, Rules, Scored, propose
+from studies.optunas import COMPARED
 from studies.pool.run import SCORES, read_pool
 from studies.replay.halving import climbs
 from studies.sharing import reach
@@ -164,22 +163,16 @@ def _trains_on(candidate: Replayed, earlier: list[Replayed]) -> bool:
 def _propose(pool: Pool, sampler: str, candidates: list[Replayed], taken: set[int], seed: int) -> tuple[int, Proposal]:
     """Table 1, then what the sampler proposes, moved to the pool."""
     if not candidates:
-        return 0, _stands_for(pool.layouts[0])
+        return 0, Proposal.of(pool.layouts[0], RULES)
     scored = [_scored(each) for each in candidates]
-    history = History(len(candidates), scored, (), {pool.layouts[index] for index in taken})
-    proposal = propose(SAMPLERS[sampler], RULES, history, seed=seed)
+    history = History(len(candidates), scored, {pool.layouts[index] for index in taken})
+    proposal = propose(COMPARED[sampler], RULES, history, seed=seed)
     index = pool.nearest(proposal.architecture, taken)
-    return index, _stands_for(pool.layouts[index], proposal.system_attrs)
+    return index, Proposal.of(pool.layouts[index], RULES)
 
 
-def _stands_for(layout: Architecture, system_attrs: dict[str, object] | None = None) -> Proposal:
-    return replace(Proposal.of(layout, RULES), system_attrs=system_attrs or {})
-
-
-def _scored(each: Replayed) -> optuna.trial.FrozenTrial:
-    longest = max(each.scores)
-    training = {"accuracy": each.scores[longest]}
-    return Candidate.trained(each.number, RULES, each.proposal, samples=longest, training=training).as_scored
+def _scored(each: Replayed) -> Scored:
+    return Scored(each.proposal.architecture, each.scores[max(each.scores)], each.macs, fits=True)
 
 
 def searched(pool: Pool, sampler: str, ladder: str, seed: int) -> list[dict[str, object]]:
@@ -241,7 +234,7 @@ def draw(replays: pd.DataFrame) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samplers", nargs="+", default=["random", "local", "nsga2", "tpe"])
+    parser.add_argument("--samplers", nargs="+", default=["random", "local", "tpe"])
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     pool, file = Pool(), HERE / "replays.csv"

@@ -53,7 +53,7 @@ def scored(number: int, rules: Rules, proposal: Proposal, score: float) -> Candi
 
 
 def history(done: Sequence[Candidate]) -> History:
-    return History(len(done), [each.as_scored for each in done], (), {each.architecture for each in done})
+    return History(len(done), [each.as_scored for each in done], {each.architecture for each in done})
 
 
 def search(

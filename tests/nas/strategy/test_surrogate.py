@@ -59,7 +59,7 @@ def test_what_is_expected_lies_nearer_to_the_truth_than_what_was_observed() -> N
 
 def test_draws_scatter_as_the_deviation_says_around_the_mean() -> None:
     model, unseen, rng = trained(40, 0.05), features(networks(10, seed=5)), np.random.default_rng(0)
-    drawn = np.array([model.draw(unseen, rng) for _ in range(2_000)])
+    drawn = model.draw(unseen, 2_000, rng)
     mean, deviation, _ = model.predict(unseen)
     np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=5 * deviation.max() / 2_000**0.5)
     np.testing.assert_allclose(drawn.std(axis=0), deviation, rtol=0.15)

@@ -27,7 +27,7 @@ def test_samplers_see_the_training_loss_where_it_was_kept_and_the_accuracy_elsew
     candidate = trained(note)
     candidate.check()
     assert candidate.merit == merit
-    assert candidate.as_scored.values == [merit, 28_938_900]
+    assert candidate.as_scored == (TABLE1, merit, 28_938_900, True)
     assert candidate.point == (0.4, 28_938_900)
 
 

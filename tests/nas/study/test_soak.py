@@ -29,24 +29,26 @@ from nas.search import main
 from nas.study.store import Store
 
 KILLS, WORKERS = int(os.environ.get("NAS_KILLS", "3")), int(os.environ.get("NAS_WORKERS", "2"))
-TRIALS = int(os.environ.get("NAS_TRIALS", "6"))
-DATABASES = ("postgresql", "sqlite") if "NAS_KILLS" in os.environ else ("postgresql",)
-MORE = {"sampler": "random", "samples": 64}
+TRIALS = int(os.environ.get("NAS_TRIALS", "5"))
+LONG = "NAS_KILLS" in os.environ
+DATABASES, MORE = (("postgresql", "sqlite"), {"sampler": "random", "samples": 64}) if LONG else (("postgresql",), {})
 SCORES = ["candidate", "accuracy", "samples", "macs", "parameters", "bytes", "layout", "seed"]
 
 
 @pytest.fixture(scope="module")
-def undisturbed_tables(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What an undisturbed search of one worker trains, and its fresh scores."""
-    folder = tmp_path_factory.mktemp("finished")
+def undisturbed(data: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder `studies` with the study `finished` of an undisturbed search of one worker."""
+    if not LONG:
+        studies: Path = request.getfixturevalue("finished_search")
+        return studies
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+        patch.chdir(folder := tmp_path_factory.mktemp("finished"))
         assert main(search_options(data, "finished", TRIALS, **MORE)) == 0
-        return tables("finished")
+    return folder / "studies"
 
 
-def tables(study: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    folder = Path("studies") / study
+def tables(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What a search trained, and its race."""
     return pd.read_csv(folder / "results.csv")[SCORES], pd.read_csv(folder / "race.csv").drop(columns="seconds")
 
 
@@ -118,7 +120,7 @@ def scores(url: str) -> int:
 def test_workers_that_are_killed_again_and_again_train_what_an_undisturbed_search_does(
     database: str,
     data: Path,
-    undisturbed_tables: tuple[pd.DataFrame, pd.DataFrame],
+    undisturbed: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
@@ -147,8 +149,8 @@ def test_workers_that_are_killed_again_and_again_train_what_an_undisturbed_searc
     logs = crew.logs()
     assert "Traceback" not in logs, logs
     assert main(options) == 0, "the study is complete, and this folder gets its tables"
-    pd.testing.assert_frame_equal(tables("soak")[0], undisturbed_tables[0])
-    pd.testing.assert_frame_equal(tables("soak")[1], undisturbed_tables[1])
+    for mine, other in zip(tables(tmp_path / "studies/soak"), tables(undisturbed / "finished"), strict=True):
+        pd.testing.assert_frame_equal(mine, other)
     store = Store.open("soak", url)
     for study in (store.study, store.race.study):
         states = Counter(trial.state.name for trial in study.get_trials())
@@ -160,18 +162,3 @@ def test_workers_that_are_killed_again_and_again_train_what_an_undisturbed_searc
     assert len({each.architecture for each in store.candidates}) == TRIALS
     noticed = len(re.findall("The database cannot be reached", logs))
     print(f"\n{database}: {kills} kills of {crew.started} processes, {restarts} restarts; {list(phases)}; {noticed=}")
-
-
-def test_workers_of_one_command_train_what_one_would(
-    data: Path, undisturbed_tables: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert main([*search_options(data, "crew", TRIALS, **MORE), "--workers", "2"]) == 0
-    pd.testing.assert_frame_equal(tables("crew")[0], undisturbed_tables[0])
-    pd.testing.assert_frame_equal(tables("crew")[1], undisturbed_tables[1])
-    by_worker = Counter(
-        str(trial.user_attrs["worker"])
-        for trial in Store.open("crew").study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
-    )
-    assert "race" in Path("studies/crew/worker-2.log").read_text()
-    print(by_worker)
