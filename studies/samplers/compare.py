@@ -21,7 +21,7 @@ from nas.space.features import FloatArray, features
 from nas.strategy.pareto import front, hypervolume
 from nas.strategy.samplers import STARTUP_TRIALS
 from nas.strategy.surrogate import Surrogate
-from studies.samplers.run import CANDIDATES, ROWS
+from studies.samplers.run import CANDIDATES, EARLIER, ROWS
 from studies.sharing import Rows, reach
 
 HERE, MACS, CHANCE = Path(__file__).parent, 30e6, "random"
@@ -33,7 +33,8 @@ LEAST = 0.3
 
 def main() -> None:
     table = ROWS.read()
-    whole = table.groupby(["sampler", "seed"]).filter(lambda rows: len(rows) == CANDIDATES[rows["sampler"].iloc[0]])
+    length = CANDIDATES | EARLIER
+    whole = table.groupby(["sampler", "seed"]).filter(lambda rows: len(rows) == length[rows["sampler"].iloc[0]])
     merits, trained = modelled(table), again(table)
     grown, fresh = [], []
     for (sampler, seed), search in whole.groupby(["sampler", "seed"], sort=False):
@@ -112,7 +113,7 @@ def compared(grown: pd.DataFrame, fresh: pd.DataFrame) -> pd.DataFrame:
 
 
 def _apart(volumes: pd.DataFrame, sampler: str) -> str:
-    if sampler == CHANCE or sampler not in volumes:
+    if sampler == CHANCE or not {sampler, CHANCE} <= set(volumes):
         return ""
     apart = (volumes[sampler] - volumes[CHANCE]).dropna()
     return f"{apart.mean():+.4f} ± {reach(apart):.4f}"

@@ -36,6 +36,9 @@ SEEDS, SAMPLES = range(5), 1_024
 CANDIDATES = {"random": 200, "model": 100, "local": 100, "tpe": 100}
 """By the name of a sampler: random search goes on to the default number of `python -m nas.search`."""
 
+EARLIER = {"thompson": 100}
+"""Samplers whose searches are in the table, but which are gone."""
+
 CLASSES = 10
 RULES = Rules(Space(with_classes(TABLE1, CLASSES), network_wide=EVERY), Limits(), "float16")
 STATISTICS = ("training_loss", "late_loss", "seconds")
