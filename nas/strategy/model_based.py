@@ -19,6 +19,9 @@ from nas.strategy.surrogate import LEAST, Surrogate
 PARENTS = 10
 """Best trained architectures for each proposal, which is chosen from networks one and two changes away from them."""
 
+RIVALS = 200
+"""Best trained architectures that can be on the front of a draw: time grows as their cube, memory as their square."""
+
 ONCE, TWICE = 600, 400
 """The most networks with one change, and with two, that a proposal is chosen from."""
 
@@ -51,14 +54,14 @@ def model(context: ProposalContext) -> Proposal | None:
     surrogate = Surrogate(of_known, [each.merit for each in scored])
     expected = surrogate.predict(of_known).mean
     reference = float(np.quantile(expected, REFERENCE)), float(context.rules.limits.max_macs)
-    best = ranking(_points(expected, macs), reference=reference)[:PARENTS]
-    near = _near(context, [known[index] for index in best])
+    best = ranking(_points(expected, macs), reference=reference)
+    near = _near(context, [known[index] for index in best[:PARENTS]])
     if not near:
         return None
-    costs, gained = count(near).macs, np.zeros(len(near))
-    for merits in surrogate.draw(np.concatenate([of_known, features(near)]), DRAWS, context.rng):
-        there = _points(merits[: len(known)], macs)
-        new = _points(merits[len(known) :], costs)
+    rivals, costs, gained = sorted(best[:RIVALS]), count(near).macs, np.zeros(len(near))
+    for merits in surrogate.draw(np.concatenate([of_known[rivals], features(near)]), DRAWS, context.rng):
+        there = _points(merits[: len(rivals)], [macs[index] for index in rivals])
+        new = _points(merits[len(rivals) :], costs)
         gained += gains(new, [there[index] for index in front(there)], reference=reference)
     return context.consider(space.encode(near[int(np.argmax(gained))]))
 
