@@ -68,7 +68,8 @@ def page(store: Store, browser: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
 
 
 def wait(page: webdriver.Chrome) -> WebDriverWait[webdriver.Chrome]:
-    return WebDriverWait(page, 60, 0.05)
+    """Until something holds; what is replaced while it is looked at is looked at again."""
+    return WebDriverWait(page, 60, 0.05, ignored_exceptions=[StaleElementReferenceException])
 
 
 def network(page: webdriver.Chrome) -> Architecture:
@@ -123,10 +124,9 @@ def test_two_candidates_stand_side_by_side(page: webdriver.Chrome, store: Store)
     open_tab(page, "Study")
     other = store.candidates[load(page, 9)]
     open_tab(page, "Compare")
-    wait(page).until(lambda page: f"{other.macs:,}" in page.find_element(By.CSS_SELECTOR, ".comparison").text)
-    shown = page.find_element(By.CSS_SELECTOR, ".comparison").text
-    assert f"{one.macs:,} {other.macs:,}" in shown
-    assert str(one.architecture.blocks[0]) in shown
+    beside = f"{one.macs:,} {other.macs:,}"
+    wait(page).until(lambda page: beside in page.find_element(By.CSS_SELECTOR, ".comparison").text)
+    assert str(one.architecture.blocks[0]) in page.find_element(By.CSS_SELECTOR, ".comparison").text
     assert page.find_elements(By.CSS_SELECTOR, ".comparison .differs")
 
 
