@@ -188,9 +188,11 @@ def importances(store: Store) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         study = optuna.create_study(directions=DIRECTIONS)
-        for each in (each for each in store.candidates if each.in_space):
-            made, values = each.trial, (each.merit, each.macs)
-            study.add_trial(create_trial(values=values, params=made.params, distributions=made.distributions))
+        for each in store.candidates:
+            if each.in_space:
+                params, distributions = each.trial.params, each.trial.distributions
+                values = (each.merit, each.macs)
+                study.add_trial(create_trial(values=values, params=params, distributions=distributions))
         return optuna.importance.get_param_importances(study, target=lambda trial: -trial.values[0])
 
 

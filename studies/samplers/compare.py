@@ -35,7 +35,8 @@ def main() -> None:
     table = ROWS.read()
     length = CANDIDATES | EARLIER
     whole = table.groupby(["sampler", "seed"]).filter(lambda rows: len(rows) == length[rows["sampler"].iloc[0]])
-    merits, trained = modelled(table), again(table)
+    merits = modelled(table)
+    trained = again(merits)
     grown, fresh = [], []
     for (sampler, seed), search in whole.groupby(["sampler", "seed"], sort=False):
         search = search.sort_values("number")
@@ -60,14 +61,13 @@ def modelled(table: pd.DataFrame) -> dict[str, float]:
     return dict(zip(once["architecture"], Surrogate(described, merits).predict(described).mean, strict=True))
 
 
-def again(table: pd.DataFrame) -> dict[str, float]:
-    """By architecture: the mean merit of its new trainings, less what `modelled` has taken out of all."""
+def again(merits: Mapping[str, float]) -> dict[str, float]:
+    """By architecture: the mean merit of its new trainings, at the level of `merits`, which `modelled` gives."""
     trained = AGAIN.read()
     if trained.empty:
         return {}
     means = -trained.groupby("architecture")["training_loss"].mean()
-    expected = modelled(table)
-    level = float(np.mean([merit - expected[str(text)] for text, merit in means.items()]))
+    level = float(np.mean([merit - merits[str(text)] for text, merit in means.items()]))
     return {str(text): float(merit) - level for text, merit in means.items()}
 
 
@@ -130,7 +130,7 @@ def share_of_cost(search: pd.DataFrame, goal: float) -> float:
 def draw(grown: pd.DataFrame) -> None:
     figure = new_figure(8, 5)
     axes = figure.subplots()
-    sns.lineplot(grown, x="candidates", y="hypervolume", hue="sampler", ax=axes, errorbar=("ci", 95))
+    sns.lineplot(grown, x="candidates", y="hypervolume", hue="sampler", ax=axes, errorbar=("ci", 95), seed=0)
     axes.set_title("Hypervolume of the front found, without noise (mean over seeds, 95 %)", loc="left", fontsize=11)
     axes.legend(frameon=False)
     sns.despine(figure)
