@@ -112,15 +112,16 @@ class StageStore:
             )
         return _loaded(content)
 
-    def make(self, stage: Stage, on_step: OnStep) -> bool:
+    def make(self, stage: Stage, on_step: OnStep, *, wait: bool = True) -> bool:
         """Make a stage unless it is current; returns whether it was made.
 
-        `on_step` is called after each training step and each batch of predictions, `stage.steps` times in all. Raises
-        `StageError` if what it needs is not made yet, and if the GPU's memory or the disk runs out; else what the
-        stage's `make` raises. Nothing is stored then.
+        `on_step` is called after each training step and each batch of predictions, `stage.steps` times in all. Where
+        another process is making the stage, this one waits for it; with `wait` false it raises `filelock.Timeout`.
+        Raises `StageError` if what it needs is not made yet, and if the GPU's memory or the disk runs out; else what
+        the stage's `make` raises. Nothing is stored then.
         """
         stage.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(beside(stage.path, ".lock")):
+        with FileLock(beside(stage.path, ".lock"), timeout=-1 if wait else 0):
             if self.checksum(stage) is not None:
                 return False
             needs = {each.name: self.checksum(each) for each in stage.needs}

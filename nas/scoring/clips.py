@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from filelock import Timeout
 
 from budget.witness import by_torch
 from dynacp.audio.batches import Features
@@ -122,17 +123,23 @@ class SearchData:
         """The eight teachers' summed logits of the training and of the validation clips, and their accuracies on these.
 
         Teachers that are not finished in `folder` yet are fine-tuned, each with a seed that follows from `seed` and its
-        name. `on_step(name, step, steps)` reports progress over all teachers, from step 1 on. Raises `CheckpointError`
-        for a checkpoint that cannot be used, `UserError` for a width that no teacher has, and `StageError` for a
-        training that diverges, or where memory or disk runs out.
+        name; workers that share the folder share the work. `on_step(name, step, steps)` reports progress over all
+        teachers, from step 1 on. Raises `CheckpointError` for a checkpoint that cannot be used, `UserError` for a width
+        that no teacher has, and `StageError` for a training that diverges, or where memory or disk runs out.
         """
         stages = self._teachers(settings, seed, folder)
         store, total, done = StageStore(), sum(stage.steps for stage in stages.values()), 0
-        for name, stage in stages.items():
-            count = iter(range(done + 1, total + 1))
-            store.make(stage, lambda name=name, count=count: on_step(name, next(count), total))  # type: ignore[misc]
-            done += stage.steps
-            on_step(name, done, total)
+        unmade = dict(stages)
+        for wait in (False, True):  # first those that no other worker is at
+            for name, stage in list(unmade.items()):
+                count = iter(range(done + 1, total + 1))
+                try:
+                    store.make(stage, lambda name=name, count=count: on_step(name, next(count), total), wait=wait)  # type: ignore[misc]
+                except Timeout:
+                    continue
+                del unmade[name]
+                done += stage.steps
+                on_step(name, done, total)
         return Ensemble.of(stages, store, self.validation_labels)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from dynacp.audio.features import FrontEnd
 from dynacp.efficientat import FAMILIES, MN, CheckpointError, DyMN, mn
@@ -110,6 +111,24 @@ def test_the_ensemble_s_logits_are_the_sum_of_what_its_stored_teachers_say(tmp_p
         summed += predict(teacher, clips.training)
     torch.testing.assert_close(ensemble.summed_logits, summed, rtol=1e-4, atol=1e-4)
     assert set(ensemble.accuracies) == {member.name for member in MEMBERS}
+
+
+def test_a_teacher_that_another_worker_is_at_comes_last(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    (first,) = tmp_path.glob(f"{MEMBERS[0].name}-*.pt")
+    (second,) = tmp_path.glob(f"{MEMBERS[1].name}-*.pt")
+    for file in (first, second):
+        file.unlink()
+    lock, order = FileLock(first.with_suffix(".lock")), list[str]()
+    lock.acquire()
+
+    def on_step(name: str, _step: int, _steps: int) -> None:
+        order.append(name)
+        lock.release(force=True)  # the other worker gives up
+
+    prepare(tmp_path, on_step)
+    assert first.exists() and second.exists()
+    assert list(dict.fromkeys(order)) == [*(member.name for member in MEMBERS[1:]), MEMBERS[0].name]
 
 
 def test_an_interrupted_preparation_resumes_with_the_next_teacher_and_ends_alike(tmp_path: Path) -> None:
