@@ -4,6 +4,7 @@ Shapes: log-mel [batch, 1, mels, frames] in, logits [batch, classes] out.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +16,9 @@ def _activation(name: str) -> nn.Module:
     return {"relu6": nn.ReLU6, "relu": nn.ReLU}[name]()  # in place, ReLU6 copies its input for the backward pass
 
 
-def _pool(name: str, stride: tuple[int, int]) -> nn.Module:
-    return {"average": nn.AvgPool2d, "maximum": nn.MaxPool2d}[name](3, stride=stride, padding=1)
+def _pool(name: str, stride: tuple[int, int]) -> nn.AvgPool2d | nn.MaxPool2d:
+    kinds: dict[str, type[nn.AvgPool2d | nn.MaxPool2d]] = {"average": nn.AvgPool2d, "maximum": nn.MaxPool2d}
+    return kinds[name](3, stride=stride, padding=1)
 
 
 def _pointwise(channels_in: int, channels_out: int) -> nn.Conv2d:
@@ -67,10 +69,11 @@ class DPCPBlock(nn.Module):
         self.depthwise_norm = nn.BatchNorm2d(expanded)
         self.project = _pointwise(expanded, block.out)
         self.project_norm = nn.BatchNorm2d(block.out)
-        self.shortcut = {
+        shortcuts: dict[int, Callable[[], nn.Module]] = {
             IDENTITY: nn.Identity,
             POOLED: lambda: _pool(frame.pool, block.stride),
-        }.get(block.residual, lambda: None)()
+        }
+        self.shortcut = shortcuts[block.residual]() if block.residual in shortcuts else None
         self.activation = _activation(frame.activation)
         self.response = GlobalResponseNorm(block.out) if frame.response == "global" else None
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dynacp.audio.batches import ClipSource, Features
 from dynacp.stages import StageError
-from dynacp.student.fast_gradients import fast_gradients
+from dynacp.student.fast_training import fast_training
 from dynacp.training.malloc import keep_freed_memory
 from dynacp.training.schedule import Recipe
 
@@ -57,7 +57,7 @@ def train(
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay)
     schedule = _one_cycle(optimizer, recipe)
     order, epochs, losses = torch.empty(0, dtype=torch.int64), 0, list[float]()
-    with fast_gradients(model):
+    with fast_training(model):
         for _ in range(recipe.steps):
             while len(order) < recipe.batch:
                 if epochs:
