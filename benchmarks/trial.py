@@ -77,10 +77,9 @@ class TeachersInTheLoop:
         """Soft labels [batch, classes] of log-mels [batch, 1, mels, frames]."""
         started = time.perf_counter()
         with torch.no_grad():
-            summed = sum(teacher(log_mels)[0] for teacher in self.teachers)
-        assert isinstance(summed, Tensor)
+            logits = torch.stack([teacher(log_mels)[0] for teacher in self.teachers]).mean(dim=0)
         self.seconds += time.perf_counter() - started
-        return self.distillation.soft_labels(summed, len(self.teachers))
+        return self.distillation.soft_labels(logits)
 
     def loss(self, logits: Tensor, hard: Tensor) -> Tensor:
         """The distillation loss of a batch, by the soft labels that its augmentation left here."""

@@ -148,9 +148,8 @@ class Dataset:
         """The class number of each of a device's training clips, int64 [clips]; for `GENERAL` of all clips."""
         return self.training.labels[self.rows(device)]
 
-    def augmented(self, device: str, augmentation: WaveAugmentation) -> Waves:
-        """A device's training clips (for `GENERAL` all) as a source of batches of augmented log-mels."""
-        rows = self.rows(device)
+    def augmented(self, rows: np.ndarray, augmentation: WaveAugmentation) -> Waves:
+        """The training clips at these indices (int64 [clips]) as a source of batches of augmented log-mels."""
         return Waves(
             self._waves,
             rows,
@@ -161,12 +160,8 @@ class Dataset:
             eligible=self._clean[rows],
         )
 
-    def clean(self, device: str) -> Features:
-        """A device's training clips (for `GENERAL` all) as evaluation would see them, without augmentation."""
-        return self.training_features(self.rows(device))
-
     def training_features(self, rows: np.ndarray) -> Features:
-        """The log-mels of the training clips at these indices (int64 [clips]), without augmentation."""
+        """The training clips at these indices (int64 [clips]) as evaluation would see them, without augmentation."""
         return Features(self._log_mels, rows, self.device)
 
     def test_features(self, rows: np.ndarray) -> Features:

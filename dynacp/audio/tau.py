@@ -31,7 +31,7 @@ NAME_PARTS = ("scene", "city", "location", "recording", "segment", "device")
 """The parts of a clip's file name, which hyphens separate."""
 
 VALIDATION_FOLDS = 5
-"""The number of folds, of which one is held out for validation."""
+"""The number of parts, of which one is held out for validation."""
 
 _META_REMEDY = "meta.csv comes with TAU Urban Acoustic Scenes 2022 Mobile, development (zenodo.org/records/6337421)"
 _SPLIT_REMEDY = (
@@ -116,29 +116,29 @@ def test_clips(root: Path) -> Clips:
 def split_validation(clips: Clips, *, seed: int) -> tuple[Clips, Clips]:
     """Training and validation clips: whole groups, about 4 to 1, in every class and on every device where that can be.
 
-    Validation is the first of the parts that `validation_parts` gives; raises `DataError` as that does. `seed` picks
-    the fifth of the groups that is held out. The clips of each split keep their order.
+    Validation is the first of the parts that `parts_of_whole_groups` gives; raises `DataError` as that does. `seed`
+    picks the fifth of the groups that is held out. The clips of each split keep their order.
     """
-    held_out = validation_parts(clips, seed=seed)[0]
+    held_out = parts_of_whole_groups(clips, VALIDATION_FOLDS, seed=seed)[0]
     return clips.take(~held_out), clips.take(held_out)
 
 
-def validation_parts(clips: Clips, *, seed: int) -> np.ndarray:
-    """Five ways to hold out a fifth of the clips as validation: bool [VALIDATION_FOLDS, clips].
+def parts_of_whole_groups(clips: Clips, number: int, *, seed: int) -> np.ndarray:
+    """That many (two or more) ways to hold out a part of the clips: bool [number, clips].
 
-    Each class is dealt into five folds by scikit-learn's `StratifiedGroupKFold`, stratified by device, and `seed` picks
-    the fold that the first way holds out; the next way takes the next fold. So every group is held out once, except
-    that a class with fewer than five groups has as many folds as groups, and some of them twice. Validation thus holds
-    at least one whole group of every class, and so does training. A device with fewer clips of a class than there
-    are folds (on a small data set such cells hold two clips) cannot be in every fold and counts as the class's
-    commonest device: such a cell may be missing from validation, or be wholly in it.
+    Each class is dealt into as many folds by scikit-learn's `StratifiedGroupKFold`, stratified by device, and `seed`
+    picks the fold that the first way holds out; the next way takes the next fold. So every group is held out once,
+    except that a class with fewer groups has as many folds as groups, and some of them are held out again. Each part
+    thus holds at least one whole group of every class, and so does what remains. A device with fewer clips of a class
+    than there are folds (on a small data set such cells hold two clips) cannot be in every fold and counts as the
+    class's commonest device: such a cell may be missing from a part, or be wholly in it.
 
     Raises `DataError` for a class with a single group, and for a group with clips of two classes.
     """
     from sklearn.model_selection import StratifiedGroupKFold  # takes a second, and all commands import this module
 
     rng = np.random.default_rng(seed)
-    held_out = np.zeros((VALIDATION_FOLDS, len(clips)), dtype=bool)
+    held_out = np.zeros((number, len(clips)), dtype=bool)
     owner: dict[str, str] = {}
     for label in np.unique(clips.labels):
         name, members = clips.classes[label], np.flatnonzero(clips.labels == label)
@@ -150,7 +150,7 @@ def validation_parts(clips: Clips, *, seed: int) -> np.ndarray:
                     f"location {group!r} holds clips of {owner[group]!r} and of {name!r}; a validation split needs "
                     "locations of one class: give different places different location numbers in the file names."
                 )
-        folds = min(VALIDATION_FOLDS, len(places))
+        folds = min(number, len(places))
         if folds < 2:
             raise DataError(
                 f"class {name!r} has clips from the location {places[0]!r} alone and cannot be split into training and "

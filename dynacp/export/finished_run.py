@@ -159,7 +159,7 @@ class Trained:
 
         They are evenly spread over these, without augmentation. Raises `IndexError` for a name that is no student's.
         """
-        clips = self._dataset.clean(_device(name))
+        clips = self._dataset.training_features(self._dataset.rows(_device(name)))
         return clips[torch.from_numpy(_spread(len(clips), CALIBRATION_CLIPS))]
 
     def _clip_inputs(self, clips: Clips, log_mels: Features, *, waveform: bool) -> ClipInputs:

@@ -14,12 +14,13 @@ from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from budget.ledger import totals
 from budget.witness import by_torch
-from dynacp.audio.dataset import BASE, FINE_TUNED, GENERAL, Dataset
+from dynacp.audio.dataset import BASE, FINE_TUNED, GENERAL, MIN_CLIPS, Dataset
 from dynacp.efficientat import FAMILIES, Teacher
 from dynacp.pipeline.plan import Plan
 from dynacp.settings import SettingError
@@ -27,7 +28,7 @@ from dynacp.stages import FORMAT, OnStep, Stage, StageStore, derived_seed
 from dynacp.student.architecture import Architecture, with_classes
 from dynacp.student.layers import layers_of
 from dynacp.student.model import DynaCP
-from dynacp.teachers.ensemble import MEMBERS, Member, summed_logits
+from dynacp.teachers.ensemble import MEMBERS, Member, left_out, mean_logits
 from dynacp.teachers.fine_tuning import TeacherData, load_teacher, teacher_stage
 from dynacp.training.loop import TRAINING_WORK, one_hot, refuse_divergence, state_on_cpu, train
 from dynacp.training.schedule import Recipe
@@ -81,8 +82,10 @@ class Pipeline:
 
     def teacher(self, device: str, member: Member) -> Stage:
         """The stage of a teacher: fine-tuned on all clips (`GENERAL`), or from that one on a device's clips."""
-        settings, dataset = self.settings, self.dataset
-        clips, general = len(dataset.rows(device)), device == GENERAL
+        settings, dataset, general = self.settings, self.dataset, device == GENERAL
+        rows = dataset.rows(device)
+        seen = self._taught(rows, member)
+        clips = int(seen.sum())
         recipe = member.recipe(settings.teachers, clips)
         start: object = self._origins[member.family.name]
         needs: tuple[Stage, ...] = ()
@@ -92,10 +95,10 @@ class Pipeline:
         waves = replace(settings.waves, roll_samples=settings.waves.roll_samples if member.roll else 0)
         data = TeacherData(
             classes=self.classes,
-            clips=clips,
-            labels=lambda: dataset.labels(device),
-            training=lambda: dataset.augmented(device, waves),
-            predicted=lambda: dataset.clean(device),
+            seen=seen,
+            labels=lambda: dataset.training.labels[rows[seen]],
+            training=lambda: dataset.augmented(rows[seen], waves),
+            predicted=lambda: dataset.training_features(rows),
             made_with=self._common,
             augmented_by={"waves": asdict(waves)},
         )
@@ -205,9 +208,9 @@ class Pipeline:
     ) -> float:
         """Train a student in place on a device's clips; returns the last loss."""
         settings = self.settings
-        soft = settings.distillation.soft_labels(self.summed_logits(teachers), len(teachers))
+        soft = settings.distillation.soft_labels(self.mean_logits(teachers))
         hard = one_hot(self.dataset.labels(device), self.classes)
-        source, loss = self.dataset.augmented(device, settings.waves), settings.distillation.loss
+        source, loss = self.dataset.augmented(self.dataset.rows(device), settings.waves), settings.distillation.loss
         return train(network, source, (soft, hard), loss, recipe, seed=seed, after_step=on_step)[-1]
 
     def load_teacher(self, stage: Stage) -> Teacher:
@@ -223,12 +226,26 @@ class Pipeline:
         network.load_state_dict(self.store.load(self.student(device))["state"])
         return network
 
-    def summed_logits(self, teachers: Sequence[Stage]) -> Tensor:
-        """The summed float32 logits [clips, classes] of an ensemble on the clips that it was fine-tuned on.
+    def mean_logits(self, teachers: Sequence[Stage]) -> Tensor:
+        """What an ensemble says of its device's training clips, as `dynacp.teachers.ensemble.mean_logits` gives it.
 
         `teachers` are the stages of its teachers, one at least. Raises `StageError` for one that is not finished.
         """
-        return summed_logits(teachers, self.store)
+        return mean_logits(teachers, self.store)
+
+    def _taught(self, rows: np.ndarray, member: Member) -> np.ndarray:
+        """Whether a teacher is fine-tuned on each of these training clips: bool [rows].
+
+        On all, or where teachers are cross-fitted on all but its own part of whole groups, if enough are left.
+        """
+        seen = ~self._left_out[self.members.index(member)][rows]
+        return seen if seen.sum() >= MIN_CLIPS else np.ones(len(rows), dtype=bool)
+
+    @cached_property
+    def _left_out(self) -> np.ndarray:
+        if self.settings.teachers.cross_fitted:
+            return left_out(self.dataset.training)
+        return np.zeros((len(self.members), len(self.dataset.training)), dtype=bool)
 
     @cached_property
     def _common(self) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""The eight teachers: what they start from, how they are fine-tuned, and their summed logits."""
+"""The eight teachers: what they start from, how they are fine-tuned, and what they say of clips."""

@@ -1,18 +1,26 @@
-"""The eight teachers: which they are, their summed logits, and whether they know anything.
+"""The eight teachers: which they are, what they say together, and whether they know anything.
 
 As in the paper (section 2.1), each family is fine-tuned four times: time-frequency masking on or off, time roll on or
-off.
+off. The paper sums their logits; here they are averaged, which is the same at a matched temperature
+(`dynacp.training.distillation`).
+
+A teacher recognises the clips that it was fine-tuned on far better than others, so that what it says of them tells a
+student little more than their labels. Cross-fitted teachers each leave out an eighth of the groups, and a clip's soft
+label is from those that were not fine-tuned on its group (arXiv 2104.09732).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from dynacp.audio.tau import Clips, parts_of_whole_groups
 from dynacp.efficientat import FAMILIES, Family
 from dynacp.stages import Stage, StageStore
 from dynacp.teachers.settings import TeacherSettings
@@ -50,31 +58,57 @@ MEMBERS = tuple(Member(*choice) for choice in product(FAMILIES.values(), (False,
 """The eight teachers: each family with and without masking and roll."""
 
 
+def left_out(clips: Clips) -> np.ndarray:
+    """The training clips that each of `MEMBERS` leaves out where they are cross-fitted: bool [members, clips].
+
+    Every group is left out by one of them at least. Raises `DataError` for clips that cannot be divided so.
+    """
+    return parts_of_whole_groups(clips, len(MEMBERS), seed=0)
+
+
+class Known(NamedTuple):
+    """How well single teachers, in their mean, know some clips."""
+
+    accuracy: float
+    """Their macro accuracy, in [0, 1]."""
+    entropy: float
+    """The entropy of their probabilities, in nats: the less, the less they say beyond one class."""
+
+
 @dataclass(frozen=True)
 class Ensemble:
-    """The summed logits of finished teachers, and how well they do on validation clips."""
+    """What finished teachers say of clips, and how well they do on validation clips."""
 
-    summed_logits: Tensor
-    """The float32 logits [clips, classes] of the training clips without augmentation, summed over the teachers."""
+    logits: Tensor
+    """`mean_logits` of the training clips without augmentation, float32 [clips, classes]."""
     validation_logits: Tensor
     """The same of the validation clips."""
     accuracies: dict[str, float]
     """Name of a teacher -> its macro accuracy on the validation clips, in [0, 1]."""
     accuracy: float
-    """The macro accuracy of the summed logits on the validation clips, in [0, 1]."""
+    """The macro accuracy of the teachers' mean logits on the validation clips, in [0, 1]."""
+    seen: Known
+    """How each knows the clips that it was fine-tuned on."""
+    unseen: Known
+    """How each knows the others: those of validation, and where teachers are cross-fitted those that it left out."""
 
     @classmethod
-    def of(cls, stages: Mapping[str, Stage], store: StageStore, validation: np.ndarray) -> "Ensemble":
+    def of(cls, stages: Mapping[str, Stage], store: StageStore, labels: np.ndarray, training: int) -> "Ensemble":
         """The ensemble of finished teachers, `stages` by name. Raises `StageError` for one that is not finished.
 
-        `validation` are the class numbers of the validation clips, which come last in the teachers' logits.
+        `labels` are the class numbers of the clips whose logits they stored, of which so many are for `training`; the
+        rest is validation.
         """
-        logits = {name: store.load(stage)["logits"] for name, stage in stages.items()}
-        summed = summed_logits(list(stages.values()), store)
-        training = len(summed) - len(validation)
-        accuracies = {name: macro_accuracy(each[training:], validation) for name, each in logits.items()}
-        known, held_out = summed[:training], summed[training:]
-        return cls(known, held_out, accuracies, macro_accuracy(held_out, validation))
+        stored, validation = {name: store.load(stage) for name, stage in stages.items()}, labels[training:]
+        mean = mean_logits(stages.values(), store)
+        return cls(
+            logits=mean[:training],
+            validation_logits=mean[training:],
+            accuracies={name: macro_accuracy(each["logits"][training:], validation) for name, each in stored.items()},
+            accuracy=macro_accuracy(mean[training:], validation),
+            seen=_known([(each["logits"], each["seen"]) for each in stored.values()], labels),
+            unseen=_known([(each["logits"], ~each["seen"]) for each in stored.values()], labels),
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -82,16 +116,28 @@ class Ensemble:
 
         It differs between ensembles that machines rounded differently.
         """
-        return blake2b(self.summed_logits.numpy().tobytes(), digest_size=4).hexdigest()
+        return blake2b(self.logits.numpy().tobytes(), digest_size=4).hexdigest()
 
 
-def summed_logits(stages: Sequence[Stage], store: StageStore) -> Tensor:
-    """The sum of the float32 logits [clips, classes] that teachers (one at least) stored, on the CPU.
+def _known(teachers: Sequence[tuple[Tensor, Tensor]], labels: np.ndarray) -> Known:
+    """Of each teacher's logits [clips, classes], and whether each clip counts (bool [clips])."""
+    each = []
+    for logits, counts in teachers:
+        entropies = torch.distributions.Categorical(logits=logits[counts]).entropy()
+        each.append((macro_accuracy(logits[counts], labels[counts.numpy()]), entropies.mean().item()))
+    return Known(*np.mean(each, axis=0).tolist())
 
-    Raises `StageError` for a teacher that is not finished.
+
+def mean_logits(stages: Iterable[Stage], store: StageStore) -> Tensor:
+    """The mean of the logits that teachers (one at least) stored, float32 [clips, classes] on the CPU.
+
+    For each clip it is over the teachers that were not fine-tuned on it; where all were, over all. Raises `StageError`
+    for a teacher that is not finished.
     """
-    logits: Tensor = sum(store.load(stage)["logits"] for stage in stages)
-    return logits
+    stored = [store.load(stage) for stage in stages]
+    logits, seen = (torch.stack([each[name] for each in stored]) for name in ("logits", "seen"))
+    heard = (~seen | seen.all(dim=0)).unsqueeze(-1)
+    return (logits * heard).sum(dim=0) / heard.sum(dim=0)
 
 
 def chance_warning(accuracies: Mapping[str, float], labels: np.ndarray, clips: str) -> str | None:

@@ -38,18 +38,23 @@ class TeacherData:
 
     classes: int
     """The number of classes."""
-    clips: int
-    """The number of clips whose logits are stored."""
+    seen: np.ndarray
+    """Whether it is fine-tuned on each of the clips whose logits are stored: bool [clips]."""
     labels: Callable[[], np.ndarray]
-    """Gives the class numbers, int64 [clips], of the clips that it is fine-tuned on."""
+    """Gives the class numbers of the clips that it is fine-tuned on, int64 [seen clips]."""
     training: Callable[[], ClipSource]
-    """Gives the source of batches of these clips."""
+    """Gives the source of batches of the clips that it is fine-tuned on, in their order."""
     predicted: Callable[[], Features]
-    """Gives the clips whose logits are stored, in their order; those that it is fine-tuned on come first."""
+    """Gives the clips whose logits are stored, in their order."""
     made_with: Mapping[str, Any]
     """What identifies the clips by their content, as plain JSON."""
     augmented_by: Mapping[str, Any]
     """What is done to the clips before the recipe's augmentation, as plain JSON."""
+
+    @property
+    def number(self) -> int:
+        """The number of clips that it is fine-tuned on."""
+        return int(self.seen.sum())
 
 
 def teacher_stage(
@@ -73,12 +78,14 @@ def teacher_stage(
     network's for one clip; the stage's work is estimated from them. With `warns` there is a warning if the teacher is
     not clearly better than guessing.
 
-    It stores `logits` (float32 [clips, classes]), the last `loss`, and what `load_teacher` reads: `family`, `width`,
-    `temperature` (None for an MN) and `state`. Making it raises `StageError` for a training that diverges, and what
-    `build` and `data` raise.
+    It stores `logits` (float32 [clips, classes]), `seen` (bool [clips]), the last `loss`, and what `load_teacher`
+    reads: `family`, `width`, `temperature` (None for an MN) and `state`. Making it raises `StageError` for a training
+    that diverges, and what `build` and `data` raise.
     """
     seed = derived_seed(seed, name)
     made_with = {**data.made_with, "from": start, "recipe": asdict(recipe), **data.augmented_by, "seed": seed}
+    if not data.seen.all():
+        made_with["seen"] = blake2b(data.seen.tobytes(), digest_size=8).hexdigest()
     # Teachers of other settings may share the folder; the name tells them apart.
     key = blake2b(json.dumps([made_with, [need.path.name for need in needs]]).encode(), digest_size=4).hexdigest()
 
@@ -89,9 +96,9 @@ def teacher_stage(
         refuse_divergence(name, loss, recipe)
         logits = predict(teacher, data.predicted(), after_batch=on_step)
         if warns:
-            accuracy = {name: macro_accuracy(logits[: len(labels)], labels)}
+            accuracy = {name: macro_accuracy(logits[torch.from_numpy(data.seen)], labels)}
             warn(chance_warning(accuracy, labels, "the clips that they were trained on"))
-        return {**_stored(teacher, member), "logits": logits, "loss": loss}
+        return {**_stored(teacher, member), "logits": logits, "seen": torch.from_numpy(data.seen), "loss": loss}
 
     return Stage(
         name=name,
@@ -99,8 +106,8 @@ def teacher_stage(
         settings=made_with,
         needs=needs,
         make=make,
-        steps=recipe.steps + batches(data.clips),
-        work=macs * (TRAINING_WORK * recipe.samples + data.clips),
+        steps=recipe.steps + batches(len(data.seen)),
+        work=macs * (TRAINING_WORK * recipe.samples + len(data.seen)),
     )
 
 

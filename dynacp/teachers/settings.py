@@ -37,6 +37,9 @@ class TeacherSettings:
     scratch_rate: float = sourced(1e-2, "peak, from random weights: the best of a few short runs")
     weight_decay: float = sourced(1e-4, "the paper gives none: CP-JKU's for students (EfficientAT has 0)")
     warm_up: float = sourced(0.25, "share of the steps before the peak; the paper gives none, chosen here")
+    cross_fitted: bool = sourced(
+        False, "as in the paper; if true, each of the eight leaves out an eighth of the groups"
+    )
     augmentation: Augmentation = MASKING_AND_ROLL
     """The augmentation of a teacher with masking and roll; the others leave out one or both."""
 
@@ -100,6 +103,7 @@ class TeacherSettings:
             "batch": self.batch,
             "weight_decay": self.weight_decay,
             "warm_up": self.warm_up,
+            "cross_fitted": self.cross_fitted,
             "augmentation": asdict(self.augmentation),
         }
 

@@ -1,8 +1,8 @@
 """Multi-teacher distillation: the soft labels of an ensemble, and the one loss.
 
 The paper sums the logits of its eight teachers and gives no temperature. A sum of n logits is n times their mean, so
-temperature T on the mean is n T on the sum. Here, and nowhere else, it is decided: the teachers' logits are summed and
-stored as the paper says, and softened by n T, which is the mean at temperature T. T = 2 is CP-JKU's (DCASE 2023).
+temperature n T on the sum is T on the mean. Here, and nowhere else, it is decided: the teachers' logits are averaged
+and softened by T. T = 2 is CP-JKU's (DCASE 2023).
 
 CP-JKU's loss is 0.02 of label cross-entropy and 0.98 of a divergence averaged over batch *and* ten classes. Averaged
 over the batch alone, as here and as defined, that divergence is ten times as large: 0.02 against 0.098, or 0.17 to
@@ -32,9 +32,9 @@ class Distillation:
         require(0 <= self.label_weight <= 1, "label_weight", self.label_weight, "in [0, 1]")
         require(self.temperature > 0, "temperature", self.temperature, "positive")
 
-    def soft_labels(self, summed_logits: Tensor, teachers: int) -> Tensor:
-        """The summed logits [..., classes] of that many teachers as softened probabilities [..., classes]."""
-        return torch.softmax(summed_logits / (teachers * self.temperature), dim=-1)
+    def soft_labels(self, mean_logits: Tensor) -> Tensor:
+        """The teachers' mean logits [..., classes] as softened probabilities [..., classes]."""
+        return torch.softmax(mean_logits / self.temperature, dim=-1)
 
     def loss(self, logits: Tensor, soft_labels: Tensor, labels: Tensor) -> Tensor:
         """The weighted sum of the cross-entropy with the labels and T² x the divergence from the teachers, in nats.

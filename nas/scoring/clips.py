@@ -19,10 +19,10 @@ from budget.witness import by_torch
 from dynacp.audio.batches import Features
 from dynacp.audio.cache import log_mels
 from dynacp.audio.features import FrontEnd
-from dynacp.audio.tau import class_by_device, training_clips, validation_parts
+from dynacp.audio.tau import VALIDATION_FOLDS, class_by_device, parts_of_whole_groups, training_clips
 from dynacp.efficientat import FAMILIES
 from dynacp.stages import FORMAT, Stage, StageStore
-from dynacp.teachers.ensemble import MEMBERS, Ensemble
+from dynacp.teachers.ensemble import MEMBERS, Ensemble, left_out
 from dynacp.teachers.fine_tuning import TeacherData, teacher_stage
 from dynacp.teachers.settings import TeacherSettings
 
@@ -42,6 +42,8 @@ class SearchData:
     """The place where each clip was recorded: str [clips], its city and location."""
     held_out: np.ndarray
     """The clips that are validation in each way to divide them: bool [ways, clips]."""
+    left_out: np.ndarray
+    """The clips that each teacher leaves out, where teachers are cross-fitted: bool [teachers, clips]."""
     way: int = 0
     """The row of `held_out` in use."""
     classes: tuple[str, ...]
@@ -91,36 +93,41 @@ class SearchData:
         A search fine-tunes on log-mels as they are decoded.
         """
         origins, classes = settings.identity(), len(self.classes)
-        data = TeacherData(
-            classes=classes,
-            clips=len(self.training) + len(self.validation),
-            labels=lambda: self.training_labels,
-            training=lambda: self.training,
-            predicted=lambda: self.training + self.validation,
-            made_with={"format": FORMAT, "data": self.key, "front_end": asdict(self.front_end)},
-            augmented_by={},
-        )
         shape = (1, 1, self.front_end.mels, self.front_end.frames(self.front_end.sample_rate))
         macs = {name: by_torch(settings.build(family, classes).eval(), shape) for name, family in FAMILIES.items()}
-        return {
-            member.name: teacher_stage(
+        stages = {}
+        for member, kept in zip(MEMBERS, ~(self.left_out & settings.cross_fitted), strict=True):
+            data = self._taught(kept)
+            stages[member.name] = teacher_stage(
                 f"teachers/{member.name}",
                 folder,
                 member,
                 data,
                 start=origins[member.family.name],
                 build=partial(settings.build, member.family, classes),
-                recipe=member.recipe(settings, len(self.training)),
+                recipe=member.recipe(settings, data.number),
                 seed=seed,
                 macs=macs[member.family.name],
             )
-            for member in MEMBERS
-        }
+        return stages
+
+    def _taught(self, kept: np.ndarray) -> TeacherData:
+        """What a teacher is given that is fine-tuned on the training clips which are `kept` (bool [clips])."""
+        rows = self.training_rows[kept[self.training_rows]]
+        return TeacherData(
+            classes=len(self.classes),
+            seen=np.isin(np.concatenate([self.training_rows, self.validation_rows]), rows),
+            labels=lambda: self.labels[rows],
+            training=lambda: Features(self.log_mels, rows, self.device),
+            predicted=lambda: self.training + self.validation,
+            made_with={"format": FORMAT, "data": self.key, "front_end": asdict(self.front_end)},
+            augmented_by={},
+        )
 
     def ensemble(
         self, settings: TeacherSettings, *, seed: int, folder: Path, on_step: Callable[[str, int, int], None]
     ) -> Ensemble:
-        """The eight teachers' summed logits of the training and of the validation clips, and their accuracies on these.
+        """What the eight teachers say of the training and of the validation clips, and their accuracies on these.
 
         Teachers that are not finished in `folder` yet are fine-tuned, each with a seed that follows from `seed` and its
         name; workers that share the folder share the work. `on_step(name, step, steps)` reports progress over all
@@ -140,7 +147,8 @@ class SearchData:
                 del unmade[name]
                 done += stage.steps
                 on_step(name, done, total)
-        return Ensemble.of(stages, store, self.validation_labels)
+        labels = np.concatenate([self.training_labels, self.validation_labels])
+        return Ensemble.of(stages, store, labels, len(self.training_labels))
 
 
 def load_search_data(root: Path, *, seed: int, cache: Path, device: torch.device) -> SearchData:
@@ -151,7 +159,7 @@ def load_search_data(root: Path, *, seed: int, cache: Path, device: torch.device
     `OSError` where `cache` cannot be written.
     """
     clips, front_end = training_clips(root), FRONT_END
-    held_out = validation_parts(clips, seed=seed)
+    held_out = parts_of_whole_groups(clips, VALIDATION_FOLDS, seed=seed)
     array, first = log_mels(clips, front_end, cache), np.flatnonzero(held_out[0])
     identity = [Path(array.filename).stem, clips.classes, clips.labels.tolist(), first.tolist()]  # type: ignore[attr-defined]
     return SearchData(
@@ -159,6 +167,7 @@ def load_search_data(root: Path, *, seed: int, cache: Path, device: torch.device
         labels=clips.labels,
         groups=clips.groups,
         held_out=held_out,
+        left_out=left_out(clips),
         classes=clips.classes,
         front_end=front_end,
         device=device,

@@ -18,7 +18,7 @@ from dynacp.audio.augmentation_settings import Augmentation
 from dynacp.settings import require, sourced
 from dynacp.student.architecture import Architecture
 from dynacp.student.model import DynaCP
-from dynacp.teachers.ensemble import MEMBERS, Ensemble
+from dynacp.teachers.ensemble import Ensemble
 from dynacp.teachers.settings import TeacherSettings
 from dynacp.training.distillation import Distillation
 from dynacp.training.loop import macro_accuracy, macro_cross_entropy, one_hot, predict, train
@@ -113,9 +113,9 @@ class Scorer:
     @classmethod
     def from_ensemble(cls, data: SearchData, ensemble: Ensemble, settings: ScoreSettings) -> "Scorer":
         """A scorer with the soft labels of an ensemble, whose logits are of the clips as `data` divides them."""
-        summed = torch.empty(len(data.labels), len(data.classes))
-        summed[data.training_rows], summed[data.validation_rows] = ensemble.summed_logits, ensemble.validation_logits
-        return cls(data, settings.distillation.soft_labels(summed, len(MEMBERS)), settings)
+        logits = torch.empty(len(data.labels), len(data.classes))
+        logits[data.training_rows], logits[data.validation_rows] = ensemble.logits, ensemble.validation_logits
+        return cls(data, settings.distillation.soft_labels(logits), settings)
 
     def __call__(self, architecture: Architecture, *, seed: int, samples: int, way: int = 0) -> Score:
         """Distil from scratch with so many training samples, and score on the validation clips of a way.

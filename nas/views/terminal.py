@@ -96,9 +96,15 @@ class Screen:
             yield stepped
 
     def teachers(self, ensemble: Ensemble) -> None:
-        """Print the validation macro accuracy, in %, of each teacher and of all together."""
+        """Print the validation macro accuracy, in %, of each teacher and of all together, and what they have seen."""
         each = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in ensemble.accuracies.items())
         self.note(f"Teachers on validation: {each}; all eight {ensemble.accuracy:.1%}.")
+        seen, unseen = ensemble.seen, ensemble.unseen
+        self.note(
+            f"In the mean a teacher recognises {seen.accuracy:.1%} of the clips that it was fine-tuned on (the entropy "
+            f"of its probabilities is {seen.entropy:.2f} nats) and {unseen.accuracy:.1%} of others "
+            f"({unseen.entropy:.2f} nats)."
+        )
 
     @contextmanager
     def searching(self, store: Store, total: int) -> Iterator[Callable[[], None]]:

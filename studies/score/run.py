@@ -28,7 +28,7 @@ from dynacp.audio.cache import log_mels
 from dynacp.audio.tau import test_clips
 from dynacp.student.architecture import Architecture, with_classes
 from dynacp.student.model import DynaCP
-from dynacp.teachers.ensemble import MEMBERS, Ensemble
+from dynacp.teachers.ensemble import Ensemble
 from dynacp.training.distillation import Distillation
 from dynacp.training.loop import macro_accuracy, macro_cross_entropy, macro_mean, one_hot, predict, train
 from dynacp.training.schedule import Recipe
@@ -176,7 +176,7 @@ def short(architecture: Architecture, data: Data, job: ShortJob) -> dict[str, fl
     loss: Callable[..., Tensor] = functional.cross_entropy
     if variant.distilled:
         distillation = Distillation()
-        soft = distillation.soft_labels(data.ensemble.summed_logits, len(MEMBERS))
+        soft = distillation.soft_labels(data.ensemble.logits)
         targets, loss = (soft[order], *targets), distillation.loss
     network = seeded(architecture, job.seed)
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY))
@@ -232,7 +232,7 @@ def judged(network: nn.Module, weights: str, *, data: Data, distilled: bool) -> 
     }
     if distilled:
         distillation = Distillation()
-        soft = distillation.soft_labels(data.ensemble.validation_logits, len(MEMBERS))
+        soft = distillation.soft_labels(data.ensemble.validation_logits)
         student = functional.log_softmax(logits / distillation.temperature, dim=-1)
         told["divergence"] = float(functional.kl_div(student, soft, reduction="batchmean"))
     return {f"{weights}_{name}": value for name, value in told.items()}

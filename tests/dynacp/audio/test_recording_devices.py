@@ -68,7 +68,9 @@ def test_impulse_responses_change_the_clips_of_the_clean_device_and_no_others(
     every = torch.arange(tiny.TRAINING_CLIPS)
     off = WaveAugmentation(roll_samples=0, perturb_edges=False, impulse_probability=0.0)
     dry, wet = (
-        clips.augmented(GENERAL, replace(off, impulse_probability=probability)).batch(every, torch.Generator())
+        clips.augmented(clips.rows(GENERAL), replace(off, impulse_probability=probability)).batch(
+            every, torch.Generator()
+        )
         for probability in (0.0, 1.0)
     )
     altered = (dry != wet).flatten(1).any(dim=1).numpy()

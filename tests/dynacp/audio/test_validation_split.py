@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynacp.audio import tau
-from dynacp.audio.tau import Clips, DataError, class_by_device, split_validation, training_clips, validation_parts
+from dynacp.audio.tau import (
+    VALIDATION_FOLDS,
+    Clips,
+    DataError,
+    class_by_device,
+    parts_of_whole_groups,
+    split_validation,
+    training_clips,
+)
 
 
 def within(shares: pd.Series | pd.DataFrame, low: float, high: float) -> bool:
@@ -107,7 +115,7 @@ def test_the_official_training_split_is_dealt_to_a_fifth_in_every_class_and_on_e
 def test_each_way_to_hold_out_validation_takes_other_groups_and_all_take_each_once() -> None:
     cells = [(label, device, count) for label in range(4) for device, count in enumerate((140, 40, 20))]
     clips = made_up(cells, 40, np.random.default_rng(0))
-    parts = validation_parts(clips, seed=0)
+    parts = parts_of_whole_groups(clips, VALIDATION_FOLDS, seed=0)
     assert parts.shape == (5, len(clips))
     assert (parts.sum(axis=0) == 1).all()
     for held_out in parts:
@@ -117,5 +125,5 @@ def test_each_way_to_hold_out_validation_takes_other_groups_and_all_take_each_on
 
 def test_a_class_of_few_groups_is_held_out_in_every_way() -> None:
     clips = made_up([(0, 0, 30), (1, 0, 30), (1, 0, 30)], 3, np.random.default_rng(0))
-    for held_out in validation_parts(clips, seed=2):
+    for held_out in parts_of_whole_groups(clips, VALIDATION_FOLDS, seed=2):
         assert set(clips.labels[held_out]) == set(clips.labels[~held_out]) == {0, 1}

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import tiny
@@ -19,13 +20,14 @@ from tiny import SHORT
 from tiny import train_options as train
 
 from dynacp.__main__ import main
+from dynacp.audio.tau import training_clips
 from dynacp.pipeline.plan import read_plan
 from dynacp.pipeline.runner import make_side_by_side
-from dynacp.stages import StageError
+from dynacp.stages import StageError, read_artifact
 from dynacp.student.architecture import with_classes
 
 STUDENTS = ("base", *tiny.TRAINING_DEVICES)
-KILLS = int(os.environ.get("DYNACP_KILLS", "3"))
+KILLS = int(os.environ.get("DYNACP_KILLS", "2"))
 """How often the training is killed before it may finish; DYNACP_KILLS=20 is the full soak."""
 
 
@@ -138,6 +140,25 @@ def test_teachers_of_other_settings_do_not_overwrite_those_there(data: Path, cop
     after = seconds(copy)
     assert {name: after[name] for name in before} == before
     assert len(after) == len(before) + 1
+
+
+def test_cross_fitted_teachers_leave_out_the_same_whole_groups_on_every_device(data: Path, tmp_path: Path) -> None:
+    """Each class has four training locations, of which the first teacher leaves out one."""
+    run, clips = tmp_path / "run", training_clips(data)
+    for group in ("teachers", "device-teachers"):
+        options = train(data, run, "--only", group, "--shard", "1/8", short=(*SHORT, "teachers.cross_fitted=true"))
+        assert main(options) == 0
+    folders = {folder.name: folder for folder in (run / "teachers").iterdir() if folder.is_dir()}
+    seen = {}
+    for device, folder in folders.items():
+        (file,) = folder.glob("mn-plain-still-*.pt")
+        seen[device] = read_artifact(file.with_suffix(""))["seen"].numpy()
+    general = seen.pop("general")
+    assert not set(clips.groups[general]) & set(clips.groups[~general])
+    assert np.bincount(clips.labels[~general]).tolist() == [4, 4, 4]
+    assert seen.keys() == set(tiny.TRAINING_DEVICES)
+    for device, of_device in seen.items():
+        assert np.array_equal(of_device, general[clips.recorded_by(device)])
 
 
 def test_a_run_of_another_architecture_is_refused(data: Path, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

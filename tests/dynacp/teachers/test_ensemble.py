@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from torch.distributions import Categorical
 
+from dynacp.audio.batches import Features
 from dynacp.audio.features import FrontEnd
 from dynacp.efficientat import FAMILIES, MN, CheckpointError, DyMN, mn
 from dynacp.overrides import changed
@@ -17,7 +19,7 @@ from dynacp.settings import SettingError, named
 from dynacp.stages import read_artifact
 from dynacp.teachers.ensemble import MEMBERS, Ensemble, Member, chance_warning
 from dynacp.teachers.settings import TeacherSettings
-from dynacp.training.loop import predict
+from dynacp.training.loop import predict, train
 from nas.scoring.clips import SearchData
 
 CLASSES = 3
@@ -33,6 +35,7 @@ def data(training: int = 24, validation: int = 6, key: str = "d") -> SearchData:
         labels=np.arange(clips) % CLASSES,
         groups=np.arange(clips).astype(str),
         held_out=np.arange(clips)[None] >= training,
+        left_out=np.arange(clips) % 8 == np.arange(8)[:, None],
         classes=tuple("abc"),
         front_end=FrontEnd(mels=64),
         device=torch.device("cpu"),
@@ -42,9 +45,14 @@ def data(training: int = 24, validation: int = 6, key: str = "d") -> SearchData:
 
 
 def prepare(
-    folder: Path, on_step: Callable[[str, int, int], None] = lambda *_: None, *, seed: int = 0, key: str = "d"
+    folder: Path,
+    on_step: Callable[[str, int, int], None] = lambda *_: None,
+    *,
+    settings: TeacherSettings = ONE_EPOCH,
+    seed: int = 0,
+    key: str = "d",
 ) -> Ensemble:
-    return data(key=key).ensemble(ONE_EPOCH, seed=seed, folder=folder, on_step=on_step)
+    return data(key=key).ensemble(settings, seed=seed, folder=folder, on_step=on_step)
 
 
 def test_there_are_four_mn_and_four_dymn_one_for_each_setting_of_the_two_switches() -> None:
@@ -98,19 +106,50 @@ def test_other_weight_decay_or_warm_up_makes_other_teachers() -> None:
     assert identity != TeacherSettings(warm_up=0.5).identity()
 
 
-def test_the_ensemble_s_logits_are_the_sum_of_what_its_stored_teachers_say(tmp_path: Path) -> None:
-    ensemble, clips = prepare(tmp_path), data()
-    summed = torch.zeros(24, CLASSES)
+def said(folder: Path, clips: Features) -> torch.Tensor:
+    """What each of the stored teachers says of clips, [members, clips, classes]."""
+    logits = []
     for member in MEMBERS:
-        (file,) = tmp_path.glob(f"{member.name}-*.pt")
+        (file,) = folder.glob(f"{member.name}-*.pt")
         stored = read_artifact(file.with_suffix(""))
         teacher = ONE_EPOCH.build(member.family, CLASSES)
         teacher.load_state_dict(stored["state"])
         if isinstance(teacher, DyMN):
             teacher.temperature = stored["temperature"]
-        summed += predict(teacher, clips.training)
-    torch.testing.assert_close(ensemble.summed_logits, summed, rtol=1e-4, atol=1e-4)
+        logits.append(predict(teacher, clips))
+    return torch.stack(logits)
+
+
+def test_the_ensemble_s_logits_are_the_mean_of_what_its_stored_teachers_say(tmp_path: Path) -> None:
+    ensemble = prepare(tmp_path)
+    torch.testing.assert_close(ensemble.logits, said(tmp_path, data().training).mean(0), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        ensemble.validation_logits, said(tmp_path, data().validation).mean(0), rtol=1e-4, atol=1e-4
+    )
     assert set(ensemble.accuracies) == {member.name for member in MEMBERS}
+
+
+def test_a_cross_fitted_clip_hears_the_teacher_that_left_it_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the 24 training clips, each of the eight leaves out every eighth, and learns from 21 alone."""
+    fitted = list[int]()
+
+    def noted(model: object, features: Features, *arguments: object, **more: object) -> list[float]:
+        fitted.append(len(features))
+        return train(model, features, *arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("dynacp.teachers.fine_tuning.train", noted)
+    ensemble = prepare(tmp_path, settings=replace(ONE_EPOCH, cross_fitted=True))
+    assert fitted == [21] * 8
+    of_training, clips = said(tmp_path, data().training), torch.arange(24)
+    torch.testing.assert_close(ensemble.logits, of_training[clips % 8, clips], rtol=1e-4, atol=1e-4)
+    of_validation = said(tmp_path, data().validation)  # which none has seen
+    torch.testing.assert_close(ensemble.validation_logits, of_validation.mean(0), rtol=1e-4, atol=1e-4)
+    unseen = torch.cat([torch.stack([of_training[each, clips % 8 == each] for each in range(8)]), of_validation], dim=1)
+    assert ensemble.unseen.entropy == pytest.approx(Categorical(logits=unseen).entropy().mean().item(), rel=1e-4)
+    prepare(tmp_path)
+    assert len(list(tmp_path.glob("*.pt"))) == 16, "teachers that see all clips are others"
 
 
 def test_a_teacher_that_another_worker_is_at_comes_last(tmp_path: Path) -> None:
@@ -145,7 +184,7 @@ def test_an_interrupted_preparation_resumes_with_the_next_teacher_and_ends_alike
     assert {file: file.stat().st_mtime_ns for file in finished} == finished, "finished teachers are not trained again"
     assert steps == sorted(steps)
     assert steps[-1] == 32
-    assert torch.equal(resumed.summed_logits, prepare(tmp_path / "undisturbed").summed_logits)
+    assert torch.equal(resumed.logits, prepare(tmp_path / "undisturbed").logits)
 
 
 def test_other_seeds_and_other_data_have_teachers_of_their_own(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from dynacp.training.distillation import Distillation
 TWO = Distillation(label_weight=0.25, temperature=2.0)
 
 
-def test_a_sum_of_n_logits_softened_by_n_t_is_their_mean_at_t() -> None:
+def test_a_mean_of_n_logits_at_t_is_the_paper_s_sum_at_n_t() -> None:
     logits = torch.randn(8, 5, 10, generator=torch.Generator().manual_seed(0))
-    soft = TWO.soft_labels(logits.sum(dim=0), teachers=8)
-    torch.testing.assert_close(soft, torch.softmax(logits.mean(dim=0) / 2.0, dim=1))
+    soft = TWO.soft_labels(logits.mean(dim=0))
+    torch.testing.assert_close(soft, torch.softmax(logits.sum(dim=0) / (8 * 2.0), dim=1))
 
 
 def test_the_loss_by_hand() -> None:
