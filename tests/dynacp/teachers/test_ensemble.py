@@ -1,5 +1,6 @@
 """The ensemble of teachers: what it is made of, and that it survives a stop."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -53,6 +54,14 @@ def prepare(
     key: str = "d",
 ) -> Ensemble:
     return data(key=key).ensemble(settings, seed=seed, folder=folder, on_step=on_step)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the eight teachers; copy it to change it."""
+    folder = tmp_path_factory.mktemp("prepared")
+    prepare(folder)
+    return folder
 
 
 def test_there_are_four_mn_and_four_dymn_one_for_each_setting_of_the_two_switches() -> None:
@@ -120,17 +129,16 @@ def said(folder: Path, clips: Features) -> torch.Tensor:
     return torch.stack(logits)
 
 
-def test_the_ensemble_s_logits_are_the_mean_of_what_its_stored_teachers_say(tmp_path: Path) -> None:
-    ensemble = prepare(tmp_path)
-    torch.testing.assert_close(ensemble.logits, said(tmp_path, data().training).mean(0), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(
-        ensemble.validation_logits, said(tmp_path, data().validation).mean(0), rtol=1e-4, atol=1e-4
-    )
+def test_the_ensemble_s_logits_are_the_mean_of_what_its_stored_teachers_say(prepared: Path) -> None:
+    ensemble = prepare(prepared)
+    of_training, of_validation = (said(prepared, clips).mean(0) for clips in (data().training, data().validation))
+    torch.testing.assert_close(ensemble.logits, of_training, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ensemble.validation_logits, of_validation, rtol=1e-4, atol=1e-4)
     assert set(ensemble.accuracies) == {member.name for member in MEMBERS}
 
 
 def test_a_cross_fitted_clip_hears_the_teacher_that_left_it_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the 24 training clips, each of the eight leaves out every eighth, and learns from 21 alone."""
     fitted = list[int]()
@@ -148,12 +156,12 @@ def test_a_cross_fitted_clip_hears_the_teacher_that_left_it_out(
     torch.testing.assert_close(ensemble.validation_logits, of_validation.mean(0), rtol=1e-4, atol=1e-4)
     unseen = torch.cat([torch.stack([of_training[each, clips % 8 == each] for each in range(8)]), of_validation], dim=1)
     assert ensemble.unseen.entropy == pytest.approx(Categorical(logits=unseen).entropy().mean().item(), rel=1e-4)
-    prepare(tmp_path)
-    assert len(list(tmp_path.glob("*.pt"))) == 16, "teachers that see all clips are others"
+    names = {file.name for folder in (tmp_path, prepared) for file in folder.glob("*.pt")}
+    assert len(names) == 16, "teachers that see all clips are others"
 
 
-def test_a_teacher_that_another_worker_is_at_comes_last(tmp_path: Path) -> None:
-    prepare(tmp_path)
+def test_a_teacher_that_another_worker_is_at_comes_last(prepared: Path, tmp_path: Path) -> None:
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
     (first,) = tmp_path.glob(f"{MEMBERS[0].name}-*.pt")
     (second,) = tmp_path.glob(f"{MEMBERS[1].name}-*.pt")
     for file in (first, second):
@@ -170,7 +178,9 @@ def test_a_teacher_that_another_worker_is_at_comes_last(tmp_path: Path) -> None:
     assert list(dict.fromkeys(order)) == [*(member.name for member in MEMBERS[1:]), MEMBERS[0].name]
 
 
-def test_an_interrupted_preparation_resumes_with_the_next_teacher_and_ends_alike(tmp_path: Path) -> None:
+def test_an_interrupted_preparation_resumes_with_the_next_teacher_and_ends_alike(
+    prepared: Path, tmp_path: Path
+) -> None:
     def stop_in_the_third(name: str, step: int, steps: int) -> None:
         if step == 10:  # three steps of training and one of prediction a teacher
             raise KeyboardInterrupt
@@ -184,10 +194,11 @@ def test_an_interrupted_preparation_resumes_with_the_next_teacher_and_ends_alike
     assert {file: file.stat().st_mtime_ns for file in finished} == finished, "finished teachers are not trained again"
     assert steps == sorted(steps)
     assert steps[-1] == 32
-    assert torch.equal(resumed.logits, prepare(tmp_path / "undisturbed").logits)
+    assert torch.equal(resumed.logits, prepare(prepared).logits)
 
 
-def test_other_seeds_and_other_data_have_teachers_of_their_own(tmp_path: Path) -> None:
+def test_other_seeds_and_other_data_have_teachers_of_their_own(prepared: Path, tmp_path: Path) -> None:
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
     for seed, key in ((0, "d"), (1, "d"), (0, "e"), (0, "d")):
         prepare(tmp_path, seed=seed, key=key)
     assert len(list(tmp_path.glob("*.pt"))) == 3 * len(MEMBERS)
