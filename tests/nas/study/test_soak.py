@@ -28,7 +28,7 @@ from tiny import search_options
 from nas.search import main
 from nas.study.store import Store
 
-KILLS, WORKERS = int(os.environ.get("NAS_KILLS", "3")), int(os.environ.get("NAS_WORKERS", "2"))
+KILLS, WORKERS = int(os.environ.get("NAS_KILLS", "2")), int(os.environ.get("NAS_WORKERS", "2"))
 TRIALS = int(os.environ.get("NAS_TRIALS", "5"))
 LONG = "NAS_KILLS" in os.environ
 DATABASES, MORE = (("postgresql", "sqlite"), {"sampler": "random", "samples": 64}) if LONG else (("postgresql",), {})
