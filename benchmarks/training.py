@@ -41,6 +41,7 @@ from dynacp.audio.scenes import write_scenes
 from dynacp.audio.tau import Clips, training_clips
 from dynacp.student.architecture import TABLE1, with_classes
 from dynacp.student.model import DynaCP
+from dynacp.training.examples import Augmented
 from dynacp.training.loop import one_hot, train
 from nas.scoring.score import ScoreSettings
 
@@ -101,7 +102,8 @@ def samples_a_second(source: ClipSource, labels: Tensor, batches: int) -> float:
         batch=BATCH,
         augmentation=Augmentation(roll_frames=0, mixup_alpha=0.0),
     )
-    train(network, source, (labels,), functional.cross_entropy, recipe, seed=0, after_step=stepped)
+    examples = Augmented(source, (labels,), recipe.augmentation)
+    train(network, examples, functional.cross_entropy, recipe, seed=0, after_step=stepped)
     return (len(clock) - 2) * BATCH / (clock[-1] - clock[1])
 
 

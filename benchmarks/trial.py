@@ -37,6 +37,7 @@ from dynacp.student.architecture import TABLE1, with_classes
 from dynacp.student.model import DynaCP
 from dynacp.teachers.ensemble import MEMBERS
 from dynacp.training.distillation import Distillation
+from dynacp.training.examples import Augmented
 from dynacp.training.loop import one_hot, train
 from nas.scoring.score import TEACHERS, ScoreSettings
 
@@ -132,13 +133,15 @@ def main() -> None:
     plain_recipe = replace(RECIPE, samples=PLAIN_SAMPLES, augmentation=Asking(teachers=teachers))
     short_recipe = replace(RECIPE, samples=SHORT_SAMPLES, augmentation=Augmentation())
     started = time.perf_counter()
-    train(DynaCP(network), plain, (labels,), teachers.loss, plain_recipe, seed=0)
+    asking = Augmented(plain, (labels,), plain_recipe.augmentation)
+    train(DynaCP(network), asking, teachers.loss, plain_recipe, seed=0)
     plain_rate = PLAIN_SAMPLES / (time.perf_counter() - started)
 
     cached = Features(log_mels(clips, front_end, cache), np.arange(len(clips)), torch.device("cpu"))
     soft = torch.full((len(clips), classes), 1 / classes)  # what the teachers said does not change what it costs
     started = time.perf_counter()
-    train(DynaCP(network), cached, (soft, labels), distillation.loss, short_recipe, seed=0)
+    examples = Augmented(cached, (soft, labels), short_recipe.augmentation)
+    train(DynaCP(network), examples, distillation.loss, short_recipe, seed=0)
     short_rate = SHORT_SAMPLES / (time.perf_counter() - started)
 
     show(plain_rate, short_rate, {**plain.seconds, "teachers": teachers.seconds})

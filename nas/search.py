@@ -315,8 +315,19 @@ class Search:
         Raises as `SearchData.ensemble` does.
         """
         folder, seed = self.options.cache / "teachers", self.options.seed
+        if views := self.settings.views:
+            size = data.view_bytes(self.settings.teachers, views) / 1e3
+            self.screen.note(
+                f"Teachers are asked about {views[0]} views of each clip: {size:,.0f} kB of what they say."
+            )
         with self.screen.teaching() as on_step:
-            ensemble = data.ensemble(self.settings.teachers, seed=seed, folder=folder, on_step=on_step)
+            ensemble = data.ensemble(
+                self.settings.teachers,
+                seed=seed,
+                folder=folder,
+                on_step=on_step,
+                views=views,
+            )
         self.screen.teachers(ensemble)
         accuracies = {**ensemble.accuracies, "all eight": ensemble.accuracy}
         if warning := chance_warning(accuracies, data.validation_labels, "the validation clips"):

@@ -53,15 +53,35 @@ def impulse_response(
     `generator` is of the CPU. Returns `waves` itself where no clip is drawn. Raises `ValueError` for a probability
     outside [0, 1], or another shape or type of `eligible`.
     """
-    _check_probability(probability)
     if eligible.shape != waves.shape[:1] or eligible.dtype != torch.bool:
         raise ValueError(
             f"`eligible` must be a bool for each of the {len(waves)} clips, but got {list(eligible.shape)} of "
             f"{eligible.dtype}."
         )
-    hit = torch.rand(len(waves), generator=generator) < probability
-    pick = torch.randint(len(responses), (len(waves),), generator=generator)
-    chosen = (hit & eligible.cpu()).nonzero().flatten()
+    drawn = draw_responses(len(waves), len(responses), probability=probability, generator=generator)
+    return convolved(waves, responses, torch.where(eligible.cpu(), drawn, NO_RESPONSE))
+
+
+NO_RESPONSE = -1
+"""Stands for an impulse response's number where a clip gets none."""
+
+
+def draw_responses(clips: int, responses: int, *, probability: float, generator: torch.Generator) -> Tensor:
+    """For each of so many clips, with this probability, the number of one of the responses, else `NO_RESPONSE`.
+
+    int64 [clips], on the CPU. Raises `ValueError` for a probability outside [0, 1].
+    """
+    _check_probability(probability)
+    hit = torch.rand(clips, generator=generator) < probability
+    return torch.where(hit, torch.randint(responses, (clips,), generator=generator), NO_RESPONSE)
+
+
+def convolved(waves: Tensor, responses: Tensor, pick: Tensor) -> Tensor:
+    """Waves [batch, samples], each convolved with the response of its number in `pick`, as `impulse_response` says.
+
+    `pick` is int64 [batch] on the CPU. Returns `waves` itself where all are `NO_RESPONSE`.
+    """
+    chosen = (pick != NO_RESPONSE).nonzero().flatten()
     if not len(chosen):
         return waves
     pick, chosen = pick[chosen].to(waves.device), chosen.to(waves.device)
@@ -163,43 +183,74 @@ def mixup(x: Tensor, targets: Targets, *, alpha: float, generator: torch.Generat
     partner = torch.randperm(len(x), generator=generator)
 
     def mix(values: Tensor) -> Tensor:
-        weight = own.view(-1, *[1] * (values.ndim - 1)).to(values)
-        return torch.lerp(values[partner.to(values.device)], values, weight)
+        return mixed(values, values[partner.to(values.device)], own)
 
     return mix(x), mix(targets) if isinstance(targets, Tensor) else tuple(map(mix, targets))
 
 
+def mixed(own: Tensor, others: Tensor, weights: Tensor) -> Tensor:
+    """weight * own + (1 - weight) * other's for each of a batch, [batch, ...]; one weight for each of the batch."""
+    return torch.lerp(others, own, weights.view(-1, *[1] * (own.ndim - 1)).to(own))
+
+
 def _roll(x: Tensor, name: str, most: int, generator: torch.Generator) -> Tensor:
     """[batch, ..., length] with each clip rolled along its last dimension: windows on the clip between its own ends."""
-    length = x.shape[-1]
-    _check_width(name, most, length)
-    if most == 0:
-        return x
-    shift = torch.randint(-most, most + 1, (len(x),), generator=generator).to(x.device)
+    _check_width(name, most, x.shape[-1])
+    return rolled(x, draw_shifts(len(x), most, generator)) if most else x
+
+
+def draw_shifts(clips: int, most: int, generator: torch.Generator) -> Tensor:
+    """A shift in [-most, most] for each of so many clips: int64 [clips], on the CPU."""
+    return torch.randint(-most, most + 1, (clips,), generator=generator)
+
+
+def rolled(x: Tensor, shifts: Tensor) -> Tensor:
+    """[batch, ..., length] with each clip rolled along its last dimension by its shift, int64 [batch] on the CPU.
+
+    No shift is longer than the clip.
+    """
+    length, most = x.shape[-1], int(shifts.abs().max())
     between = torch.cat([x[..., length - most :], x, x[..., :most]], dim=-1)
-    return between.unfold(-1, length, 1)[torch.arange(len(x), device=x.device), ..., most - shift, :]
+    starts = most - shifts.to(x.device)
+    return between.unfold(-1, length, 1)[torch.arange(len(x), device=x.device), ..., starts, :]
 
 
 def _mask(x: Tensor, dim: int, name: str, most: int, generator: torch.Generator) -> Tensor:
     """[batch, 1, mels, frames] with a run of each clip masked along `dim`, its width uniform in [0, most]."""
-    length = x.shape[dim]
-    _check_width(name, most, length)
-    if most == 0:
-        return x
-    width = torch.randint(most + 1, (len(x), 1), generator=generator)
-    start = (torch.rand(len(x), 1, generator=generator) * (length - width + 1)).long()  # uniform in [0, length - width]
-    position = torch.arange(length)
-    masked = (start <= position) & (position < start + width)
-    shape = [len(x), 1, 1, 1]
-    shape[dim] = length
-    return torch.where(masked.view(shape).to(x.device), MASK_VALUE, x)
+    _check_width(name, most, x.shape[dim])
+    return masked(x, dim, draw_masks(len(x), most, x.shape[dim], generator)) if most else x
+
+
+def draw_masks(clips: int, most: int, length: int, generator: torch.Generator) -> Tensor:
+    """For each of so many clips a run of 0 to `most` positions: its first and the one behind its last.
+
+    int64 [clips, 2], on the CPU; every run lies in [0, length), and `most` is at most `length`.
+    """
+    width = torch.randint(most + 1, (clips, 1), generator=generator)
+    start = (torch.rand(clips, 1, generator=generator) * (length - width + 1)).long()  # uniform in [0, length - width]
+    return torch.cat([start, start + width], dim=1)
+
+
+def masked(x: Tensor, dim: int, runs: Tensor) -> Tensor:
+    """Log-mels [batch, 1, mels, frames], each with a run along `dim` masked; `runs` are as `draw_masks` gives them."""
+    position, shape = torch.arange(x.shape[dim]), [len(x), 1, 1, 1]
+    shape[dim] = x.shape[dim]
+    inside = (runs[:, :1] <= position) & (position < runs[:, 1:])
+    return torch.where(inside.view(shape).to(x.device), MASK_VALUE, x)
 
 
 def _beta(alpha: float, x: Tensor, generator: torch.Generator) -> Tensor:
-    """Weights [batch, 1, ...] from Beta(alpha, alpha), like `x`: by numpy, as torch's Beta takes no generator."""
+    """Weights [batch, 1, ...] from Beta(alpha, alpha), like `x`."""
+    return draw_weights(len(x), alpha, generator).view(-1, *[1] * (x.ndim - 1)).to(x)
+
+
+def draw_weights(clips: int, alpha: float, generator: torch.Generator) -> Tensor:
+    """A weight from Beta(alpha, alpha) for each of so many clips: float64 [clips], on the CPU.
+
+    They are numpy's, as torch's Beta takes no generator.
+    """
     seed = int(torch.randint(2**63 - 1, (), generator=generator))
-    weights = np.random.default_rng(seed).beta(alpha, alpha, (len(x), *[1] * (x.ndim - 1)))
-    return torch.from_numpy(weights).to(x)
+    return torch.from_numpy(np.random.default_rng(seed).beta(alpha, alpha, clips))
 
 
 def _check_probability(probability: float) -> None:

@@ -51,6 +51,14 @@ class Augmentation:
         require(0 <= self.mixstyle_probability <= 1, "mixstyle_probability", self.mixstyle_probability, "in [0, 1]")
         require(self.mixstyle_alpha > 0, "mixstyle_alpha", self.mixstyle_alpha, "positive")
 
+    def require_views(self) -> None:
+        """Raise `SettingError` for Freq-MixStyle, which views (`dynacp.audio.views`) do not have.
+
+        It mixes what happens to be in a batch.
+        """
+        probability = self.mixstyle_probability
+        require(not probability, "mixstyle_probability", probability, "0 where soft labels are of views")
+
     def __call__(
         self, log_mels: Tensor, targets: tuple[Tensor, ...], generator: torch.Generator
     ) -> tuple[Tensor, tuple[Tensor, ...]]:

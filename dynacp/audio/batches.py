@@ -6,7 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynacp.audio.augment import impulse_response, roll_samples
+from dynacp.audio.augment import (
+    NO_RESPONSE,
+    convolved,
+    draw_responses,
+    draw_shifts,
+    impulse_response,
+    roll_samples,
+    rolled,
+)
 from dynacp.audio.augmentation_settings import WaveAugmentation
 from dynacp.audio.cache import WAVE_SCALE
 from dynacp.audio.features import FrontEnd, LogMel
@@ -25,6 +33,19 @@ class ClipSource(Protocol):
 
         They are on `device`, in a tensor of their own. `generator` (of the CPU) decides the augmentation.
         """
+
+
+class Inputs(Protocol):
+    """Clips that a network predicts; `len` is their number."""
+
+    @property
+    def device(self) -> torch.device:
+        """The device that batches are on."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, clips: Tensor) -> Tensor:
+        """The clips at these indices (a CPU tensor), float32 log-mels [batch, 1, mels, frames] on `device`."""
 
 
 class Features:
@@ -59,6 +80,13 @@ class Features:
         """The clips at these indices (a CPU tensor) as they are: float32 log-mels [batch, 1, mels, frames].
 
         They are on `device`, in a tensor of their own. The generator is not used: `Augmentation` comes later.
+        """
+        return self[clips]
+
+    def view(self, clips: Tensor, _seed: int) -> Tensor:
+        """The clips at these indices (a CPU tensor) as they are: float32 log-mels [batch, 1, mels, frames].
+
+        They are on `device`, in a tensor of their own. No seed changes them.
         """
         return self[clips]
 
@@ -99,11 +127,7 @@ class Waves:
         They are on `device`, in a tensor of their own. `generator` is of the CPU. Raises `ValueError` for a roll longer
         than the waves, and for waves too short for one frame.
         """
-        if self._on_device is not None:
-            waves = self._on_device[clips.to(self.device)]
-        else:
-            waves = torch.from_numpy(self._waves[self._rows[clips.numpy()]])
-        samples, augmentation = waves.float() / WAVE_SCALE, self.augmentation
+        samples, augmentation = self._samples(clips), self.augmentation
         if augmentation.roll_samples:
             samples = roll_samples(samples, max_samples=augmentation.roll_samples, generator=generator)
         if self._responses is not None:
@@ -115,3 +139,28 @@ class Waves:
                 generator=generator,
             )
         return self._front_end(samples, generator=generator if augmentation.perturb_edges else None)
+
+    def view(self, clips: Tensor, seed: int) -> Tensor:
+        """The clips at these indices (a CPU tensor), augmented as a seed says.
+
+        They are float32 log-mels [batch, 1, mels, frames] on `device`, in a tensor of their own. A clip's roll and
+        response are its own, the edges of the mel bank those of all. Raises `ValueError` as `batch` does.
+        """
+        samples, augmentation = self._samples(clips), self.augmentation
+        generator = torch.Generator().manual_seed(seed)
+        edges = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        if augmentation.roll_samples:
+            samples = rolled(samples, draw_shifts(len(self), augmentation.roll_samples, generator)[clips])
+        if self._responses is not None:
+            number, probability = len(self._responses), augmentation.impulse_probability
+            drawn = draw_responses(len(self), number, probability=probability, generator=generator)
+            samples = convolved(samples, self._responses, torch.where(self._eligible, drawn, NO_RESPONSE)[clips])
+        return self._front_end(samples, generator=edges if augmentation.perturb_edges else None)
+
+    def _samples(self, clips: Tensor) -> Tensor:
+        """The waves at these indices, float32 [batch, samples] on `device`."""
+        if self._on_device is not None:
+            waves = self._on_device[clips.to(self.device)]
+        else:
+            waves = torch.from_numpy(self._waves[self._rows[clips.numpy()]])
+        return waves.float() / WAVE_SCALE

@@ -156,6 +156,11 @@ def _introduce(pipeline: Pipeline, console: Console) -> None:
     console.print(f"Real devices (`recording.real`) among them: {', '.join(real) or 'none'}.")
     for name, family in FAMILIES.items():
         console.print(f"Teachers {name}: four, {settings.teachers.start(family)}.")
+    if settings.distillation.views:
+        console.print(
+            f"Teachers are asked about {settings.distillation.views} views of each clip: "
+            f"{pipeline.view_bytes / 1e3:,.0f} kB to store."
+        )
     if (own := pipeline.plan.architecture.classes) != pipeline.classes:
         console.print(
             f"The architecture's head of {own:,} classes is replaced by one of {pipeline.classes:,}, as the data has."

@@ -11,7 +11,7 @@ Every training takes its last state: no clip is held out, and the test split is 
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from budget.ledger import totals
 from budget.witness import by_torch
+from dynacp.audio.augmentation_settings import Augmentation
 from dynacp.audio.dataset import BASE, FINE_TUNED, GENERAL, MIN_CLIPS, Dataset
 from dynacp.efficientat import FAMILIES, Teacher
 from dynacp.pipeline.plan import Plan
@@ -30,6 +31,8 @@ from dynacp.student.layers import layers_of
 from dynacp.student.model import DynaCP
 from dynacp.teachers.ensemble import MEMBERS, Member, left_out, mean_logits
 from dynacp.teachers.fine_tuning import TeacherData, load_teacher, teacher_stage
+from dynacp.teachers.views import Viewing, mean_logits_of_views
+from dynacp.training.examples import Augmented, Examples, Viewed
 from dynacp.training.loop import TRAINING_WORK, one_hot, refuse_divergence, state_on_cpu, train
 from dynacp.training.schedule import Recipe
 
@@ -130,16 +133,16 @@ class Pipeline:
         settings, clips = self.settings, len(self.dataset.rows(device))
         base = device == GENERAL
         schedule = settings.base if base else settings.devices
-        recipe = schedule.recipe(clips, settings.augmentation if base else settings.device_augmentation)
-        teachers = tuple(self.teacher(device, member) for member in self.members)
-        needs = teachers if base else (*teachers, self.student(GENERAL))
+        recipe = schedule.recipe(clips, self._augmentation(device))
+        lessons = self.lessons(device)
+        needs = lessons if base else (*lessons, self.student(GENERAL))
         name = f"students/{BASE if base else device}"
         seed = derived_seed(settings.seed, name)
 
         def make(on_step: OnStep) -> dict[str, Any]:
             torch.manual_seed(seed)
             network = DynaCP(self.architecture) if base else self.load_student(GENERAL)
-            last = self._distil(network, device, teachers, recipe, seed, on_step)
+            last = self._distil(network, device, recipe, seed, on_step)
             refuse_divergence(name, last, recipe)
             return {
                 "architecture": self.architecture.to_json(),
@@ -175,7 +178,7 @@ class Pipeline:
         """
         settings, clips = self.settings, len(self.dataset.rows(device))
         recipe = settings.fine_tuning.recipe(clips, settings.device_augmentation)
-        student, teachers = self.student(device), tuple(self.teacher(device, member) for member in self.members)
+        student = self.student(device)
         name = f"{student.name}{FINE_TUNED}"
         seed = derived_seed(settings.seed, name)
 
@@ -184,7 +187,7 @@ class Pipeline:
 
             network = self.load_student(device)
             rounding = aware(network)
-            last = self._distil(rounding, device, teachers, recipe, seed, on_step)
+            last = self._distil(rounding, device, recipe, seed, on_step)
             refuse_divergence(name, last, recipe)
             network.load_state_dict({key: rounding.state_dict()[key] for key in network.state_dict()})
             return {**self.store.load(student), "state": state_on_cpu(network), "loss": last}
@@ -196,22 +199,59 @@ class Pipeline:
                 name=name,
                 path=self.plan.run / name,
                 settings=made_with,
-                needs=(student, *teachers),
+                needs=(student, *self.lessons(device)),
                 make=make,
                 steps=recipe.steps,
                 work=work,
             )
         )
 
-    def _distil(
-        self, network: nn.Module, device: str, teachers: tuple[Stage, ...], recipe: Recipe, seed: int, on_step: OnStep
-    ) -> float:
+    def _distil(self, network: nn.Module, device: str, recipe: Recipe, seed: int, on_step: OnStep) -> float:
         """Train a student in place on a device's clips; returns the last loss."""
-        settings = self.settings
-        soft = settings.distillation.soft_labels(self.mean_logits(teachers))
-        hard = one_hot(self.dataset.labels(device), self.classes)
-        source, loss = self.dataset.augmented(self.dataset.rows(device), settings.waves), settings.distillation.loss
-        return train(network, source, (soft, hard), loss, recipe, seed=seed, after_step=on_step)[-1]
+        examples, loss = self._examples(device, recipe.augmentation), self.settings.distillation.loss
+        return train(network, examples, loss, recipe, seed=seed, after_step=on_step)[-1]
+
+    def _examples(self, device: str, augmentation: Augmentation) -> Examples:
+        settings, rows, lessons = self.settings, self.dataset.rows(device), self.lessons(device)
+        labels = one_hot(self.dataset.labels(device), self.classes)
+        if settings.distillation.views:
+            soft = settings.distillation.soft_labels(mean_logits_of_views(lessons, self.store))
+            return Viewed(self._viewing(device).views(), torch.arange(len(rows)), soft, labels)
+        soft = settings.distillation.soft_labels(self.mean_logits(lessons))
+        return Augmented(self.dataset.augmented(rows, settings.waves), (soft, labels), augmentation)
+
+    def lessons(self, device: str) -> tuple[Stage, ...]:
+        """The stages that a device's student learns from: its teachers, or what they say of views."""
+        if self.settings.distillation.views:
+            return tuple(self.views(device, member) for member in self.members)
+        return tuple(self.teacher(device, member) for member in self.members)
+
+    def views(self, device: str, member: Member) -> Stage:
+        """The stage of what a teacher says of views of a device's clips (`GENERAL`: of all)."""
+        teacher, settings = self.teacher(device, member), self.settings
+        made_with = {**self._common, "waves": asdict(settings.waves)}
+        load = partial(self.load_teacher, teacher)
+        return self._once(self._viewing(device).stage(teacher, self.members.index(member), made_with, load))
+
+    @property
+    def view_bytes(self) -> int:
+        """What is stored of what all teachers of the run say of views."""
+        return sum(self._viewing(device).bytes(self.classes) for device in (GENERAL, *self.dataset.devices))
+
+    def _viewing(self, device: str) -> Viewing:
+        settings, rows = self.settings, self.dataset.rows(device)
+        return Viewing(
+            source=lambda: self.dataset.augmented(rows, settings.waves),
+            number=settings.distillation.views,
+            augmentation=self._augmentation(device),
+            seed=derived_seed(settings.teachers_seed, f"views/{device}"),
+            seen=np.stack([self._taught(rows, member) for member in self.members]),
+            apart=np.zeros((0, len(rows)), dtype=bool),
+        )
+
+    def _augmentation(self, device: str) -> Augmentation:
+        """What is done to the log-mels that students of a device hear."""
+        return self.settings.augmentation if device == GENERAL else self.settings.device_augmentation
 
     def load_teacher(self, stage: Stage) -> Teacher:
         """The network that a teacher's finished stage holds, made anew; `StageError` for one that is not finished."""

@@ -83,6 +83,9 @@ class TrainingSettings:
             require(each.mask_bands <= mels, "mask_bands", each.mask_bands, f"at most {mels}")
             require(each.mask_frames <= frames, "mask_frames", each.mask_frames, f"at most {frames}")
             require(each.roll_frames <= frames, "roll_frames", each.roll_frames, f"at most {frames}")
+        if self.distillation.views:
+            for each in (self.augmentation, self.device_augmentation):
+                each.require_views()
 
 
 def computed_in(dtype: str) -> str:

@@ -23,7 +23,7 @@ from dynacp.stages import Stage, StageError
 Progress = Callable[[str, int], None]
 """A function (name of a stage, steps done since the last call)."""
 
-GROUPS = ("teachers", "base", "device-teachers", "device-students", "evaluation")
+GROUPS = ("teachers", "views", "base", "device-teachers", "device-views", "device-students", "evaluation")
 """The groups of stages, in order; stages of one group do not need each other."""
 
 POLL_SECONDS = 0.2
@@ -31,17 +31,20 @@ POLL_SECONDS = 0.2
 
 
 def stages_of(pipeline: Pipeline, group: str) -> list[Stage]:
-    """The stages of a group: teachers, base, device-teachers, device-students or evaluation (`GROUPS`).
+    """The stages of a group, one of `GROUPS`; without views the two groups of them are empty.
 
     Those of the evaluation alone read the test split. The name is not checked: any other gives the evaluation's. Raises
     `DataError` for data that cannot be used.
     """
     general, own = (GENERAL,), pipeline.dataset.devices
+    devices = own if group.startswith("device-") else general
+    pairs = [(device, member) for device in devices for member in pipeline.members]
     if group in ("teachers", "device-teachers"):
-        devices = general if group == "teachers" else own
-        return [pipeline.teacher(device, member) for device in devices for member in pipeline.members]
+        return [pipeline.teacher(*pair) for pair in pairs]
+    if group in ("views", "device-views"):
+        return [pipeline.views(*pair) for pair in pairs] if pipeline.settings.distillation.views else []
     if group in ("base", "device-students"):
-        return [pipeline.student(device) for device in (general if group == "base" else own)]
+        return [pipeline.student(device) for device in devices]
     return [tested_teachers(pipeline), tested_students(pipeline)]
 
 

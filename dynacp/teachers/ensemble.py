@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from dynacp.audio.tau import Clips, parts_of_whole_groups
+from dynacp.audio.views import Views
 from dynacp.efficientat import FAMILIES, Family
 from dynacp.stages import Stage, StageStore
 from dynacp.teachers.settings import TeacherSettings
@@ -91,6 +92,10 @@ class Ensemble:
     """How each knows the clips that it was fine-tuned on."""
     unseen: Known
     """How each knows the others: those of validation, and where teachers are cross-fitted those that it left out."""
+    views: Views | None = None
+    """Views of all clips, if teachers were asked about any."""
+    view_logits: Tensor | None = None
+    """`dynacp.teachers.views.mean_logits_of_views`, float32 [views, all clips, classes]."""
 
     @classmethod
     def of(cls, stages: Mapping[str, Stage], store: StageStore, labels: np.ndarray, training: int) -> "Ensemble":

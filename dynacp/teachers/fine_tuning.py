@@ -19,6 +19,7 @@ from dynacp.audio.batches import ClipSource, Features
 from dynacp.efficientat import FAMILIES, DyMN, Teacher
 from dynacp.stages import OnStep, Stage, StageStore, derived_seed
 from dynacp.teachers.ensemble import Member, chance_warning
+from dynacp.training.examples import Augmented
 from dynacp.training.loop import (
     TRAINING_WORK,
     batches,
@@ -117,8 +118,7 @@ def _fine_tune(
     """Train a teacher in place on its labels [clips]; returns the last loss."""
     return train(
         teacher,
-        data.training(),
-        (one_hot(labels, data.classes),),
+        Augmented(data.training(), (one_hot(labels, data.classes),), recipe.augmentation),
         functional.cross_entropy,
         recipe,
         seed=seed,

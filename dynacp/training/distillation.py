@@ -20,15 +20,18 @@ from dynacp.settings import require, sourced
 
 @dataclass(frozen=True)
 class Distillation:
-    """The loss of students: the weight of the labels (the rest is the teachers') and the softening temperature.
+    """What students learn: the weight of the labels (the rest is the teachers') and the softening temperature.
 
-    The temperature is that on the mean of the teachers' logits. Raises `SettingError` for values out of range.
+    The temperature is that on the mean of the teachers' logits. With `views`, students and teachers hear the same views
+    of clips (`dynacp.audio.views`), one an epoch, over and over. Raises `SettingError` for values out of range.
     """
 
     label_weight: float = sourced(0.17, "the paper gives none: CP-JKU's, averaged over the batch alone")
     temperature: float = sourced(2.0, "the paper gives none: CP-JKU's")
+    views: int = sourced(0, "as in the paper, soft labels are of clips as they are; else of so many views of each")
 
     def __post_init__(self) -> None:
+        require(self.views >= 0, "views", self.views, "0 (off) or more")
         require(0 <= self.label_weight <= 1, "label_weight", self.label_weight, "in [0, 1]")
         require(self.temperature > 0, "temperature", self.temperature, "positive")
 

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dynacp.audio.batches import ClipSource, Features
+from dynacp.audio.batches import Inputs
 from dynacp.stages import StageError
 from dynacp.student.fast_training import fast_training
+from dynacp.training.examples import Examples
 from dynacp.training.malloc import keep_freed_memory
 from dynacp.training.schedule import Recipe
 
@@ -33,8 +34,7 @@ def one_hot(labels: np.ndarray, classes: int) -> Tensor:
 
 def train(
     model: nn.Module,
-    features: ClipSource,
-    targets: tuple[Tensor, ...],
+    examples: Examples,
     loss: Callable[..., Tensor],
     recipe: Recipe,
     *,
@@ -42,34 +42,33 @@ def train(
     after_step: Callable[[], None] = lambda: None,
     after_epoch: Callable[[], None] = lambda: None,
 ) -> list[float]:
-    """Train `model` in place, on `features.device`, by `loss(logits, *targets)`; returns each step's loss, before it.
+    """Train `model` in place, on `examples.device`, by `loss(logits, *targets)`; returns each step's loss, before it.
 
     `model` turns log-mels [batch, 1, mels, frames] into logits [batch, classes], or into a tuple that begins with them.
-    `loss` gives a scalar. `targets` are probabilities [clips, classes], for the clips of `features` in their order, one
-    or more. `seed` decides order and augmentation. A loss that is not finite ends the training, as the last one
-    returned. GPUs take bfloat16 where it is safe. `after_step` is called after each step, `after_epoch` between epochs.
+    `loss` gives a scalar. `seed` decides order and augmentation. A loss that is not finite ends the training, as the
+    last one returned. GPUs take bfloat16 where it is safe. `after_step` is called after each step, `after_epoch`
+    between epochs.
     """
     keep_freed_memory()
     generator = torch.Generator().manual_seed(seed)
-    device = features.device
-    targets = tuple(target.to(device) for target in targets)
+    device = examples.device
     model.to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.peak_rate, weight_decay=recipe.weight_decay)
     schedule = _one_cycle(optimizer, recipe)
     order, epochs, losses = torch.empty(0, dtype=torch.int64), 0, list[float]()
     with fast_training(model):
-        for _ in range(recipe.steps):
+        for step in range(recipe.steps):
             while len(order) < recipe.batch:
                 if epochs:
                     after_epoch()
                 epochs += 1
-                order = torch.cat([order, torch.randperm(len(features), generator=generator)])
+                order = torch.cat([order, torch.randperm(len(examples), generator=generator)])
             clips, order = order[: recipe.batch], order[recipe.batch :]
-            mixed_targets = tuple(target[clips.to(device)] for target in targets)
-            batch, mixed_targets = recipe.augmentation(features.batch(clips, generator), mixed_targets, generator)
+            seen = (step * recipe.batch + torch.arange(recipe.batch)) // len(examples)
+            batch, targets = examples.batch(clips, seen, generator)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type != "cpu"):
                 output = model(batch.contiguous(memory_format=torch.channels_last))
-            batch_loss = loss(_logits(output), *mixed_targets)
+            batch_loss = loss(_logits(output), *targets)
             losses.append(batch_loss.item())
             if not math.isfinite(losses[-1]):
                 break
@@ -92,7 +91,7 @@ def _one_cycle(optimizer: torch.optim.Optimizer, recipe: Recipe) -> torch.optim.
 @torch.no_grad()
 def predict(
     model: nn.Module,
-    features: Features,
+    features: Inputs,
     *,
     dtype: torch.dtype = torch.float32,
     after_batch: Callable[[], None] = lambda: None,

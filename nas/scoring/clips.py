@@ -5,7 +5,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from hashlib import blake2b
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 from filelock import Timeout
 
 from budget.witness import by_torch
+from dynacp.audio.augmentation_settings import Augmentation
 from dynacp.audio.batches import Features
 from dynacp.audio.cache import log_mels
 from dynacp.audio.features import FrontEnd
@@ -23,8 +24,9 @@ from dynacp.audio.tau import VALIDATION_FOLDS, class_by_device, parts_of_whole_g
 from dynacp.efficientat import FAMILIES
 from dynacp.stages import FORMAT, Stage, StageStore
 from dynacp.teachers.ensemble import MEMBERS, Ensemble, left_out
-from dynacp.teachers.fine_tuning import TeacherData, teacher_stage
+from dynacp.teachers.fine_tuning import TeacherData, load_teacher, teacher_stage
 from dynacp.teachers.settings import TeacherSettings
+from dynacp.teachers.views import Viewing, mean_logits_of_views
 
 FRONT_END = FrontEnd()
 """The front end of every search: how log-mels are made of audio."""
@@ -120,35 +122,78 @@ class SearchData:
             labels=lambda: self.labels[rows],
             training=lambda: Features(self.log_mels, rows, self.device),
             predicted=lambda: self.training + self.validation,
-            made_with={"format": FORMAT, "data": self.key, "front_end": asdict(self.front_end)},
+            made_with=self._made_with,
             augmented_by={},
         )
 
     def ensemble(
-        self, settings: TeacherSettings, *, seed: int, folder: Path, on_step: Callable[[str, int, int], None]
+        self,
+        settings: TeacherSettings,
+        *,
+        seed: int,
+        folder: Path,
+        on_step: Callable[[str, int, int], None],
+        views: tuple[int, Augmentation] | None = None,
     ) -> Ensemble:
         """What the eight teachers say of the training and of the validation clips, and their accuracies on these.
 
         Teachers that are not finished in `folder` yet are fine-tuned, each with a seed that follows from `seed` and its
-        name; workers that share the folder share the work. `on_step(name, step, steps)` reports progress over all
-        teachers, from step 1 on. Raises `CheckpointError` for a checkpoint that cannot be used, `UserError` for a width
-        that no teacher has, and `StageError` for a training that diverges, or where memory or disk runs out.
+        name; workers that share the folder share the work. With `views` they are asked about so many views of all
+        clips too, which are augmented so. `on_step(name, step, steps)` reports progress over all, from step 1 on.
+
+        Raises `CheckpointError` for a checkpoint that cannot be used, `UserError` for a width that no teacher has,
+        `SettingError` for an augmentation that no view has, and `StageError` for a training that diverges, or where
+        memory or disk runs out.
         """
-        stages = self._teachers(settings, seed, folder)
-        store, total, done = StageStore(), sum(stage.steps for stage in stages.values()), 0
-        unmade = dict(stages)
-        for wait in (False, True):  # first those that no other worker is at
-            for name, stage in list(unmade.items()):
-                count = iter(range(done + 1, total + 1))
-                try:
-                    store.make(stage, lambda name=name, count=count: on_step(name, next(count), total), wait=wait)  # type: ignore[misc]
-                except Timeout:
-                    continue
-                del unmade[name]
-                done += stage.steps
-                on_step(name, done, total)
+        store, teachers = StageStore(), self._teachers(settings, seed, folder)
+        viewing = self._viewing(settings, *views, seed) if views else None
+        asked = self._asked(viewing, teachers, store) if viewing else {}
+        _make_all({**teachers, **asked}, store, on_step)
         labels = np.concatenate([self.training_labels, self.validation_labels])
-        return Ensemble.of(stages, store, labels, len(self.training_labels))
+        ensemble = Ensemble.of(teachers, store, labels, len(self.training_labels))
+        if viewing is None:
+            return ensemble
+        return replace(ensemble, views=viewing.views(), view_logits=mean_logits_of_views(asked.values(), store))
+
+    def view_bytes(self, settings: TeacherSettings, views: tuple[int, Augmentation]) -> int:
+        """What is stored of what all teachers say of so many views of all clips."""
+        return self._viewing(settings, *views, seed=0).bytes(len(self.classes))
+
+    def _viewing(self, settings: TeacherSettings, number: int, augmentation: Augmentation, seed: int) -> Viewing:
+        """Views of all clips; none is mixed with one of another part of any way to divide them."""
+        seen = ~(self.left_out & settings.cross_fitted)
+        everything = Features(self.log_mels, np.arange(len(self.labels)), self.device)
+        return Viewing(lambda: everything, number, augmentation, seed, seen, self.held_out)
+
+    def _asked(self, viewing: Viewing, teachers: dict[str, Stage], store: StageStore) -> dict[str, Stage]:
+        """The stages of what each teacher says of the views, by name."""
+        stages = {}
+        for index, (name, teacher) in enumerate(teachers.items()):
+            load = partial(load_teacher, teacher, store, len(self.classes))
+            stages[f"{name}, views"] = viewing.stage(teacher, index, self._made_with, load)
+        return stages
+
+    @property
+    def _made_with(self) -> dict[str, object]:
+        """What identifies the clips and how they are heard, as plain JSON."""
+        return {"format": FORMAT, "data": self.key, "front_end": asdict(self.front_end)}
+
+
+def _make_all(stages: dict[str, Stage], store: StageStore, on_step: Callable[[str, int, int], None]) -> None:
+    """Make those of the stages, by name, that are not finished: first those that no other worker is at."""
+    total, done, unmade = sum(stage.steps for stage in stages.values()), 0, dict(stages)
+    for wait in (False, True):
+        for name, stage in list(unmade.items()):
+            if not wait and any(need in unmade.values() for need in stage.needs):
+                continue
+            count = iter(range(done + 1, total + 1))
+            try:
+                store.make(stage, lambda name=name, count=count: on_step(name, next(count), total), wait=wait)  # type: ignore[misc]
+            except Timeout:
+                continue
+            del unmade[name]
+            done += stage.steps
+            on_step(name, done, total)
 
 
 def load_search_data(root: Path, *, seed: int, cache: Path, device: torch.device) -> SearchData:

@@ -15,12 +15,14 @@ import torch
 from torch import Tensor
 
 from dynacp.audio.augmentation_settings import Augmentation
+from dynacp.audio.views import Views
 from dynacp.settings import require, sourced
 from dynacp.student.architecture import Architecture
 from dynacp.student.model import DynaCP
 from dynacp.teachers.ensemble import Ensemble
 from dynacp.teachers.settings import TeacherSettings
 from dynacp.training.distillation import Distillation
+from dynacp.training.examples import Augmented, Examples, Viewed
 from dynacp.training.loop import macro_accuracy, macro_cross_entropy, one_hot, predict, train
 from dynacp.training.schedule import Recipe
 from nas.scoring.clips import SearchData
@@ -70,6 +72,13 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         require(self.full_epochs >= 1, "full_epochs", self.full_epochs, "at least 1")
+        if self.distillation.views:
+            self.recipe.augmentation.require_views()
+
+    @property
+    def views(self) -> tuple[int, Augmentation] | None:
+        """How many views teachers are asked about, and how they are augmented; None for none."""
+        return (self.distillation.views, self.recipe.augmentation) if self.distillation.views else None
 
     @property
     def score(self) -> ScoreSettings:
@@ -103,19 +112,24 @@ class Scorer:
     """Trains and scores architectures, all with the same recipe apart from seed, length and split.
 
     Call it as `scorer(architecture, seed=, samples=, way=0)`. `soft_labels` are the teachers' softened probabilities
-    [clips, classes], of all clips of `data`, in their order; `settings` holds the recipe and the loss.
+    [clips, classes], of all clips of `data`, in their order, or with `views` of these, [views, clips, classes];
+    `settings` holds the recipe and the loss.
     """
 
     data: SearchData
     soft_labels: Tensor
     settings: ScoreSettings
+    views: Views | None = None
 
     @classmethod
     def from_ensemble(cls, data: SearchData, ensemble: Ensemble, settings: ScoreSettings) -> "Scorer":
         """A scorer with the soft labels of an ensemble, whose logits are of the clips as `data` divides them."""
+        soften = settings.distillation.soft_labels
+        if ensemble.view_logits is not None:
+            return cls(data, soften(ensemble.view_logits), settings, ensemble.views)
         logits = torch.empty(len(data.labels), len(data.classes))
         logits[data.training_rows], logits[data.validation_rows] = ensemble.logits, ensemble.validation_logits
-        return cls(data, settings.distillation.soft_labels(logits), settings)
+        return cls(data, soften(logits), settings)
 
     def __call__(self, architecture: Architecture, *, seed: int, samples: int, way: int = 0) -> Score:
         """Distil from scratch with so many training samples, and score on the validation clips of a way.
@@ -151,17 +165,14 @@ class Scorer:
         global generator.
         """
         torch.manual_seed(seed)
-        network, data = DynaCP(architecture), self._divided[way]
-        labels = one_hot(data.training_labels, len(data.classes))
-        losses = train(
-            network,
-            data.training,
-            (self.soft_labels[data.training_rows], labels),
-            self.settings.distillation.loss,
-            recipe,
-            seed=seed,
-        )
-        return network, losses
+        network, examples = DynaCP(architecture), self._examples(self._divided[way], recipe.augmentation)
+        return network, train(network, examples, self.settings.distillation.loss, recipe, seed=seed)
+
+    def _examples(self, data: SearchData, augmentation: Augmentation) -> Examples:
+        rows, labels = torch.from_numpy(data.training_rows), one_hot(data.labels, len(data.classes))
+        if self.views is not None:
+            return Viewed(self.views, rows, self.soft_labels, labels)
+        return Augmented(data.training, (self.soft_labels[rows], labels[rows]), augmentation)
 
 
 def finite_losses(losses: Sequence[float], steps: int) -> np.ndarray:

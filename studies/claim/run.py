@@ -22,6 +22,7 @@ from dynacp.audio.batches import Features
 from dynacp.student.architecture import Architecture
 from dynacp.student.model import DynaCP
 from dynacp.training.distillation import Distillation
+from dynacp.training.examples import Augmented
 from dynacp.training.loop import one_hot, train
 from nas.export import pick
 from nas.results.finalists import finalists
@@ -101,7 +102,7 @@ def in_full(architecture: Architecture, scorer: Scorer, epochs: int, *, seed: in
     recipe = replace(RECIPE, samples=epochs * len(data.labels))
     clips = Features(data.log_mels, np.arange(len(data.labels)), data.device)
     targets = scorer.soft_labels, one_hot(data.labels, len(data.classes))
-    train(network, clips, targets, Distillation().loss, recipe, seed=seed)
+    train(network, Augmented(clips, targets, recipe.augmentation), Distillation().loss, recipe, seed=seed)
     return network
 
 

@@ -23,6 +23,7 @@ from dynacp.audio.tau import training_clips
 from dynacp.student.architecture import TABLE1, Architecture, with_classes
 from dynacp.student.layers import layers_of
 from dynacp.student.model import DynaCP
+from dynacp.training.examples import Augmented
 from dynacp.training.loop import one_hot, train
 from nas.scoring.score import SHORT
 from nas.strategy.propose import combined_seed
@@ -104,7 +105,8 @@ def trained(architecture: Architecture, data: Data, *, seed: int) -> DynaCP:
     torch.manual_seed(seed)
     network, targets = DynaCP(architecture), one_hot(data.labels, data.classes)
     recipe = replace(RECIPE, samples=EPOCHS * len(data.labels))
-    train(network, data.training, (targets,), functional.cross_entropy, recipe, seed=seed)
+    examples = Augmented(data.training, (targets,), recipe.augmentation)
+    train(network, examples, functional.cross_entropy, recipe, seed=seed)
     return network
 
 

@@ -30,6 +30,7 @@ from dynacp.student.architecture import Architecture, with_classes
 from dynacp.student.model import DynaCP
 from dynacp.teachers.ensemble import Ensemble
 from dynacp.training.distillation import Distillation
+from dynacp.training.examples import Augmented
 from dynacp.training.loop import macro_accuracy, macro_cross_entropy, macro_mean, one_hot, predict, train
 from dynacp.training.schedule import Recipe
 from nas.scoring.clips import SearchData, load_search_data
@@ -160,7 +161,8 @@ def full(architecture: Architecture, data: Data, job: FullJob) -> dict[str, floa
     recipe = replace(REFERENCE, samples=FULL_EPOCHS[job.set] * len(labels), batch=32)
     network = seeded(architecture, job.seed)
     targets = one_hot(labels, len(clips.classes))
-    train(network, clips.training + clips.validation, (targets,), functional.cross_entropy, recipe, seed=job.seed)
+    examples = Augmented(clips.training + clips.validation, (targets,), recipe.augmentation)
+    train(network, examples, functional.cross_entropy, recipe, seed=job.seed)
     features, truth = data.test
     logits = predict(network, features)
     return {"accuracy": macro_accuracy(logits, truth), "cross_entropy": macro_cross_entropy(logits, truth)}
@@ -182,7 +184,8 @@ def short(architecture: Architecture, data: Data, job: ShortJob) -> dict[str, fl
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY))
     after_step = partial(averaged.update_parameters, network)
     training = Features(clips.log_mels, clips.training_rows[order], CPU)
-    losses = train(network, training, targets, loss, variant.recipe, seed=job.seed, after_step=after_step)
+    examples = Augmented(training, targets, variant.recipe.augmentation)
+    losses = train(network, examples, loss, variant.recipe, seed=job.seed, after_step=after_step)
     parts = {f"loss_{i}": float(np.mean(part)) for i, part in enumerate(np.array_split(losses, EIGHTHS), start=1)}
     judge = partial(judged, data=data, distilled=variant.distilled)
     told = parts | judge(network, "final")

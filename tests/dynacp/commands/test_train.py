@@ -25,6 +25,7 @@ from dynacp.pipeline.plan import read_plan
 from dynacp.pipeline.runner import make_side_by_side
 from dynacp.stages import StageError, read_artifact
 from dynacp.student.architecture import with_classes
+from dynacp.teachers.ensemble import MEMBERS
 
 STUDENTS = ("base", *tiny.TRAINING_DEVICES)
 KILLS = int(os.environ.get("DYNACP_KILLS", "2"))
@@ -159,6 +160,25 @@ def test_cross_fitted_teachers_leave_out_the_same_whole_groups_on_every_device(d
     assert seen.keys() == set(tiny.TRAINING_DEVICES)
     for device, of_device in seen.items():
         assert np.array_equal(of_device, general[clips.recorded_by(device)])
+
+
+def test_students_learn_from_views_which_are_groups_of_their_own(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, views = tmp_path / "run", ("teachers.cross_fitted=true", "distillation.views=2")
+    assert main(train(data, run, "--only", "base", short=(*SHORT, *views))) == 2
+    assert "`mixstyle_probability` must be 0 where soft labels are of views" in capsys.readouterr().err
+    short = (*SHORT, *views, "augmentation.mixstyle_probability=0")
+    for group in ("teachers", "views", "base"):
+        assert main(train(data, run, "--only", group, short=short)) == 0
+    size = 2 * 2 * tiny.TRAINING_CLIPS * 3 * 4  # each of 2 views by 2 of 8 teachers, as classes have 4 locations
+    size *= 2  # general teachers and those of the devices
+    assert f"2 views of each clip: {size / 1e3:.0f} kB to store" in capsys.readouterr().out
+    needs = json.loads((run / "students" / "base.json").read_text())["needs"]
+    assert list(needs) == [f"teachers/general/{member.name}/views" for member in MEMBERS]
+    (file,) = run.glob("teachers/general/mn-plain-still-*-views-*.pt")
+    stored = read_artifact(file.with_suffix(""))
+    assert stored["logits"].shape == (2, 12, 3), "a teacher is asked about the twelve clips that it left out"
 
 
 def test_a_run_of_another_architecture_is_refused(data: Path, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

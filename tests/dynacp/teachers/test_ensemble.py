@@ -11,6 +11,7 @@ import torch
 from filelock import FileLock
 from torch.distributions import Categorical
 
+from dynacp.audio.augmentation_settings import Augmentation
 from dynacp.audio.batches import Features
 from dynacp.audio.features import FrontEnd
 from dynacp.efficientat import FAMILIES, MN, CheckpointError, DyMN, mn
@@ -25,6 +26,7 @@ from nas.scoring.clips import SearchData
 
 CLASSES = 3
 ONE_EPOCH = TeacherSettings(epochs=1, batch=8)
+VIEWED = Augmentation(roll_frames=4, mask_frames=0, mixstyle_probability=0.0, mixup_alpha=1.0)
 
 
 def data(training: int = 24, validation: int = 6, key: str = "d") -> SearchData:
@@ -52,8 +54,9 @@ def prepare(
     settings: TeacherSettings = ONE_EPOCH,
     seed: int = 0,
     key: str = "d",
+    views: tuple[int, Augmentation] | None = None,
 ) -> Ensemble:
-    return data(key=key).ensemble(settings, seed=seed, folder=folder, on_step=on_step)
+    return data(key=key).ensemble(settings, seed=seed, folder=folder, on_step=on_step, views=views)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +122,7 @@ def said(folder: Path, clips: Features) -> torch.Tensor:
     """What each of the stored teachers says of clips, [members, clips, classes]."""
     logits = []
     for member in MEMBERS:
-        (file,) = folder.glob(f"{member.name}-*.pt")
+        (file,) = (each for each in folder.glob(f"{member.name}-*.pt") if "views" not in each.name)
         stored = read_artifact(file.with_suffix(""))
         teacher = ONE_EPOCH.build(member.family, CLASSES)
         teacher.load_state_dict(stored["state"])
@@ -158,6 +161,28 @@ def test_a_cross_fitted_clip_hears_the_teacher_that_left_it_out(
     assert ensemble.unseen.entropy == pytest.approx(Categorical(logits=unseen).entropy().mean().item(), rel=1e-4)
     names = {file.name for folder in (tmp_path, prepared) for file in folder.glob("*.pt")}
     assert len(names) == 16, "teachers that see all clips are others"
+
+
+@pytest.mark.parametrize("cross_fitted", [False, True])
+def test_what_teachers_say_of_views_is_of_the_very_views_that_students_hear(
+    cross_fitted: bool, prepared: Path, tmp_path: Path
+) -> None:
+    """Cross-fitted, each clip hears the one that left it and its partner out; no view mixes training and validation."""
+    asked, settings = (2, replace(VIEWED, mask_bands=5)), replace(ONE_EPOCH, cross_fitted=cross_fitted)
+    if not cross_fitted:
+        shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+    ensemble = prepare(tmp_path, settings=settings, views=asked)
+    assert ensemble.views is not None and ensemble.view_logits is not None
+    clips, names = torch.arange(30), torch.eye(30)
+    for number in range(2):
+        heard = Features(ensemble.views.batch(clips, number)[:, 0].numpy(), clips.numpy(), torch.device("cpu"))
+        of_all = said(tmp_path, heard)
+        expected = of_all[clips % 8, clips] if cross_fitted else of_all.mean(0)
+        torch.testing.assert_close(ensemble.view_logits[number], expected, rtol=1e-3, atol=1e-3)
+        mixed = ensemble.views.mix(names, clips, number) > 0
+        for clip, partner in mixed.nonzero().tolist():
+            assert (clip < 24) == (partner < 24)
+            assert not cross_fitted or clip % 8 == partner % 8
 
 
 def test_a_teacher_that_another_worker_is_at_comes_last(prepared: Path, tmp_path: Path) -> None:

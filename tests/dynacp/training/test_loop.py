@@ -10,6 +10,8 @@ from torch.nn import functional
 
 from dynacp.audio.augmentation_settings import Augmentation
 from dynacp.audio.batches import Features
+from dynacp.audio.views import Views
+from dynacp.training.examples import Augmented, Viewed
 from dynacp.training.loop import macro_accuracy, one_hot, predict, train
 from dynacp.training.schedule import Recipe
 
@@ -40,7 +42,8 @@ def fit(seed: int, recipe: Recipe, **hooks: object) -> tuple[Linear, float]:
     features, labels = easy()
     torch.manual_seed(seed)
     model = Linear()
-    losses = train(model, features, (one_hot(labels, 3),), functional.cross_entropy, recipe, seed=seed, **hooks)  # type: ignore[arg-type]
+    examples = Augmented(features, (one_hot(labels, 3),), recipe.augmentation)
+    losses = train(model, examples, functional.cross_entropy, recipe, seed=seed, **hooks)  # type: ignore[arg-type]
     return model, losses[-1]
 
 
@@ -74,8 +77,7 @@ def test_the_budget_of_samples_is_kept_and_every_clip_is_seen_once_an_epoch() ->
     features = Watching(np.zeros((50, 8, 4), np.float16), np.arange(50), CPU)
     train(
         Linear(),
-        features,
-        (one_hot(np.zeros(50, np.int64), 3),),
+        Augmented(features, (one_hot(np.zeros(50, np.int64), 3),), OFF),
         functional.cross_entropy,
         replace(RECIPE, samples=200, batch=10),
         seed=0,
@@ -85,6 +87,33 @@ def test_the_budget_of_samples_is_kept_and_every_clip_is_seen_once_an_epoch() ->
     for start in range(0, 200, 50):
         assert sorted(seen[start : start + 50]) == list(range(50))
     assert epochs == [50, 100, 150]  # between four epochs
+
+
+def test_views_come_in_turn_an_epoch_each_with_what_teachers_say_of_them() -> None:
+    """Seven clips in batches of four: the second holds the end of the first view and the beginning of the next."""
+    heard: list[tuple[list[float], list[float]]] = []
+
+    class Told(Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            heard.append((x[:, 0, 0, 0].tolist(), []))
+            return super().forward(x)
+
+    def loss(logits: torch.Tensor, soft: torch.Tensor, _hard: torch.Tensor) -> torch.Tensor:
+        heard[-1][1].extend(soft[:, 0].tolist())
+        return logits.sum()
+
+    clips = np.arange(9, dtype=np.float16)[:, None, None] * np.ones((1, 8, 4), np.float16)
+    views = Views(Features(clips, np.arange(9), CPU), OFF, cells=np.zeros(9, dtype=np.int64), seed=0)
+    soft = torch.arange(2).view(2, 1, 1) * 100 + torch.arange(9).view(1, 9, 1).expand(2, 9, 3).float()
+    rows = torch.tensor([0, 1, 2, 4, 5, 7, 8])
+    train(Told(), Viewed(views, rows, soft, torch.eye(9)), loss, replace(RECIPE, samples=28, batch=4), seed=0)
+    assert [len(clips) for clips, _ in heard] == [4] * 7
+    order = [clip for clips, _ in heard for clip in clips]
+    said = [value for _, values in heard for value in values]
+    for epoch in range(4):
+        of_epoch = slice(7 * epoch, 7 * epoch + 7)
+        assert sorted(order[of_epoch]) == rows.tolist()
+        assert said[of_epoch] == [clip + 100 * (epoch % 2) for clip in order[of_epoch]]
 
 
 def test_a_diverging_training_stops_and_says_so() -> None:
@@ -125,7 +154,7 @@ def test_a_warm_up_of_a_single_step_is_one(steps: int, warm_up: float) -> None:
     recipe = replace(RECIPE, samples=steps * 4, batch=4, warm_up=warm_up)
     model = nn.Sequential(nn.Flatten(), network)
     losses = train(
-        model, features, (one_hot(np.arange(8) % 2, 2),), functional.cross_entropy, recipe, seed=0,
+        model, Augmented(features, (one_hot(np.arange(8) % 2, 2),), OFF), functional.cross_entropy, recipe, seed=0,
         after_step=lambda: rates.append(0.0),
     )  # fmt: skip
     assert len(rates) == len(losses) == steps
@@ -134,9 +163,8 @@ def test_a_warm_up_of_a_single_step_is_one(steps: int, warm_up: float) -> None:
 
 def test_a_training_that_diverges_ends_there_with_the_loss_that_is_not_finite() -> None:
     features, labels = easy()
-    losses = train(
-        Linear(), features, (one_hot(labels, 3),), functional.cross_entropy, replace(RECIPE, peak_rate=1e30), seed=0
-    )
+    examples = Augmented(features, (one_hot(labels, 3),), OFF)
+    losses = train(Linear(), examples, functional.cross_entropy, replace(RECIPE, peak_rate=1e30), seed=0)
     assert len(losses) < RECIPE.steps
     assert np.isfinite(losses[:-1]).all()
     assert not np.isfinite(losses[-1])
