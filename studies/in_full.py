@@ -98,6 +98,6 @@ def _with_both_noises(apart: np.ndarray) -> Difference:
     number, mean = len(apart), apart.mean(axis=0)
     of_recordings, of_seeds = float(mean[1:].var(ddof=1)), float(apart[:, 0].var(ddof=1)) / number
     both = of_recordings + of_seeds
-    freedom = (number - 1) * (both / of_seeds) ** 2
+    freedom = (number - 1) * (both / of_seeds) ** 2 if of_seeds else np.inf
     reach = float(t.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(both))
     return Difference(float(mean[0]), float(mean[0]) - reach, float(mean[0]) + reach, number)

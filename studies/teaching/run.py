@@ -1,0 +1,128 @@
+"""What do students learn from teachers, and how should these speak? Trainings judged on the test split.
+
+    python -m studies.teaching.run --data FIELD --mn mn04_as_mAP_432.pt --cache CACHE --network ARCH.json [--shard K/N]
+
+Trains a network on nearly all training clips in every way of `WAYS`, with seeds that all share. Adds a row for each
+training to trained.csv, all ways with the first seed before any with the second, so the command may be stopped and
+given again, and shards may run side by side, each with one thread. Writes NAME.md for each network NAME. Teachers are
+fine-tuned on the same clips, or cross-fitted, when a way first asks for them.
+"""
+
+import argparse
+import time
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+
+import torch
+
+from budget.ledger import totals
+from dynacp.audio.augmentation_settings import Augmentation
+from dynacp.audio.tau import parts_of_whole_groups, training_clips
+from dynacp.student.architecture import resolve, with_classes
+from dynacp.student.layers import layers_of
+from dynacp.training.distillation import Distillation
+from nas.scoring.clips import load_search_data
+from nas.scoring.score import SHORT, TEACHERS, Scorer, ScoreSettings
+from nas.strategy.propose import combined_seed
+from studies.in_full import TestSplit, summary
+from studies.sharing import Rows, share, study_parser
+
+HERE = Path(__file__).parent
+SEEDS, EPOCHS = range(5), 6
+MARK = 2_028
+"""Marks the seeds of these trainings, so that no search has used them."""
+
+PARTS = 20
+"""One part of so many is for neither teachers nor students."""
+
+RECIPE = replace(SHORT, batch=32)
+"""Of a training, but for its length."""
+
+MIXED = Augmentation(mixstyle_probability=0.0, mixup_alpha=1.0)
+"""Of views: weights of the mixup are uniform in [0, 1], as in https://arxiv.org/abs/2106.05237."""
+
+LABELS, SOFT = Distillation(label_weight=1.0), Distillation(label_weight=0.0, temperature=1.0)
+
+
+@dataclass(frozen=True)
+class Way:
+    """What students hear, and what they are told of it."""
+
+    name: str
+    distillation: Distillation
+    cross_fitted: bool = False
+    augmentation: Augmentation = RECIPE.augmentation
+    epochs: int = EPOCHS
+
+
+VIEWS = replace(SOFT, views=EPOCHS)
+WAYS = (
+    Way("labels", LABELS),
+    Way("labels, mixed as views are", LABELS, augmentation=MIXED),
+    Way("eight teachers, as a search had them", Distillation()),
+    Way("eight teachers", SOFT),
+    Way("cross-fitted", SOFT, cross_fitted=True),
+    Way("views", VIEWS, augmentation=MIXED),
+    Way("cross-fitted, views", VIEWS, cross_fitted=True, augmentation=MIXED),
+    Way("labels, five times as long", LABELS, epochs=5 * EPOCHS),
+    Way("cross-fitted, views, five times as long", VIEWS, cross_fitted=True, augmentation=MIXED, epochs=5 * EPOCHS),
+)
+
+
+def main() -> None:
+    parser = study_parser(__doc__)
+    parser.add_argument("--network", type=resolve, required=True, help="table1, or a JSON file")
+    parser.add_argument("--name", required=True, help="of the network in the tables")
+    options = parser.parse_args()
+    teaching = Teaching(options)
+    rows, test = Rows(HERE / "trained.csv", ["net", "way", "seed"]), TestSplit(options.data, *teaching.heard)
+    architecture = with_classes(options.network, len(teaching.data.classes))
+    torch.set_num_threads(1)
+    for seed, way in share(product(SEEDS, WAYS), options):
+        if (options.name, way.name, seed) not in rows.done():
+            started, scorer = time.perf_counter(), teaching.scorer(way)
+            recipe = replace(RECIPE, augmentation=way.augmentation, samples=way.epochs * len(teaching.data.training))
+            network, _ = scorer.distil(architecture, recipe, seed=combined_seed(MARK, seed))
+            took = time.perf_counter() - started
+            cost = {"macs": totals(layers_of(architecture)).macs}
+            row = {"net": options.name, "way": way.name, "seed": seed, **cost, **test.judged(network), "seconds": took}
+            rows.keep(row)
+            print(f"{way.name}, seed {seed}: {row['accuracy']:.1%}, {took:.0f} s", flush=True)
+    trained = rows.read().query("net == @options.name").rename(columns={"way": "network"})
+    text = summary(trained, test, reference="labels").to_markdown(index=False)
+    (HERE / f"{options.name}.md").write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+class Teaching:
+    """The training split, but for the part that tells how well teachers know what they have not seen, and teachers."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        data = load_search_data(options.data, seed=0, cache=options.cache, device=torch.device("cpu"))
+        held_out = parts_of_whole_groups(training_clips(options.data), PARTS, seed=0)[:1]
+        self.data = replace(data, held_out=held_out, key=f"{data.key} in {PARTS}")
+        self.heard = data.front_end, options.cache
+        self._scorers = dict[str, Scorer]()
+
+    def scorer(self, way: Way) -> Scorer:
+        if way.name not in self._scorers:
+            self._scorers[way.name] = self._scorer(way)
+        return self._scorers[way.name]
+
+    def _scorer(self, way: Way) -> Scorer:
+        settings = ScoreSettings(RECIPE, way.distillation)
+        if way.distillation.label_weight == 1:
+            untold = torch.full((len(self.data.labels), len(self.data.classes)), 1 / len(self.data.classes))
+            return Scorer(self.data, untold, settings)
+        teachers = replace(TEACHERS, mn=self.options.mn, cross_fitted=way.cross_fitted)
+        views = (way.distillation.views, way.augmentation) if way.distillation.views else None
+        folder = self.options.cache / "teachers"
+        ensemble = self.data.ensemble(teachers, seed=0, folder=folder, on_step=lambda *_: None, views=views)
+        print(f"{way.name}: teachers know clips that they have seen {ensemble.seen}, others {ensemble.unseen}")
+        return Scorer.from_ensemble(self.data, ensemble, settings)
+
+
+if __name__ == "__main__":
+    main()
