@@ -3,10 +3,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: search test benchmarks
+.PHONY: search design test benchmarks
 
 search: .venv/ready  ## a short search on the built-in scenes, from nothing to a Pareto picture
 	$(BIN)/python -m nas.search --study quick --trials 16 --teacher-epochs 2 --set full_epochs=1 --race 15
+
+design: .venv/ready  ## the page on which networks are designed; open the address that it prints
+	$(BIN)/python -m nas.design
 
 test: .venv/ready  ## lint, types, tests
 	$(BIN)/ruff check .

@@ -41,7 +41,7 @@ def browser(profile: Path) -> Iterator[webdriver.Chrome]:
 
 def open_tab(page: webdriver.Chrome, name: str) -> None:
     """Click on the tab that is called so."""
-    next(each for each in page.find_elements(By.CSS_SELECTOR, "[role=tab], .tab") if each.text == name).click()
+    next(each for each in page.find_elements(By.CSS_SELECTOR, "#tab label") if each.text == name).click()
 
 
 @contextmanager

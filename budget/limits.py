@@ -9,6 +9,9 @@ from budget.layers import Count
 from budget.ledger import Ledger, Row
 from budget.memory import Peak
 
+MOST_NAMED = 6
+"""The most layers that a verdict names."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -119,7 +122,9 @@ class Verdict:
         if self.fits:
             return f"fits, with {_listed(f'{-over:,} {unit}' for unit, over in self._over.items())} to spare"
         where = [f"activations take most at {self.peak_at}"] * ((self.activation_bytes_over or 0) > 0)
-        costliest = [f"the costliest layers: {', '.join(row.name for row in self.blame)}"] * bool(self.blame)
+        names = [row.name for row in self.blame]
+        more = f" and {len(names) - MOST_NAMED} more" * (len(names) > MOST_NAMED)
+        costliest = [f"the costliest layers: {', '.join(names[:MOST_NAMED])}{more}"] * bool(names)
         excess = _listed(f"{over:,} {unit}" for unit, over in self._over.items() if over > 0)
         return "; ".join([f"over by {excess}", *where, *costliest])
 

@@ -11,6 +11,7 @@ the counter of `python -m budget`. ^C ends it.
 """
 
 import sys
+from socketserver import BaseServer
 
 from budget.cli.command import (
     CommandParser,
@@ -23,6 +24,7 @@ from budget.cli.command import (
 )
 from budget.cli.terminal import console
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
+from budget.errors import UserError
 from dynacp.student.architecture import resolve, with_classes
 from nas.editing.judged import Terms
 
@@ -47,20 +49,21 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command with these arguments, by default the process's; `answering` makes it return an exit status."""
     options, out = parser().parse_args(arguments), console()
     from nas.designer.app import create_app  # takes a second
-    from nas.designer.server import served
+    from nas.designer.server import address_of, served
     from nas.designer.watched import Watched
 
     start = resolve(options.architecture)
     if options.classes:
         start = with_classes(start, options.classes)
     terms = Terms(limits_of(options), options.dtype)
+    if options.storage and not options.study:
+        raise UserError("`--storage` says where a study is kept: add `--study NAME`.")
     watched = Watched(options.study, options.storage) if options.study else None
     with out.status(f"Reading {options.study} ..." if watched else "Starting ..."):  # ten seconds for as many thousands
         app = create_app(start, terms, watched)
     with served(app, options.host, options.port) as server:
-        name = f"[{server.host}]" if ":" in server.host else server.host
-        out.print(f"Open http://{name}:{server.port} in a browser; ^C ends.")
-        server.serve_forever()
+        out.print(f"Open {address_of(server)} in a browser; ^C ends.")
+        BaseServer.serve_forever(server)  # werkzeug's own would take ^C for a regular end
 
 
 if __name__ == "__main__":

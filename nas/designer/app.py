@@ -10,19 +10,24 @@ from urllib.parse import parse_qs
 import dash
 from dash import ClientsideFunction, Input, Output, State, ctx, html, no_update, set_props
 from dash.development.base_component import Component
+from dash.exceptions import PreventUpdate
 
 from budget.errors import UserError
-from budget.limits import Limits
 from dynacp.student.architecture import NAMED, Architecture, resolve, with_classes
 from nas.designer import comparison, details, layout, panels, study_panel
 from nas.designer.links import to_text
+from nas.designer.terms import FIELDS, terms_of
 from nas.designer.watched import Watched
 from nas.editing.edits import edited
 from nas.editing.judged import Judged, Terms, space_around
 from nas.editing.nearby import in_words, nearest
+from nas.study.settings import StudyError
 
-TERMS = ("max-macs", "max-bytes", "max-activation-bytes", "dtype", "convention")
-"""The ids of the fields that say what a network is judged by."""
+MOST_BLOCKS = 64
+"""The most blocks of a network that the page shows: each adds thirty buttons, and as many networks to count."""
+
+MOST_TOLD = 300
+"""The most characters of the reason why the search cannot propose a network."""
 
 
 def create_app(start: Architecture, terms: Terms, watched: Watched | None = None) -> dash.Dash:
@@ -41,11 +46,12 @@ def create_app(start: Architecture, terms: Terms, watched: Watched | None = None
     )
     study = study_panel.panel(watched) if watched else []
     app.layout = lambda: layout.page(terms, study)
-    _answer(app, start, watched)
+    _refuse_too_long(start)
+    _answer(app, start, terms, watched)
     _pin(app)
     _look_around(app)
     if watched:
-        _watch(app, watched)
+        _watch(app, terms, watched)
     app.clientside_callback(ClientsideFunction("design", "show"), Input("parts", "data"))
     app.clientside_callback(
         ClientsideFunction("design", "turn"),
@@ -67,7 +73,7 @@ def create_app(start: Architecture, terms: Terms, watched: Watched | None = None
     return app
 
 
-def _answer(app: dash.Dash, start: Architecture, watched: Watched | None) -> None:
+def _answer(app: dash.Dash, start: Architecture, usual: Terms, watched: Watched | None) -> None:
     """The callback that answers edits, undone networks, opened files, clicked candidates and changed terms."""
     clicks = [Input("study-figure", "clickData")] if watched else []
 
@@ -82,7 +88,7 @@ def _answer(app: dash.Dash, start: Architecture, watched: Watched | None) -> Non
         Input("tab", "value"),
         Input("pinned", "data"),
         State("address", "search"),
-        *(Input(name, "value") for name in TERMS),
+        *(Input(name, "value") for name in FIELDS),
         *clicks,
     )
     def answer(
@@ -94,19 +100,32 @@ def _answer(app: dash.Dash, start: Architecture, watched: Watched | None) -> Non
         search: str | None,
         *others: Any,
     ) -> tuple[Any, ...]:
-        terms, clicked = others[: len(TERMS)], others[len(TERMS) :]
-        now = Architecture.from_json(network) if network else _addressed(search) or start
+        fields, clicked = others[: len(FIELDS)], others[len(FIELDS) :]
+        terms, faults = terms_of(*fields, usual=usual)
+        now = start
+        if network:
+            now = Architecture.from_json(network)
+        else:
+            try:
+                now = _addressed(search) or start
+            except UserError as error:
+                faults.append(f"The address holds no network: {error}")
         if ctx.triggered_id == "edit" and edit:
-            now = _edited(now, str(edit.get("text")))
-        elif ctx.triggered_id == "file" and file:
+            now = _edited(now, str(edit.get("text")), watched)
+        elif ctx.triggered_id == "file":
+            if not file:
+                raise PreventUpdate
+            set_props("file", {"contents": None})  # else the same file could not be opened again
             now = _opened(file)
         elif ctx.triggered_id == "study-figure" and watched:
             now = study_panel.clicked(watched, clicked[0]) or now
-        judged = Judged(now, _terms_of(*terms))
+        _refuse_too_long(now)
+        judged = Judged(now, terms)
         opened = [_details(tab, judged, pinned) if part == tab else no_update for part in layout.TABS]
         if network and ctx.triggered_id in ("tab", "pinned"):
             return no_update, no_update, no_update, *opened
-        return to_text(now), _outside(judged), panels.parts(judged), *opened
+        set_props("counted", {"children": ""})
+        return to_text(now), [*map(_fault, faults), *_outside(judged)], panels.parts(judged), *opened
 
 
 def _details(tab: str, judged: Judged, pinned: str | None) -> list[Component]:
@@ -134,7 +153,7 @@ def _pin(app: dash.Dash) -> None:
 
 def _look_around(app: dash.Dash) -> None:
     """The callbacks for what takes seconds: the nearest network that fits, and how many begin like this one."""
-    terms = [State(name, "value") for name in TERMS]
+    terms = [State(name, "value") for name in FIELDS]
 
     @app.callback(
         Output("network", "data", allow_duplicate=True),
@@ -145,8 +164,7 @@ def _look_around(app: dash.Dash) -> None:
         prevent_initial_call=True,
     )
     def take_nearest(_: int, network: str, *terms: str) -> tuple[str, str]:
-        judged = Judged(Architecture.from_json(network), _terms_of(*terms))
-        return to_text(nearest(judged)), ""
+        return to_text(nearest(_judged(network, terms))), ""
 
     @app.callback(
         Output("counted", "children"),
@@ -156,12 +174,20 @@ def _look_around(app: dash.Dash) -> None:
         prevent_initial_call=True,
     )
     def count(_: int, network: str, *terms: str) -> str:
-        return in_words(Judged(Architecture.from_json(network), _terms_of(*terms)))
+        return in_words(_judged(network, terms))
 
 
-def _watch(app: dash.Dash, watched: Watched) -> None:
+def _judged(network: str, fields: tuple[str, ...]) -> Judged:
+    """Raises `UserError` for limits that are none: what takes seconds is not done for other ones."""
+    terms, faults = terms_of(*fields, usual=Terms())
+    if faults:
+        raise UserError(" ".join(faults))
+    return Judged(Architecture.from_json(network), terms)
+
+
+def _watch(app: dash.Dash, usual: Terms, watched: Watched) -> None:
     """The callbacks of a study: its picture as it grows, and the mark that follows the edited network."""
-    terms = [Input(name, "value") for name in TERMS]
+    terms = [Input(name, "value") for name in FIELDS]
 
     @app.callback(
         Output("study-figure", "figure"),
@@ -172,71 +198,72 @@ def _watch(app: dash.Dash, watched: Watched) -> None:
         *(Input(name, "value") for name in study_panel.FILTERS),
         State("seen", "data"),
         State("network", "data"),
-        *(State(name, "value") for name in TERMS),
+        *(State(name, "value") for name in FIELDS),
         prevent_initial_call=True,
     )
     def look(tab: str, _: int, *others: Any) -> tuple[Any, ...]:
-        macs, kilobytes, blocks, seen, network, *terms = others
-        with watched.reading():
-            state = watched.state
-            if tab != "study" or not network or (ctx.triggered_id == "look" and seen == state):
-                return no_update, no_update, no_update
-            judged = Judged(Architecture.from_json(network), _terms_of(*terms))
-            shown = study_panel.chosen(watched, macs, kilobytes, blocks)
-            return study_panel.figure(watched, shown, judged), study_panel.facts(watched, shown), state
+        macs, kilobytes, blocks, seen, network, *fields = others
+        if tab != "study" or not network:
+            return no_update, no_update, no_update
+        try:
+            with watched.reading():
+                state = watched.state
+                if ctx.triggered_id == "look" and seen == state:
+                    return no_update, no_update, no_update
+                judged = Judged(Architecture.from_json(network), terms_of(*fields, usual=usual)[0])
+                shown = study_panel.chosen(watched, macs, kilobytes, blocks)
+                return study_panel.figure(watched, shown, judged), study_panel.facts(watched, shown), state
+        except StudyError as error:
+            return no_update, str(error), None  # it is drawn anew once it can be read again
 
     @app.callback(
         Output("predicted", "children"),
         Output("study-figure", "figure", allow_duplicate=True),
         Input("network", "data"),
+        Input("seen", "data"),
         *terms,
         State("tab", "value"),
-        State("seen", "data"),
         prevent_initial_call="initial_duplicate",
     )
-    def follow(network: str | None, *others: Any) -> tuple[Any, Any]:
+    def follow(network: str | None, seen: int | None, *others: Any) -> tuple[Any, Any]:
         if not network:
             return no_update, no_update
-        *terms, tab, seen = others
-        judged = Judged(Architecture.from_json(network), _terms_of(*terms))
-        drawn = tab == "study" and seen is not None
-        change = study_panel.moved(watched, judged) if drawn else no_update
-        return study_panel.in_words(watched, judged), change
+        *fields, tab = others
+        judged = Judged(Architecture.from_json(network), terms_of(*fields, usual=usual)[0])
+        drawn = tab == "study" and seen is not None and ctx.triggered_id != "seen"
+        try:
+            words, change = study_panel.in_words(watched, judged), no_update
+            return words, study_panel.moved(watched, judged) if drawn else change
+        except StudyError as error:
+            return str(error), no_update
 
 
-def _terms_of(macs: str, size: str, held: str, dtype: str, convention: str) -> Terms:
-    return Terms(_limits(macs, size, held), dtype, "" if convention == layout.DTYPE_S_OWN else convention)
-
-
-def _edited(before: Architecture, text: str) -> Architecture:
+def _edited(before: Architecture, text: str, watched: Watched | None) -> Architecture:
     what, _, name = text.partition("=")
     if what == "start":
         return with_classes(resolve(name), before.classes) if name in NAMED else before
+    if what == "candidate" and watched:
+        return study_panel.numbered(watched, name)
     return edited(before, text, space_around(before))
 
 
-def _outside(judged: Judged) -> Component | str:
+def _refuse_too_long(network: Architecture) -> None:
+    if len(network.blocks) > MOST_BLOCKS:
+        raise UserError(
+            f"the page shows networks of up to {MOST_BLOCKS} blocks, but this one has {len(network.blocks)}; "
+            "`python -m budget` counts it."
+        )
+
+
+def _outside(judged: Judged) -> list[Component]:
     if not judged.outside:
-        return ""
-    return html.P(f"Outside of what the search proposes: {judged.outside}", className="soft")
+        return []
+    told = judged.outside if len(judged.outside) <= MOST_TOLD else f"{judged.outside[:MOST_TOLD]} ..."
+    return [html.P(f"Outside of what the search proposes: {told}", className="soft")]
 
 
-def _limits(macs: str, size: str, held: str) -> Limits:
-    return Limits(
-        max_bytes=_limit("bytes", size),
-        max_macs=_limit("MACs", macs),
-        max_activation_bytes=_limit("bytes of activations", held) if str(held or "").strip() else None,
-    )
-
-
-def _limit(name: str, text: str) -> int:
-    try:
-        number = float(str(text).replace(",", ""))
-    except ValueError:
-        number = float("nan")
-    if not 1 <= number < 1e18:
-        raise UserError(f"the limit of {name} must be a number from 1 on, but got {str(text)[:80]!r}.")
-    return int(number)
+def _fault(text: str) -> Component:
+    return html.P(text, className="verdict over", role="alert")
 
 
 def _addressed(search: str | None) -> Architecture | None:
@@ -261,4 +288,4 @@ def _told(error: Exception) -> None:
     told = (
         str(error) if isinstance(error, UserError) else f"This failed ({type(error).__name__}); the terminal says more."
     )
-    set_props("message", {"children": html.P(told, className="verdict over", role="alert")})
+    set_props("message", {"children": _fault(told)})

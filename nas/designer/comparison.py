@@ -18,6 +18,8 @@ def beside(pinned: Judged | None, now: Judged) -> list[Component]:
     verdicts = [(each.terms.limits.verdict(each.ledger, each.peak), each) for each in (pinned, now)]
     rows = [_row("verdict", *(str(verdict) for verdict, _ in verdicts))]
     rows += [_row(unit, *(f"{getattr(each.ledger, unit):,}" for _, each in verdicts)) for unit in ("macs", "bytes")]
+    held = (f"{each.peak.bytes[each.terms.dtype]:,}" for each in (pinned, now))
+    rows.append(_row("bytes of activations", *held))
     for name in NETWORK_EDITS:
         rows.append(_row(name, *(_field(each, name) for each in (pinned, now))))
     pairs = zip_longest(pinned.architecture.blocks, now.architecture.blocks, fillvalue="")

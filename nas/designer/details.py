@@ -7,11 +7,12 @@ from urllib.parse import quote
 from dash import dcc, html
 from dash.development.base_component import Component
 
-from budget.dtypes import DTYPES
+from budget.dtypes import DEFAULT_DTYPE, DTYPES
 from budget.ledger import Row
+from budget.limits import Limits
 from dynacp.audio.features import FrontEnd
 from dynacp.student import paper_table
-from dynacp.student.architecture import Architecture
+from dynacp.student.architecture import TABLE1, Architecture
 from dynacp.student.layers import steps_of
 from dynacp.student.receptive_field import receptive_fields
 from nas.editing.judged import Judged
@@ -104,12 +105,40 @@ def module(architecture: Architecture) -> str:
     return str(DynaCP(architecture))
 
 
-COMMANDS = """\
-python -m budget network.json --witness
-python -m dynacp train network.json --data TAU --out runs/network --mn mn10_as_mAP_471.pt --dymn dymn10_as.pt
-python -m dynacp export runs/network --data TAU --to onnx
-python -m nas.search --data TAU --baseline network.json"""
-"""What to do with a network that was saved as network.json."""
+def commands(judged: Judged) -> str:
+    """What to do with the network once it is saved as network.json, under the page's limits and dtype."""
+    dtype, given = judged.terms.dtype, judged.terms.limits.given
+    changed = {name: value for name, value in given.items() if value != Limits().given.get(name)}
+    terms = [f"--{name.replace('_', '-')} {value}" for name, value in changed.items()]
+    settings = [f"limits.{name}={value}" for name, value in changed.items()]
+    if dtype != DEFAULT_DTYPE:
+        terms, settings = [*terms, f"--dtype {dtype}"], [*settings, f"dtype={dtype}"]
+    usual = judged.architecture.input == TABLE1.input
+    if not usual:
+        settings += _front_end(*judged.architecture.input)
+    train = (
+        "python -m dynacp train network.json --data TAU --out runs/network --mn mn10_as_mAP_471.pt --dymn dymn10_as.pt"
+    )
+    lines = [
+        " ".join(["python -m budget network.json --witness", *terms]),
+        " ".join([train, *(["--set", *settings] if settings else [])]),
+        f"python -m dynacp export runs/network --data TAU --to {'int8' if dtype == 'int8' else 'onnx'}",
+    ]
+    if usual:
+        lines.append(" ".join(["python -m nas.search --data TAU --baseline network.json", *terms]))
+    else:
+        lines.append("# nas.search has inputs of {} x {}, so this network cannot be its baseline".format(*TABLE1.input))
+    return "\n".join(lines)
+
+
+def _front_end(mels: int, frames: int) -> list[str]:
+    """Settings of a front end that gives such an input; none where no hop gives so many frames."""
+    rate = FrontEnd().sample_rate
+    hop = rate // max(1, frames - 1)
+    for each in range(max(1, hop - 1), hop + 1):
+        if FrontEnd(hop_samples=each).frames(rate) == frames:
+            return [f"front_end.mels={mels}", f"front_end.hop_samples={each}"]
+    return []
 
 
 def take_along(judged: Judged) -> list[Component]:
@@ -117,7 +146,7 @@ def take_along(judged: Judged) -> list[Component]:
     here = judged.architecture
     forms = {
         "network.json": ("JSON", here.to_json()),
-        "commands.sh": ("Commands", COMMANDS),
+        "commands.sh": ("Commands", commands(judged)),
         "network.md": ("Table in the paper's form, Markdown", paper_table.markdown(here)),
         "network.tex": ("Table in the paper's form, LaTeX", paper_table.latex(here)),
         "network-ledger.csv": ("Ledger, CSV", judged.ledger.to_csv()),

@@ -42,7 +42,7 @@ def page(terms: Terms, study: Sequence[Component]) -> Component:
 
 def _top() -> Component:
     starts = [
-        html.Button(text, type="button", **_attributes(("data-edit", f"start={name}")))
+        html.Button(text, type="button", **attributes(("data-edit", f"start={name}")))
         for name, text in (("table1", "Table 1 of the DynaCP paper"), ("baseline", "DCASE baseline"))
     ]
     return html.Header(
@@ -63,7 +63,7 @@ def _top() -> Component:
     )
 
 
-def _attributes(*pairs: tuple[str, str]) -> dict[str, Any]:
+def attributes(*pairs: tuple[str, str]) -> dict[str, Any]:
     """Attributes of an element whose names are none of Python's."""
     return dict(pairs)
 
@@ -98,7 +98,7 @@ def _terms(terms: Terms) -> Component:
 
 def _body(study: Sequence[Component]) -> Component:
     side = [
-        html.Div(id="costs", **_attributes(("aria-live", "polite"))),
+        html.Div(id="costs", **attributes(("aria-live", "polite"))),
         html.P(id="predicted", className="predicted"),
         html.Div(id="way-back"),
         html.Div(
@@ -115,7 +115,9 @@ def _body(study: Sequence[Component]) -> Component:
     edits = [html.H2("The whole network"), html.Div(id="network-wide"), html.H2("Blocks"), html.Div(id="blocks")]
     told = {"edit": edits, "study": study, **{name: [html.Div(id=name)] for name in TABS}}
     shown = labels(study=bool(study))
-    tabs = dcc.Tabs([dcc.Tab(label=label, value=tab) for tab, label in shown.items()], id="tab", value="edit")
+    # Radio buttons that look like tabs, since those of Dash cannot be reached by keyboard.
+    options: Any = [{"label": label, "value": tab} for tab, label in shown.items()]
+    tabs = dcc.RadioItems(options, "edit", id="tab", inline=True, className="tabs")
     # All stay on the page, since design.js writes into them; it hides all but one.
-    panels = [html.Div(told[tab], id=panel(tab), role="tabpanel", hidden=tab != "edit") for tab in shown]
+    panels = [html.Section(told[tab], id=panel(tab), hidden=tab != "edit") for tab in shown]
     return html.Div([html.Aside(side), html.Div([tabs, *panels])], className="body")

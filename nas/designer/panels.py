@@ -36,7 +36,7 @@ def parts(judged: Judged) -> dict[str, list[str]]:
         "way-back": [_filled("way_back", judged)],
         "conventions": [_filled("conventions", judged)],
         "network-wide": [_filled("network_wide", judged)],
-        "blocks": [_filled("front"), *(_filled("block", judged, number) for number in numbers)],
+        "blocks": [_filled("front", judged), *(_filled("block", judged, number) for number in numbers)],
     }
 
 
@@ -71,7 +71,7 @@ def in_words(value: Value) -> str:
     """What an edit changes, such as `channels out of block 4: 56`."""
     name, _, number = value.edit.partition("=")[0].partition("_")
     if name in SIGNS:
-        return f"{name} block {number}"
+        return "add a block in front" if value.edit == "add_0=" else f"{name} block {number}"
     return f"{label(name)} of block {number}: {shown(value)}" if number else f"{label(name)}: {shown(value)}"
 
 

@@ -7,7 +7,9 @@ import plotly.graph_objects as go
 from dash import Patch, dcc, html
 from dash.development.base_component import Component
 
+from budget.errors import UserError
 from dynacp.student.architecture import Architecture
+from nas.designer.layout import attributes
 from nas.designer.watched import Watched
 from nas.editing.judged import Judged
 from nas.results.finalists import NOTE_ON_THE_RACE
@@ -42,7 +44,12 @@ def panel(watched: Watched) -> list[Component]:
         html.P(id="study-facts", className="soft", role="status"),
         html.Div(sliders, className="filters"),
         dcc.Graph(id="study-figure", config={"displaylogo": False, "responsive": True}),
-        html.P("Click on a point to edit that candidate."),
+        html.P(
+            [
+                "Click on a point to edit that candidate, or enter its number: ",
+                html.Span(dcc.Input(type="text", className="entry"), **attributes(("data-entry", "candidate"))),
+            ]
+        ),
         html.P(NOTE_ON_THE_RACE, className="soft"),
         dcc.Interval(id="look", interval=1_000 * EVERY_SECONDS),
     ]  # fmt: skip
@@ -109,11 +116,22 @@ def _reach(told: Expected | None) -> float:
 
 def in_words(watched: Watched, judged: Judged) -> str:
     """What the study's model expects of the network, and how sure it is."""
+    if not watched.comparable(judged.architecture):
+        return f"{watched.name} holds no networks of this input, these classes and this family: no word on this one."
     told = watched.expected(judged.architecture)
     if told is None:
         return f"{watched.name} has too few candidates for a model."
     words = f"{watched.name} expects {100 * told.accuracy:.1f} % ± {_reach(told):.1f} after a short training (95 %)."
     return words if told.near else f"{words} It has seen nothing near this network: do not trust that."
+
+
+def numbered(watched: Watched, number: str) -> Architecture:
+    """The network of the candidate of this number; raises `UserError` for none."""
+    with watched.reading() as store:
+        known = {str(each.number): each.architecture for each in store.candidates}
+    if (wanted := number.removeprefix("#").strip()) not in known:
+        raise UserError(f"{watched.name} has no trained candidate {number[:80]!r}.")
+    return known[wanted]
 
 
 def clicked(watched: Watched, click: Any) -> Architecture | None:

@@ -35,19 +35,32 @@ class Watched:
         """The study as it is now, which no other thread changes while the block runs."""
         with self._lock, clear_errors(self.name):
             changed = self._changed()
-            if self._store is None:
-                self._store = Store.open(self.name, self._storage)
-            elif changed != self._seen:
-                self._store.read()
-            if changed != self._seen:
+            if changed != self._seen or self._store is None:
+                self._read()
                 self._seen, self.state = changed, self.state + 1
+            assert self._store is not None
             yield self._store
 
+    def _read(self) -> None:
+        store, self._store = self._store, None  # after a fault it is opened anew
+        if store is None:
+            store = Store.open(self.name, self._storage)
+        else:
+            store.read()
+        self._store = store
+
     def expected(self, architecture: Architecture) -> Expected | None:
-        """What the study's model says of any network; None while too few candidates are trained for a model."""
+        """What the study's model says of a network; None while too few candidates are trained for a model, and for a
+        network that is not `comparable`.
+        """
         with self.reading() as store:
-            model = store.posterior()
+            model = store.posterior() if self.comparable(architecture) else None
             return model.expected(architecture) if model else None
+
+    def comparable(self, architecture: Architecture) -> bool:
+        """Whether the study's networks have this one's input, classes and family, which its model does not see."""
+        with self.reading() as store:
+            return same_task(architecture, store.candidates[0].architecture)
 
     def finalists(self) -> list[Finalist]:
         """The finalists of its race, as `nas.results.finalists.finalists` gives them."""
@@ -62,6 +75,11 @@ class Watched:
         if not file.exists() and self._store is not None:
             raise StudyError(f"study {self.name!r} is no longer in {file.parent}.")
         return [_stamp(path) for path in (file, Path(f"{file}-wal"))]
+
+
+def same_task(one: Architecture, other: Architecture) -> bool:
+    """Whether two networks have the same input, classes and family."""
+    return (one.input, one.classes, one.family) == (other.input, other.classes, other.family)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

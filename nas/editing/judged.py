@@ -146,6 +146,11 @@ class Judged:
         return self._all[0]
 
     @cached_property
+    def front(self) -> Value:
+        """A new block in front of the first."""
+        return self._all[2]
+
+    @cached_property
     def block_choices(self) -> tuple[tuple[Choice, ...], ...]:
         """For each block its choices, the last being what can be done with the whole block."""
         return self._all[1]
@@ -158,21 +163,22 @@ class Judged:
             value for choices in (self.network_choices, *self.block_choices) for _, each in choices for value in each
         ]
         return sorted(
-            (value for value in values if value.fits and not value.chosen),
+            (value for value in (self.front, *values) if value.fits and not value.chosen),
             key=lambda value: abs(value.more_macs) / limits.max_macs + abs(value.more_bytes) / limits.max_bytes,
         )
 
     @cached_property
-    def _all(self) -> tuple[tuple[Choice, ...], tuple[tuple[Choice, ...], ...]]:
+    def _all(self) -> tuple[tuple[Choice, ...], tuple[tuple[Choice, ...], ...], Value]:
         here, count_of_blocks = self.architecture, len(self.architecture.blocks)
         groups = [_network_values(here, self.space)]
         groups += [_block_values(here, number, self.space) for number in range(1, count_of_blocks + 1)]
-        judged = iter(self._judged([each for values in groups for of_choice in values.values() for each in of_choice]))
+        wanted = [each for values in groups for of_choice in values.values() for each in of_choice]
+        judged = iter(self._judged([*wanted, _Wanted("add_0=", "add", False, True)]))
         told = [
             tuple(Choice(name, tuple(next(judged) for _ in values)) for name, values in group.items())
             for group in groups
         ]
-        return told[0], tuple(told[1:])
+        return told[0], tuple(told[1:]), next(judged)
 
     def _judged(self, wanted: Sequence[_Wanted]) -> Iterator[Value]:
         """What each edit costs; an edit that gives no network leaves this one as it is, and does not fit."""

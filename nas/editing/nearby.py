@@ -4,10 +4,11 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from budget.limits import Limits
+from budget.dtypes import dtype_named
+from budget.errors import UserError
 from dynacp.student.architecture import Architecture
 from nas.editing.edits import entering, expansion_of
-from nas.editing.judged import Judged
+from nas.editing.judged import Judged, Terms
 from nas.space.feasible import Feasible
 from nas.space.network_wide import UNVARIED
 from nas.space.space import Space
@@ -17,11 +18,11 @@ def nearest(judged: Judged) -> Architecture:
     """The network of the space nearest to this one that keeps the limits, choice by choice (`Feasible.nearest`).
 
     It has as many blocks and the same network-wide choices, as far as the space has these; a network outside the space
-    is first taken to the nearest values there. Bytes and MACs are those of the dtype's own convention, whatever the
-    terms say. Raises `UserError` where nothing fits.
+    is first taken to the nearest values there. Raises `UserError` where nothing fits, and for another convention than
+    the dtype's own.
     """
     space = _fixed(judged)
-    feasible = _feasible(space, judged.terms.limits, judged.terms.dtype)
+    feasible = _feasible(space, judged.terms)
     return space.decode(feasible.nearest(_encoded_nearly(judged.architecture, space)))
 
 
@@ -40,8 +41,14 @@ def _fixed(judged: Judged) -> Space:
 
 
 @lru_cache(maxsize=4)
-def _feasible(space: Space, limits: Limits, dtype: str) -> Feasible:
-    return Feasible(space, limits, dtype)
+def _feasible(space: Space, terms: Terms) -> Feasible:
+    own = dtype_named(terms.dtype).convention
+    if terms.rule != own:
+        raise UserError(
+            f"the space is counted as {terms.dtype} runs, which is {own.name}, and not as {terms.rule.name}: take that "
+            "convention for this."
+        )
+    return Feasible(space, terms.limits, terms.dtype)
 
 
 def _encoded_nearly(architecture: Architecture, space: Space) -> dict[str, Any]:
@@ -69,12 +76,13 @@ MOST_OPEN = 3
 def in_words(judged: Judged) -> str:
     """How many networks of the space that fit begin like this one, exactly, with one to `MOST_OPEN` blocks open.
 
-    They have its network-wide choices and as many blocks. Bytes and MACs are those of the dtype's own convention.
+    They have its network-wide choices and as many blocks. Raises `UserError` for another convention than the dtype's
+    own.
     """
     if judged.outside:
         return "The search space does not hold this network."
     number = len(judged.architecture.blocks)
-    feasible, told = _feasible(_fixed(judged), judged.terms.limits, judged.terms.dtype), []
+    feasible, told = _feasible(_fixed(judged), judged.terms), []
     for kept in range(max(number - MOST_OPEN, 0), number):
         fits = feasible.completions(judged.architecture, kept)
         first = {0: "have its network-wide choices", 1: "begin with its first block"}

@@ -108,8 +108,13 @@ def _means(entries: list[Finalist], name: str, **marker: Any) -> go.Scatter:
     trace = _dots([entry.candidate for entry in entries], name, **marker, line={"color": "white", "width": 1})
     trace.y = [entry.mean * 100 for entry in entries]
     trace.error_y = {"array": [entry.deviation * 100 for entry in entries], "thickness": 1.2, "color": marker["color"]}
-    trace.text = [f"trained in full: {entry.mean:.1%}<br>{_hover(entry.candidate)}" for entry in entries]
+    trace.text = [f"trained in full: {_told(entry)}<br>{_hover(entry.candidate)}" for entry in entries]
     return trace
+
+
+def _told(entry: Finalist) -> str:
+    mean = f"{entry.mean:.1%} ± {entry.deviation * 100:.1f} ({len(entry.accuracies)})"
+    return f"{mean}; {entry.in_points} points against the baseline: {entry.verdict}" if entry.in_points else mean
 
 
 def growth(store: Store) -> Markup:

@@ -2,7 +2,31 @@
 
 (function () {
   let count = 0;
+  const tell = (children) => {
+    const props = { children, className: "verdict over", role: "alert" };
+    window.dash_clientside.set_props("message", { children: { type: "P", namespace: "dash_html_components", props } });
+  };
+  const asked = window.fetch;
+  // A server that does not answer is told of on the page.
+  window.fetch = async (...request) => {
+    try {
+      return await asked(...request);
+    } catch (error) {
+      tell("The program that serves this page does not answer: start it again, then reload. The address keeps the network.");
+      throw error;
+    }
+  };
   const send = (text) => window.dash_clientside.set_props("edit", { data: { text, count: ++count } });
+
+  const refuse = (event) => {
+    const [file] = (event.dataTransfer || event.target).files || [];
+    if (!file || file.size < 1e6 || !event.target.closest("#file")) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    tell(`${file.name} is too large for the JSON file of a network.`);
+  };
+  document.addEventListener("change", refuse, true);
+  document.addEventListener("drop", refuse, true);
 
   document.addEventListener("click", (event) => {
     const value = event.target.closest("[data-edit]");
@@ -13,7 +37,8 @@
     if (entry) send(`${entry.dataset.entry}=${event.target.value.trim()}`);
   });
   document.addEventListener("keydown", (event) => {
-    if (!(event.ctrlKey || event.metaKey) || event.target.matches("input, textarea")) return;
+    const typed = event.target.matches("input[type=text], textarea") && event.target.value !== event.target.defaultValue;
+    if (!(event.ctrlKey || event.metaKey) || typed) return;
     const wanted = { z: event.shiftKey ? "redo" : "undo", y: "redo" }[event.key.toLowerCase()];
     if (wanted) {
       event.preventDefault();
@@ -42,7 +67,7 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
       if (!around || focused.isConnected) return;
       const { edit, entry } = focused.dataset;
       const again = around.querySelector(edit ? `[data-edit="${edit}"]` : `[data-entry="${entry}"] input`);
-      if (again) again.focus();
+      (again || [...around.querySelectorAll("[data-edit]:enabled")].pop())?.focus();
     },
     // Which panels are hidden: all but the open tab's.
     turn: function (tab) {

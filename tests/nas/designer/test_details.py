@@ -1,7 +1,9 @@
 """Where a network's cost goes, and its forms to take along."""
 
 import json
+import shlex
 from io import StringIO
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -9,6 +11,10 @@ import pandas as pd
 import pytest
 from dash.development.base_component import Component
 
+from budget.limits import Limits
+from dynacp.__main__ import parser
+from dynacp.overrides import changed
+from dynacp.pipeline.plan import TrainingSettings
 from dynacp.student.architecture import BASELINE, TABLE1, Architecture
 from nas.designer import comparison, details
 from nas.designer.links import to_text
@@ -35,6 +41,23 @@ def test_what_is_taken_along_is_the_network(network: Architecture) -> None:
     assert (ledger["macs"].sum(), ledger["bytes"].sum()) == (judged.ledger.macs, judged.ledger.bytes)
     assert "DynaCP" in saved["network.txt"]
     assert "tabular" in saved["network.tex"]
+
+
+@pytest.mark.parametrize("network", [TABLE1, BASELINE], ids=["table 1", "baseline"])
+def test_the_commands_are_for_the_page_s_limits_dtype_and_input(
+    network: Architecture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "network.json").write_text(network.to_json())
+    terms = Terms(Limits(max_macs=20_000_000), "int8")
+    budget, train, export, search = map(shlex.split, details.commands(Judged(network, terms)).splitlines())
+    assert budget[-4:] == ["--max-macs", "20000000", "--dtype", "int8"]
+    assert export[-1] == "int8"
+    assert (search[0] == "#") == (network is BASELINE)
+    options = parser().parse_args(train[3:])
+    front_end = changed(TrainingSettings(), options.set).front_end
+    assert (front_end.mels, front_end.frames(front_end.sample_rate)) == network.input
+    assert details.commands(Judged(TABLE1, Terms())).count("--set") == 0
 
 
 def test_the_parts_of_the_cost_add_up() -> None:

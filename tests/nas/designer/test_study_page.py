@@ -13,6 +13,7 @@ from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 from benchmarks.browser import open_tab, serving
@@ -142,8 +143,27 @@ def test_candidates_can_be_filtered(page: webdriver.Chrome, store: Store) -> Non
     wait(page).until(lambda page: f"{few} of them shown" in page.find_element(By.ID, "study-facts").text)
 
 
-def test_a_study_that_vanishes_is_told_on_the_page(page: webdriver.Chrome, store: Store) -> None:
-    (store.folder / "study.db").unlink()
-    wait(page).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#message [role=alert]"))
-    assert "no longer" in page.find_element(By.ID, "message").text
+def test_a_candidate_is_loaded_by_its_number_too(page: webdriver.Chrome, store: Store) -> None:
+    field, before = page.find_element(By.CSS_SELECTOR, '[data-entry="candidate"] input'), page.current_url
+    field.send_keys("#5", Keys.ENTER)
+    wait(page).until(lambda page: page.current_url != before)
+    assert network(page) == store.candidates[5].architecture
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys("987", Keys.ENTER)
+    wait(page).until(lambda page: "has no trained candidate '987'" in page.find_element(By.ID, "message").text)
+
+
+def test_nothing_is_expected_of_a_network_for_another_task(page: webdriver.Chrome) -> None:
+    page.execute_script("dash_clientside.set_props('edit', {data: {text: 'classes=3', count: 99}})")
+    wait(page).until(lambda page: "no word on this one" in page.find_element(By.ID, "predicted").text)
+
+
+def test_a_study_that_vanishes_is_told_until_it_is_back(page: webdriver.Chrome, store: Store) -> None:
+    file, facts, predicted = store.folder / "study.db", (By.ID, "study-facts"), (By.ID, "predicted")
+    moved = file.rename(file.with_suffix(".away"))
+    wait(page).until(lambda page: "no longer" in page.find_element(*facts).text)
+    wait(page).until(lambda page: "no longer" in page.find_element(*predicted).text)
+    moved.rename(file)
+    wait(page).until(lambda page: "candidates" in page.find_element(*facts).text)
+    wait(page).until(lambda page: "expects" in page.find_element(*predicted).text)
     assert errors(page) == []
