@@ -28,7 +28,7 @@ from dynacp.strict_json import read_json
 OnStep = Callable[[], None]
 """A function that is called after each training step, or batch of predictions."""
 
-FORMAT = 1
+FORMAT = 2
 """The version of what trainings and predictions compute, a part of every stage's settings: raise it when the same
 settings come to give something else, so that stages are made again.
 """

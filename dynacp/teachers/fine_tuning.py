@@ -84,9 +84,9 @@ def teacher_stage(
     that diverges, and what `build` and `data` raise.
     """
     seed = derived_seed(seed, name)
-    made_with = {**data.made_with, "from": start, "recipe": asdict(recipe), **data.augmented_by, "seed": seed}
-    if not data.seen.all():
-        made_with["seen"] = blake2b(data.seen.tobytes(), digest_size=8).hexdigest()
+    seen = blake2b(data.seen.tobytes(), digest_size=8).hexdigest()
+    trained = {"from": start, "recipe": asdict(recipe), **data.augmented_by, "seed": seed, "seen": seen}
+    made_with = {**data.made_with, **trained}
     # Teachers of other settings may share the folder; the name tells them apart.
     key = blake2b(json.dumps([made_with, [need.path.name for need in needs]]).encode(), digest_size=4).hexdigest()
 
