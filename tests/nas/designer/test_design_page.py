@@ -60,6 +60,12 @@ def network(page: webdriver.Chrome) -> Architecture:
     return Architecture.from_json(parse_qs(urlparse(page.current_url).query)["network"][0])
 
 
+def text(page: webdriver.Chrome, name: str) -> str:
+    """Of a part of the page by its id, read in one go, since it may be replaced at any moment."""
+    told: str = page.execute_script("return document.getElementById(arguments[0])?.textContent", name)
+    return told or ""
+
+
 def click(page: webdriver.Chrome, selector: str) -> None:
     """Click on an element, and wait until the address holds another network."""
     before = page.current_url
@@ -139,7 +145,7 @@ def test_the_address_opens_the_same_network_in_a_new_browser(
         click(page, f'[data-edit="{edit}"]')
     for other in running_browser(tmp_path):
         assert network(opened(other, page.current_url)) == network(page)
-        assert other.find_element(By.ID, "macs").text == page.find_element(By.ID, "macs").text
+        assert text(other, "macs") == text(page, "macs")
 
 
 def test_undone_edits_can_be_done_again_by_keys(browser: webdriver.Chrome, address: str) -> None:
@@ -179,7 +185,7 @@ def test_what_the_space_lacks_can_be_typed_and_is_marked(browser: webdriver.Chro
     page = opened(browser, address)
     typed(page, "channels_6", "50")
     assert network(page).blocks[5].expanded == 50
-    assert "no expansion" in page.find_element(By.ID, "message").text
+    assert "no expansion" in text(page, "message")
     assert page.find_elements(By.CSS_SELECTOR, ".value.now.outside")
     typed(page, "stem", "4-20")
     assert network(page).stem == (4, 20)
@@ -214,9 +220,8 @@ def test_limits_that_are_none_are_told(browser: webdriver.Chrome, address: str, 
     field = page.find_element(By.ID, "max-macs")
     field.send_keys(Keys.CONTROL, "a")
     field.send_keys(limit or Keys.DELETE, Keys.ENTER)
-    told = WebDriverWait(page, 20).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#message [role=alert]"))
-    assert "limit of MACs" in told[0].text
-    assert "until then it is 30,000,000" in told[0].text
+    WebDriverWait(page, 20).until(lambda page: "limit of MACs" in text(page, "message"))
+    assert "until then it is 30,000,000" in text(page, "message")
 
 
 def test_a_limit_that_is_none_keeps_no_edit_from_being_answered_or_undone(
@@ -227,17 +232,17 @@ def test_a_limit_that_is_none_keeps_no_edit_from_being_answered_or_undone(
     field.send_keys(Keys.CONTROL, "a")
     field.send_keys("x", Keys.ENTER)
     WebDriverWait(page, 20).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#message [role=alert]"))
-    before = page.find_element(By.ID, "macs").text
+    before = text(page, "macs")
     click(page, '[data-edit="width_4=64"]')
-    WebDriverWait(page, 20).until(lambda page: page.find_element(By.ID, "macs").text != before)
+    WebDriverWait(page, 20).until(lambda page: text(page, "macs") != before)
     click(page, "#undo")
-    WebDriverWait(page, 20).until(lambda page: page.find_element(By.ID, "macs").text == before)
+    WebDriverWait(page, 20).until(lambda page: text(page, "macs") == before)
 
 
 @pytest.mark.parametrize("link", ["%7B", "%7B%22blocks%22%3A%5B%5D%7D", "nothing"])
 def test_a_damaged_link_is_told_and_the_page_works(browser: webdriver.Chrome, address: str, link: str) -> None:
     page = opened(browser, f"{address}/?network={link}")
-    assert "The address holds no network" in page.find_element(By.CSS_SELECTOR, "#message [role=alert]").text
+    assert "The address holds no network" in text(page, "message")
     click(page, '[data-edit="width_4=64"]')
     assert network(page).blocks[3].out == 64
     assert not page.find_elements(By.CSS_SELECTOR, "#message [role=alert]")
@@ -257,19 +262,18 @@ def test_every_tab_can_be_reached_and_opened_by_keys(browser: webdriver.Chrome, 
 def test_what_was_counted_is_gone_after_an_edit(browser: webdriver.Chrome, address: str) -> None:
     page = opened(browser, address)
     page.find_element(By.ID, "count").click()
-    WebDriverWait(page, 60).until(lambda page: "begin with its first 5" in page.find_element(By.ID, "counted").text)
+    WebDriverWait(page, 60).until(lambda page: "begin with its first 5" in text(page, "counted"))
     click(page, '[data-edit="remove_6="]')
-    WebDriverWait(page, 20).until(lambda page: not page.find_element(By.ID, "counted").text)
+    WebDriverWait(page, 20).until(lambda page: not text(page, "counted"))
 
 
 @pytest.mark.parametrize("button", ["nearest", "count"])
 def test_what_the_space_counts_in_one_way_alone_is_told(browser: webdriver.Chrome, address: str, button: str) -> None:
     page = opened(browser, address)
     page.execute_script("dash_clientside.set_props('convention', {value: 'thop'})")
-    WebDriverWait(page, 20).until(lambda page: "over by" in page.find_element(By.ID, "verdict").text)
+    WebDriverWait(page, 20).until(lambda page: "over by" in text(page, "verdict"))
     page.find_element(By.ID, button).click()
-    told = WebDriverWait(page, 20).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#message [role=alert]"))
-    assert "which is dcase, and not as thop" in told[0].text
+    WebDriverWait(page, 20).until(lambda page: "which is dcase, and not as thop" in text(page, "message"))
     page.execute_script("dash_clientside.set_props('convention', {value: 'as the dtype runs'})")
 
 
@@ -279,13 +283,13 @@ def test_table_1_is_halved_by_a_click_on_what_the_page_offers(browser: webdriver
     field.send_keys(Keys.CONTROL, "a")
     field.send_keys("15e6", Keys.ENTER)
     WebDriverWait(page, 20).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#way-back [data-edit]"))
-    assert "over by 13,938,900 MACs" in page.find_element(By.ID, "verdict").text  # 28,938,900 - 15,000,000
+    assert "over by 13,938,900 MACs" in text(page, "verdict")  # 28,938,900 - 15,000,000
     offered = page.find_elements(By.CSS_SELECTOR, "#way-back [data-edit] span")
     assert [each.text for each in offered] == [
         f"shortcut, stride of block 1: {each} 2x2" for each in ("none", "pooled")
     ]
     click(page, "#way-back [data-edit]")
-    WebDriverWait(page, 20).until(lambda page: "fits" in page.find_element(By.ID, "verdict").text)
+    WebDriverWait(page, 20).until(lambda page: "fits" in text(page, "verdict"))
 
 
 def test_a_broken_file_is_told_and_a_good_one_opens(browser: webdriver.Chrome, address: str, tmp_path: Path) -> None:
@@ -304,12 +308,12 @@ def test_a_broken_file_is_told_and_a_good_one_opens(browser: webdriver.Chrome, a
         click(page, '[data-edit="remove_1="]')
     bad.write_bytes(b" " * 6_000_000)
     page.find_element(By.CSS_SELECTOR, "#file input").send_keys(str(bad))
-    WebDriverWait(page, 20).until(lambda page: "bad.json is too large" in page.find_element(By.ID, "message").text)
+    WebDriverWait(page, 20).until(lambda page: "bad.json is too large" in text(page, "message"))
     long = TABLE1.__class__(TABLE1.blocks[:1] * 70)
     bad.write_text(long.to_json())
     page.execute_script("document.querySelector('#file input').value = ''")
     page.find_element(By.CSS_SELECTOR, "#file input").send_keys(str(bad))
-    WebDriverWait(page, 20).until(lambda page: "but this one has 70" in page.find_element(By.ID, "message").text)
+    WebDriverWait(page, 20).until(lambda page: "but this one has 70" in text(page, "message"))
     assert errors(page) == []
 
 
@@ -367,7 +371,7 @@ def test_a_page_that_is_served_no_more_is_told(browser: webdriver.Chrome) -> Non
     with serving(create_app(TABLE1, Terms())) as address:
         page = opened(browser, address)
     page.execute_script("""document.querySelector('[data-edit="width_4=64"]').click()""")
-    WebDriverWait(page, 20).until(lambda page: "start it again" in page.find_element(By.ID, "message").text)
+    WebDriverWait(page, 20).until(lambda page: "start it again" in text(page, "message"))
     errors(page)  # Chromium names the request that was not answered
 
 

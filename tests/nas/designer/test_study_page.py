@@ -1,5 +1,6 @@
 """The page beside a study: its picture, a click on a candidate, what the model expects, a search that goes on."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -10,8 +11,8 @@ import pytest
 from browsers import DESK, errors, resize
 from made_up import made_up_score, made_up_training, settings
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
-from selenium.webdriver.common.action_chains import ActionChains
+from selenium.common.exceptions import JavascriptException, StaleElementReferenceException
+from selenium.webdriver.common.actions.action_builder import ActionBuilder
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
@@ -77,26 +78,37 @@ def network(page: webdriver.Chrome) -> Architecture:
     return Architecture.from_json(parse_qs(urlparse(page.current_url).query)["network"][0])
 
 
+PLACES = """
+const chart = document.querySelector("#study-figure .js-plotly-plot");
+const points = [...chart.querySelectorAll(".scatterlayer .trace")[1].querySelectorAll(".point")];
+return points.map(point => {
+  const box = point.getBoundingClientRect();
+  return [chart.data[1].customdata[point.__data__.i], box.x + box.width / 2, box.y + box.height / 2];
+});
+"""
+"""The number of the candidate that each point stands for, and where its middle is in the window."""
+
+
 def load(page: webdriver.Chrome, place: int) -> int:
-    """Click on the point at this place among the candidates; returns the number of its candidate."""
+    """Click on one of the points that stand apart from others; returns the number of its candidate."""
     before = page.current_url
+    page.execute_script("document.getElementById('study-figure').scrollIntoView()")
 
-    def clicked(page: webdriver.Chrome) -> int:
-        trace = page.find_elements(By.CSS_SELECTOR, "#study-figure .scatterlayer .trace")[1]
-        point = trace.find_elements(By.CSS_SELECTOR, ".point")[place]
-        number = page.execute_script(
-            "const chart = document.querySelector('#study-figure .js-plotly-plot');"
-            "return chart.data[1].customdata[arguments[0].__data__.i]",
-            point,
-        )
-        ActionChains(page).move_to_element(point).pause(0.3).click().perform()
-        return int(number)
+    def still(page: webdriver.Chrome) -> list[list[float]]:
+        """The points, once a chart that is drawn or resized has come to rest."""
+        first = page.execute_script(PLACES)
+        time.sleep(0.5)
+        return first if page.execute_script(PLACES) == first else []
 
-    # A chart that is drawn anew meanwhile has other elements in the same places.
-    redrawn = WebDriverWait(page, 60, 0.3, ignored_exceptions=[StaleElementReferenceException, IndexError])
-    number = redrawn.until(lambda page: (clicked(page),))[0]
+    points = WebDriverWait(page, 60, 0.1, ignored_exceptions=[JavascriptException]).until(still)
+    places = np.array([[x, y] for _, x, y in points])
+    apart = np.linalg.norm(places[:, None] - places, axis=-1) + 1e9 * np.eye(len(places))
+    number, x, y = points[np.flatnonzero(apart.min(axis=0) > 15)[place]]
+    mouse = ActionBuilder(page)
+    mouse.pointer_action.move_to_location(round(x), round(y)).pause(0.3).click()
+    mouse.perform()
     wait(page).until(lambda page: page.current_url != before)
-    return number
+    return int(number)
 
 
 def mark(page: webdriver.Chrome) -> tuple[float, float]:
@@ -108,7 +120,7 @@ def mark(page: webdriver.Chrome) -> tuple[float, float]:
 
 
 def test_a_click_on_a_point_loads_its_candidate_and_the_mark_follows(page: webdriver.Chrome, store: Store) -> None:
-    number = load(page, 7)
+    number = load(page, 2)
     candidate = store.candidates[number]
     assert network(page) == candidate.architecture
     wait(page).until(lambda page: mark(page)[0] == pytest.approx(candidate.macs / 1e6))
@@ -119,11 +131,11 @@ def test_a_click_on_a_point_loads_its_candidate_and_the_mark_follows(page: webdr
 
 
 def test_two_candidates_stand_side_by_side(page: webdriver.Chrome, store: Store) -> None:
-    one = store.candidates[load(page, 3)]
+    one = store.candidates[load(page, 0)]
     page.find_element(By.ID, "pin").click()
     wait(page).until(lambda page: page.find_elements(By.CSS_SELECTOR, ".comparison"))
     open_tab(page, "Study")
-    other = store.candidates[load(page, 9)]
+    other = store.candidates[load(page, 1)]
     open_tab(page, "Compare")
     beside = f"{one.macs:,} {other.macs:,}"
     wait(page).until(lambda page: beside in page.find_element(By.CSS_SELECTOR, ".comparison").text)
