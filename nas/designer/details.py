@@ -67,17 +67,11 @@ def table(head: tuple[str, ...], body: Sequence[Component], name: str) -> html.D
 
 
 def _layers(judged: Judged) -> html.Div:
-    rows = [
-        _row(
-            row.name,
-            row.kind,
-            " x ".join(map(str, row.output)),
-            f"{row.parameters:,}",
-            f"{row.macs:,}",
-            f"{row.bytes:,}",
-        )
-        for row in judged.ledger.rows
-    ]
+    account, rows = judged.ledger, []
+    for row in account.rows:
+        texts = (row.kind, " x ".join(map(str, row.output)), f"{row.parameters:,}")
+        bars = [_bar(row.macs, account.macs, f"{row.macs:,}"), _bar(row.bytes, account.bytes, f"{row.bytes:,}")]
+        rows.append(html.Tr([html.Th(row.name, scope="row"), *map(html.Td, texts), *bars]))
     return table(("layer", "kind", "output", "parameters", "MACs", "bytes"), rows, "layers")
 
 

@@ -45,8 +45,13 @@ def _filled(macro: str, *arguments: object) -> str:
 
 
 def millions(number: int) -> str:
-    """MACs in millions, such as `+1.25`; `0` for none at all."""
-    return f"{number / 1e6:+.2f}" if number else "0"
+    """MACs in millions, such as `+1.25 M`; `0` for none at all."""
+    return f"{number / 1e6:+.2f} M" if number else "0"
+
+
+def thousands(number: int) -> str:
+    """Bytes in thousands, such as `-1.3 kB`."""
+    return f"{number / 1e3:+.1f} kB"
 
 
 def price(value: Value) -> str:
@@ -100,6 +105,6 @@ def rows_of(judged: Judged, number: int) -> list[Row]:
 _ENVIRONMENT = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
 _ENVIRONMENT.globals |= {
     "PLAIN": PLAIN, "label": label, "signs": [SIGNS[move] for move in MOVES], "millions": millions, "price": price,
-    "in_words": in_words, "shown": shown, "under_each": under_each, "rows_of": rows_of,
+    "thousands": thousands, "in_words": in_words, "shown": shown, "under_each": under_each, "rows_of": rows_of,
 }  # fmt: skip
 _MACROS = _ENVIRONMENT.from_string(Path(__file__).with_name("parts.html").read_text(encoding="utf-8")).module
