@@ -38,6 +38,7 @@ from dynacp.overrides import changed
 from dynacp.settings import require
 from dynacp.student.architecture import TABLE1, with_classes
 from dynacp.teachers.ensemble import Ensemble, chance_warning
+from dynacp.teachers.views import told_beforehand
 from nas.results.finalists import decided, finalists
 from nas.scoring.clips import FRONT_END, SearchData, load_search_data
 from nas.scoring.score import SAMPLES, SHORT, TEACHERS, Scorer, SearchSettings
@@ -316,10 +317,7 @@ class Search:
         """
         folder, seed = self.options.cache / "teachers", self.options.seed
         if views := self.settings.views:
-            size = data.view_bytes(self.settings.teachers, views) / 1e3
-            self.screen.note(
-                f"Teachers are asked about {views[0]} views of each clip: {size:,.0f} kB of what they say."
-            )
+            self.screen.note(told_beforehand(views[0], data.view_bytes(self.settings.teachers, views)))
         with self.screen.teaching() as on_step:
             ensemble = data.ensemble(
                 self.settings.teachers,

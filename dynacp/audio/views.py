@@ -6,6 +6,7 @@ https://arxiv.org/abs/2106.05237). A view is computed anew from its seed wheneve
 teachers say of it need be kept.
 """
 
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -58,7 +59,8 @@ class Views:
     def __init__(self, source: ViewedSource, augmentation: Augmentation, *, cells: np.ndarray, seed: int) -> None:
         augmentation.require_views()
         self._source, self._augmentation, self._seed = source, augmentation, seed
-        self._cells, self._latest = torch.from_numpy(cells), dict[int, Draws]()
+        self._cells = torch.from_numpy(cells)
+        self._draws = lru_cache(maxsize=2)(self._drawn)  # a batch may hold the end of an epoch and the next one's start
 
     def __len__(self) -> int:
         return len(self._source)
@@ -97,13 +99,6 @@ class Views:
 
     def _seed_of(self, number: int) -> int:
         return derived_seed(self._seed, f"view {number}")
-
-    def _draws(self, number: int) -> Draws:
-        if number not in self._latest:
-            while len(self._latest) > 1:  # a batch may hold the end of one epoch and the beginning of the next
-                self._latest.pop(next(iter(self._latest)))
-            self._latest[number] = self._drawn(number)
-        return self._latest[number]
 
     def _drawn(self, number: int) -> Draws:
         settings, clips = self._augmentation, len(self)

@@ -41,6 +41,7 @@ from dynacp.settings import SettingError
 from dynacp.stages import Stage, in_order
 from dynacp.student.architecture import resolve
 from dynacp.student.layers import layers_of, steps_of
+from dynacp.teachers.views import told_beforehand
 
 
 def add_options(add: Add) -> None:
@@ -157,10 +158,7 @@ def _introduce(pipeline: Pipeline, console: Console) -> None:
     for name, family in FAMILIES.items():
         console.print(f"Teachers {name}: four, {settings.teachers.start(family)}.")
     if settings.distillation.views:
-        console.print(
-            f"Teachers are asked about {settings.distillation.views} views of each clip: "
-            f"{pipeline.view_bytes / 1e3:,.0f} kB to store."
-        )
+        console.print(told_beforehand(settings.distillation.views, pipeline.view_bytes))
     if (own := pipeline.plan.architecture.classes) != pipeline.classes:
         console.print(
             f"The architecture's head of {own:,} classes is replaced by one of {pipeline.classes:,}, as the data has."

@@ -271,7 +271,7 @@ class Pipeline:
 
         `teachers` are the stages of its teachers, one at least. Raises `StageError` for one that is not finished.
         """
-        return mean_logits(teachers, self.store)
+        return mean_logits([self.store.load(stage) for stage in teachers])
 
     def _taught(self, rows: np.ndarray, member: Member) -> np.ndarray:
         """Whether a teacher is fine-tuned on each of these training clips: bool [rows].

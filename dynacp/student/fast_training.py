@@ -20,11 +20,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from dynacp.student import passes
-from dynacp.student.model import DPCPBlock, DynaCP
+from dynacp.student.model import DPCPBlock, DynaCP, Pool
 from dynacp.student.passes import TAPS, FloatArray
-
-Pool = nn.AvgPool2d | nn.MaxPool2d
-"""A pool of 3 x 3 windows, padded by 1."""
 
 MOST = {nn.ReLU6: 6.0, nn.ReLU: np.inf}
 """The most that each activation gives; the least is 0."""
@@ -149,9 +146,8 @@ class _Depthwise(torch.autograd.Function):
         else:
             grad_x, taps = torch.empty_like(x), weight.flatten(1).t().contiguous().numpy()
             grad_taps = np.zeros_like(taps)
-            passes.depthwise_gradient(
-                _array(x), taps, _array(grad), ctx.stride, ctx.dilation, _array(grad_x), grad_taps
-            )  # fmt: skip
+            arrays = _array(x), taps, _array(grad)
+            passes.depthwise_gradient(*arrays, ctx.stride, ctx.dilation, _array(grad_x), grad_taps)
             grad_weight = torch.from_numpy(grad_taps).t().reshape(weight.shape)
         if ctx.pool is not None:
             _add_pool_gradient(ctx.pool, grad if grad_pooled is None else grad_pooled, ctx.taken, grad_x)

@@ -16,8 +16,12 @@ def _activation(name: str) -> nn.Module:
     return {"relu6": nn.ReLU6, "relu": nn.ReLU}[name]()  # in place, ReLU6 copies its input for the backward pass
 
 
-def _pool(name: str, stride: tuple[int, int]) -> nn.AvgPool2d | nn.MaxPool2d:
-    kinds: dict[str, type[nn.AvgPool2d | nn.MaxPool2d]] = {"average": nn.AvgPool2d, "maximum": nn.MaxPool2d}
+Pool = nn.AvgPool2d | nn.MaxPool2d
+"""A pool of 3 x 3 windows, padded by 1."""
+
+
+def _pool(name: str, stride: tuple[int, int]) -> Pool:
+    kinds: dict[str, type[Pool]] = {"average": nn.AvgPool2d, "maximum": nn.MaxPool2d}
     return kinds[name](3, stride=stride, padding=1)
 
 

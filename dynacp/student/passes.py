@@ -54,6 +54,17 @@ def add_moments(x: FloatArray, origin: FloatArray, sums: FloatArray, squares: Fl
 
 
 @_fast
+def _unclipped(
+    x: FloatArray, scale: FloatArray, shift: FloatArray, added: FloatArray | None, row: int, column: int
+) -> float:
+    """What `scale_and_clip` clips, at one place."""
+    value = x[row, column] * scale[column] + shift[column]
+    if added is not None:
+        value += added[row, column]
+    return value
+
+
+@_fast
 def scale_and_clip(
     x: FloatArray, scale: FloatArray, shift: FloatArray, added: FloatArray | None, most: float, y: FloatArray
 ) -> None:
@@ -61,9 +72,7 @@ def scale_and_clip(
     (rows, columns), zero = x.shape, x.dtype.type(0)
     for row in range(rows):
         for column in range(columns):
-            value = x[row, column] * scale[column] + shift[column]
-            if added is not None:
-                value += added[row, column]
+            value = _unclipped(x, scale, shift, added, row, column)
             value = zero if value < zero else value  # in this form, NaN stays NaN
             y[row, column] = most if value > most else value
 
@@ -83,9 +92,7 @@ def add_gradient_moments(
         some_products[:] = 0
         for row in range(start, min(rows, start + ROWS_AT_ONCE)):
             for column in range(columns):
-                value = x[row, column] * scale[column] + shift[column]
-                if added is not None:
-                    value += added[row, column]
+                value = _unclipped(x, scale, shift, added, row, column)
                 g = grad[row, column] if (value > zero) & (value < most) else zero
                 some[column] += g
                 some_products[column] += g * (x[row, column] - origin[column])
@@ -105,9 +112,7 @@ def scaled_gradient(
     (rows, columns), zero = x.shape, x.dtype.type(0)
     for row in range(rows):
         for column in range(columns):
-            value = x[row, column] * scale[column] + shift[column]
-            if added is not None:
-                value += added[row, column]
+            value = _unclipped(x, scale, shift, added, row, column)
             g = grad[row, column] if (value > zero) & (value < most) else zero
             if grad_added is not None:
                 grad_added[row, column] = g

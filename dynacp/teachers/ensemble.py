@@ -10,11 +10,11 @@ label is from those that were not fine-tuned on its group (arXiv 2104.09732).
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -67,6 +67,10 @@ def left_out(clips: Clips) -> np.ndarray:
     return parts_of_whole_groups(clips, len(MEMBERS), seed=0)
 
 
+Flags = TypeVar("Flags", Tensor, np.ndarray)
+"""An array of booleans, torch's or numpy's."""
+
+
 class Known(NamedTuple):
     """How well single teachers, in their mean, know some clips."""
 
@@ -105,7 +109,7 @@ class Ensemble:
         rest is validation.
         """
         stored, validation = {name: store.load(stage) for name, stage in stages.items()}, labels[training:]
-        mean = mean_logits(stages.values(), store)
+        mean = mean_logits(list(stored.values()))
         return cls(
             logits=mean[:training],
             validation_logits=mean[training:],
@@ -133,15 +137,21 @@ def _known(teachers: Sequence[tuple[Tensor, Tensor]], labels: np.ndarray) -> Kno
     return Known(*np.mean(each, axis=0).tolist())
 
 
-def mean_logits(stages: Iterable[Stage], store: StageStore) -> Tensor:
+def heard_of(seen: Flags) -> Flags:
+    """Which clips each teacher speaks of, given those that each was fine-tuned on; both bool [teachers, clips].
+
+    They are those that it was not fine-tuned on, and those that all were.
+    """
+    return ~seen | seen.all(0)
+
+
+def mean_logits(stored: Sequence[Mapping[str, Any]]) -> Tensor:
     """The mean of the logits that teachers (one at least) stored, float32 [clips, classes] on the CPU.
 
-    For each clip it is over the teachers that were not fine-tuned on it; where all were, over all. Raises `StageError`
-    for a teacher that is not finished.
+    For each clip it is over the teachers that `heard_of` gives; `stored` are the contents of their stages.
     """
-    stored = [store.load(stage) for stage in stages]
     logits, seen = (torch.stack([each[name] for each in stored]) for name in ("logits", "seen"))
-    heard = (~seen | seen.all(dim=0)).unsqueeze(-1)
+    heard = heard_of(seen).unsqueeze(-1)
     return (logits * heard).sum(dim=0) / heard.sum(dim=0)
 
 

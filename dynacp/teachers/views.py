@@ -19,6 +19,7 @@ from dynacp.audio.augmentation_settings import Augmentation
 from dynacp.audio.views import ViewedSource, Views, cells_of
 from dynacp.efficientat import Teacher
 from dynacp.stages import OnStep, Stage, StageStore, beside
+from dynacp.teachers.ensemble import heard_of
 from dynacp.training.loop import TRAINING_WORK, batches, predict
 
 FLOAT_BYTES = 4
@@ -43,11 +44,8 @@ class Viewing:
 
     @property
     def heard(self) -> np.ndarray:
-        """Which clips each teacher speaks of: those that it was not fine-tuned on, and those that all were.
-
-        bool [teachers, clips].
-        """
-        return ~self.seen | self.seen.all(axis=0)
+        """Which clips each teacher speaks of, as `heard_of` gives them: bool [teachers, clips]."""
+        return heard_of(self.seen)
 
     def bytes(self, classes: int) -> int:
         """What is stored of what all teachers say of the views, with so many classes."""
@@ -90,6 +88,11 @@ class Viewing:
             steps=steps,
             work=steps * teacher.work / (TRAINING_WORK * teacher.steps),
         )
+
+
+def told_beforehand(views: int, size: int) -> str:
+    """A sentence about so many views, and the bytes that what teachers say of them takes."""
+    return f"Teachers are asked about {views} views of each clip: {size / 1e3:,.0f} kB to store."
 
 
 def mean_logits_of_views(stages: Iterable[Stage], store: StageStore) -> Tensor:

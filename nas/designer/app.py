@@ -232,8 +232,7 @@ def _watch(app: dash.Dash, usual: Terms, watched: Watched) -> None:
         judged = Judged(Architecture.from_json(network), terms_of(*fields, usual=usual)[0])
         drawn = tab == "study" and seen is not None and ctx.triggered_id != "seen"
         try:
-            words, change = study_panel.in_words(watched, judged), no_update
-            return words, study_panel.moved(watched, judged) if drawn else change
+            return study_panel.in_words(watched, judged), study_panel.moved(watched, judged) if drawn else no_update
         except StudyError as error:
             return str(error), no_update
 

@@ -41,7 +41,10 @@ def served(app: dash.Dash, host: str, port: int) -> Iterator[BaseWSGIServer]:
 
     @app.server.before_request
     def refuse_other_names() -> None:
-        asked = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
+        try:
+            asked = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
+        except ValueError:  # brackets that hold no address
+            abort(400)
         if asked not in names and not (host in EVERYWHERE and _is_address(asked)):
             abort(400)
 
@@ -63,9 +66,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         raise UserError(f"{host}, port {port}, cannot be listened on: {error}; take another --port.") from None
     except OSError as error:
         option = "--port" if error.errno in (EADDRINUSE, EACCES) else "--host"
-        reason = (
-            os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        )  # names have numbers below 0
+        # Numbers below 0 are of names that cannot be looked up.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise UserError(f"{host}, port {port}, cannot be listened on: {reason}; take another {option}.") from None
     with listener:
         yield listener

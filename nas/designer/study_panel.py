@@ -127,11 +127,14 @@ def in_words(watched: Watched, judged: Judged) -> str:
 
 def numbered(watched: Watched, number: str) -> Architecture:
     """The network of the candidate of this number; raises `UserError` for none."""
-    with watched.reading() as store:
-        known = {str(each.number): each.architecture for each in store.candidates}
-    if (wanted := number.removeprefix("#").strip()) not in known:
+    if (found := _candidate(watched, number.removeprefix("#").strip())) is None:
         raise UserError(f"{watched.name} has no trained candidate {number[:80]!r}.")
-    return known[wanted]
+    return found
+
+
+def _candidate(watched: Watched, number: str) -> Architecture | None:
+    with watched.reading() as store:
+        return next((each.architecture for each in store.candidates if str(each.number) == number), None)
 
 
 def clicked(watched: Watched, click: Any) -> Architecture | None:
@@ -140,5 +143,4 @@ def clicked(watched: Watched, click: Any) -> Architecture | None:
         number = int(click["points"][0]["customdata"])
     except (KeyError, IndexError, TypeError, ValueError):
         return None
-    with watched.reading() as store:
-        return next((each.architecture for each in store.candidates if each.number == number), None)
+    return _candidate(watched, str(number))

@@ -60,7 +60,8 @@ class Watched:
     def comparable(self, architecture: Architecture) -> bool:
         """Whether the study's networks have this one's input, classes and family, which its model does not see."""
         with self.reading() as store:
-            return same_task(architecture, store.candidates[0].architecture)
+            known = store.candidates[0].architecture
+        return all(getattr(architecture, name) == getattr(known, name) for name in ("input", "classes", "family"))
 
     def finalists(self) -> list[Finalist]:
         """The finalists of its race, as `nas.results.finalists.finalists` gives them."""
@@ -75,11 +76,6 @@ class Watched:
         if not file.exists() and self._store is not None:
             raise StudyError(f"study {self.name!r} is no longer in {file.parent}.")
         return [_stamp(path) for path in (file, Path(f"{file}-wal"))]
-
-
-def same_task(one: Architecture, other: Architecture) -> bool:
-    """Whether two networks have the same input, classes and family."""
-    return (one.input, one.classes, one.family) == (other.input, other.classes, other.family)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -98,7 +98,7 @@ class SearchData:
         shape = (1, 1, self.front_end.mels, self.front_end.frames(self.front_end.sample_rate))
         macs = {name: by_torch(settings.build(family, classes).eval(), shape) for name, family in FAMILIES.items()}
         stages = {}
-        for member, kept in zip(MEMBERS, ~(self.left_out & settings.cross_fitted), strict=True):
+        for member, kept in zip(MEMBERS, self._kept(settings), strict=True):
             data = self._taught(kept)
             stages[member.name] = teacher_stage(
                 f"teachers/{member.name}",
@@ -112,6 +112,10 @@ class SearchData:
                 macs=macs[member.family.name],
             )
         return stages
+
+    def _kept(self, settings: TeacherSettings) -> np.ndarray:
+        """The clips that each teacher does not leave out: bool [teachers, clips]."""
+        return ~(self.left_out & settings.cross_fitted)
 
     def _taught(self, kept: np.ndarray) -> TeacherData:
         """What a teacher is given that is fine-tuned on the training clips which are `kept` (bool [clips])."""
@@ -161,9 +165,8 @@ class SearchData:
 
     def _viewing(self, settings: TeacherSettings, number: int, augmentation: Augmentation, seed: int) -> Viewing:
         """Views of all clips; none is mixed with one of another part of any way to divide them."""
-        seen = ~(self.left_out & settings.cross_fitted)
         everything = Features(self.log_mels, np.arange(len(self.labels)), self.device)
-        return Viewing(lambda: everything, number, augmentation, seed, seen, self.held_out)
+        return Viewing(lambda: everything, number, augmentation, seed, self._kept(settings), self.held_out)
 
     def _asked(self, viewing: Viewing, teachers: dict[str, Stage], store: StageStore) -> dict[str, Stage]:
         """The stages of what each teacher says of the views, by name."""

@@ -349,6 +349,7 @@ def asked(address: str, path: str = "/", *, method: str = "GET", body: bytes = b
 def test_other_names_for_this_machine_large_requests_and_other_files_are_refused(address: str) -> None:
     assert asked(address)[0] == 200
     assert asked(address, host="evil.example")[0] == 400
+    assert asked(address, host="[::1")[0] == 400
     assert asked(address, "/_dash-update-component", method="POST", body=b"x" * (5 << 20))[0] == 413
     for path in ("/assets/../app.py", "/assets/%2e%2e/app.py", "/../../../../../../etc/hostname"):
         assert "create_app" not in asked(address, path)[1]
