@@ -4,12 +4,14 @@
 
 An edit takes from the click until the number, the verdict and the price of every other edit are painted. The
 alternative counts, in the same run, what the page then shows: every single edit's network with torchinfo, which must
-build it. A study is made, which takes some ten minutes, read by the command before it serves the page, and opened until
-its points are drawn. Needs chromium and chromium-driver.
+build it. A study is made, which takes some ten minutes, read by the command until it prints its address, and the page
+opened until its points are drawn. Needs chromium and chromium-driver.
 """
 
 import argparse
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -27,7 +29,6 @@ from budget.witness import by_torchinfo
 from dynacp.student.architecture import TABLE1
 from dynacp.student.model import DynaCP
 from nas.designer.app import create_app
-from nas.designer.watched import Watched
 from nas.editing.judged import Judged, Terms
 from nas.study.store import Store, connect, default_storage, study_folder
 
@@ -70,26 +71,34 @@ def recounted() -> float:
     return 1e3 * (time.perf_counter() - started)
 
 
-def opened(number: int, profile: Path) -> tuple[float, float]:
-    """Seconds in which the command reads a study with so many candidates, and in which the page then shows them."""
+def make_study(number: int) -> None:
+    """Store a study `large` of so many candidates."""
     made = candidates()
     study_folder("large").mkdir(parents=True)
     store = Store.create_or_resume("large", connect("large", default_storage("large")), SETTINGS)
     store.study.add_trials([next(made) for _ in range(number)])
+
+
+def opened(number: int, profile: Path) -> tuple[float, float]:
+    """Seconds that the command takes to print its address, with this study, and that the page then takes to show it."""
+    arguments = ["-m", "nas.design", "--study", "large", "--port", "0"]
     with browser(profile) as running:
         started = time.perf_counter()
-        app = create_app(TABLE1, Terms(), Watched("large", None))
-        read = time.perf_counter() - started
-        with serving(app) as address:
-            started = time.perf_counter()
-            running.get(address)
-            wait = WebDriverWait(running, 120, 0.05)
-            wait.until(lambda opened: opened.find_elements(By.CSS_SELECTOR, ".block"))
-            open_tab(running, "Study")
-            drawn = "#study-figure .gl-container canvas, #study-figure .scatterlayer .point"
-            wait.until(lambda opened: opened.find_elements(By.CSS_SELECTOR, drawn))
-            wait.until(lambda opened: f"{number:,} candidates" in opened.find_element(By.ID, "study-facts").text)
-            return read, time.perf_counter() - started
+        with subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True) as command:
+            try:
+                assert command.stdout
+                address = next(word for line in command.stdout for word in line.split() if word.startswith("http"))
+                read, started = time.perf_counter() - started, time.perf_counter()
+                running.get(address)
+                wait = WebDriverWait(running, 120, 0.05)
+                wait.until(lambda opened: opened.find_elements(By.CSS_SELECTOR, ".block"))
+                open_tab(running, "Study")
+                drawn = "#study-figure .gl-container canvas, #study-figure .scatterlayer .point"
+                wait.until(lambda opened: opened.find_elements(By.CSS_SELECTOR, drawn))
+                wait.until(lambda opened: f"{number:,} candidates" in opened.find_element(By.ID, "study-facts").text)
+                return read, time.perf_counter() - started
+            finally:
+                command.terminate()
 
 
 def main() -> None:
@@ -107,9 +116,10 @@ def main() -> None:
             view.add_row(f"an edit, {name} of {len(times)}", f"{milliseconds:.0f} ms", faster)
         view.add_row("all single edits, torchinfo", f"{alternative:,.0f} ms", "")
         Console().print(view)
+        make_study(options.candidates)
         read, shown = opened(options.candidates, Path(folder, "other"))
-        told = f"The command reads a study of {options.candidates:,} candidates in {read:.1f} s; "
-        Console().print(told + f"the page that it serves then opens with their points in {shown:.1f} s.")
+        told = f"With a study of {options.candidates:,} candidates the command prints its address after {read:.1f} s; "
+        Console().print(told + f"the page then opens with their points in {shown:.1f} s.")
 
 
 if __name__ == "__main__":

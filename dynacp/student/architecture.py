@@ -11,6 +11,7 @@ blocks with stride 1 x 1). No torch is imported here.
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -272,13 +273,18 @@ def _build(cls: type, content: Any) -> Any:
     """A dataclass from parsed JSON: lists of numbers become tuples, unknown and missing fields are named."""
     if not isinstance(content, dict):
         raise ArchitectureError(f"a {cls.__name__.lower()} must be a JSON object, but got {shown(content)}.")
-    known = {field.name for field in fields(cls)}
-    if unknown := ", ".join(shown(name)[1:-1] for name in sorted(set(content) - known)[:3]):
+    known = _names(cls)
+    if unknown := ", ".join(shown(name)[1:-1] for name in sorted(content.keys() - known)[:3]):
         raise ArchitectureError(f"unknown field {unknown}; a {cls.__name__.lower()} has {', '.join(sorted(known))}.")
     try:
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
     except TypeError as error:
         raise ArchitectureError(f"{cls.__name__.lower()}: {error}") from None
+
+
+@cache
+def _names(cls: type) -> frozenset[str]:
+    return frozenset(field.name for field in fields(cls))
 
 
 TABLE1 = Architecture(

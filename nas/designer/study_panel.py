@@ -1,8 +1,9 @@
 """What the page shows of a study: its picture with the network that is edited, and what the model expects of it."""
 
+from contextlib import suppress
+from threading import Thread
 from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
 from dash import Patch, dcc, html
 from dash.development.base_component import Component
@@ -14,7 +15,8 @@ from nas.designer.watched import Watched
 from nas.editing.judged import Judged
 from nas.results.finalists import NOTE_ON_THE_RACE
 from nas.study.candidate import Candidate
-from nas.study.posterior import Expected
+from nas.study.posterior import Forecast
+from nas.study.settings import StudyError
 from nas.views.charts import front_figure
 
 HERE_COLOUR = "#d6006c"
@@ -31,8 +33,7 @@ def panel(watched: Watched) -> list[Component]:
     """The study's part of the page: filters, the picture, and what is said of it."""
     with watched.reading() as store:
         limits, blocks = store.settings.limits, store.settings.max_blocks
-        # Fits the model and loads what plotly loads when it first draws: seconds, which no page should wait for.
-        front_figure(store, watched.finalists(), store.candidates)
+    Thread(target=_prepare, args=[watched], daemon=True).start()
     ends = ((0, round(limits.max_macs / 1e6, 1)), (0, round(limits.max_bytes / 1e3, 1)), (1, blocks))
     sliders = [
         html.Label(
@@ -53,6 +54,12 @@ def panel(watched: Watched) -> list[Component]:
         html.P(NOTE_ON_THE_RACE, className="soft"),
         dcc.Interval(id="look", interval=1_000 * EVERY_SECONDS),
     ]  # fmt: skip
+
+
+def _prepare(watched: Watched) -> None:
+    """Fit the model, and load what plotly loads when it first draws: seconds in which a browser may open the page."""
+    with suppress(StudyError), watched.reading() as store:  # one that has vanished since is told where it is looked at
+        front_figure(store, watched.finalists(), store.candidates[:1])
 
 
 def facts(watched: Watched, shown: list[Candidate]) -> str:
@@ -78,7 +85,7 @@ def figure(watched: Watched, shown: list[Candidate], judged: Judged) -> go.Figur
     """The study's picture with the network that is edited as a mark; `moved` moves that."""
     with watched.reading() as store:
         drawn = front_figure(store, watched.finalists(), shown)
-    told = watched.expected(judged.architecture)
+    told = watched.forecast(judged.architecture)
     mark = go.Scatter(
         x=[judged.ledger.macs / 1e6],
         y=[None if told is None else 100 * told.accuracy],
@@ -101,7 +108,7 @@ def figure(watched: Watched, shown: list[Candidate], judged: Judged) -> go.Figur
 
 def moved(watched: Watched, judged: Judged) -> Patch:
     """A change of `figure` that moves the mark to this network."""
-    told, change, at = watched.expected(judged.architecture), Patch(), judged.ledger.macs / 1e6
+    told, change, at = watched.forecast(judged.architecture), Patch(), judged.ledger.macs / 1e6
     change["data"][0]["x"] = [at]
     change["data"][0]["y"] = [None if told is None else 100 * told.accuracy]
     change["data"][0]["error_y"]["array"] = [_reach(told)]
@@ -109,16 +116,16 @@ def moved(watched: Watched, judged: Judged) -> Patch:
     return change
 
 
-def _reach(told: Expected | None) -> float:
+def _reach(told: Forecast | None) -> float:
     """Half of the 95 % interval, in percentage points."""
-    return 0.0 if told is None or np.isnan(told.deviation) else 196 * told.deviation
+    return 0.0 if told is None else 196 * told.deviation
 
 
 def in_words(watched: Watched, judged: Judged) -> str:
     """What the study's model expects of the network, and how sure it is."""
     if not watched.comparable(judged.architecture):
         return f"{watched.name} holds no networks of this input, these classes and this family: no word on this one."
-    told = watched.expected(judged.architecture)
+    told = watched.forecast(judged.architecture)
     if told is None:
         return f"{watched.name} has too few candidates for a model."
     words = f"{watched.name} expects {100 * told.accuracy:.1f} % ± {_reach(told):.1f} after a short training (95 %)."

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dynacp.student.architecture import Architecture
 from nas.results.finalists import Finalist, finalists
-from nas.study.posterior import Expected
+from nas.study.posterior import Forecast
 from nas.study.settings import StudyError
 from nas.study.store import Store, clear_errors, study_folder
 
@@ -49,13 +49,13 @@ class Watched:
             store.read()
         self._store = store
 
-    def expected(self, architecture: Architecture) -> Expected | None:
+    def forecast(self, architecture: Architecture) -> Forecast | None:
         """What the study's model says of a network; None while too few candidates are trained for a model, and for a
         network that is not `comparable`.
         """
         with self.reading() as store:
             model = store.posterior() if self.comparable(architecture) else None
-            return model.expected(architecture) if model else None
+            return model.forecast(architecture) if model else None
 
     def comparable(self, architecture: Architecture) -> bool:
         """Whether the study's networks have this one's input, classes and family, which its model does not see."""

@@ -52,7 +52,7 @@ def model(context: ProposalContext) -> Proposal | None:
     known, macs = [each.architecture for each in scored], [each.macs for each in scored]
     of_known = features(known)
     surrogate = Surrogate(of_known, [each.merit for each in scored])
-    expected = surrogate.predict(of_known).mean
+    expected = surrogate.means(of_known)
     reference = float(np.quantile(expected, REFERENCE)), float(context.rules.limits.max_macs)
     best = ranking(_points(expected, macs), reference=reference)
     near = _near(context, [known[index] for index in best[:PARENTS]])

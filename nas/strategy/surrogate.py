@@ -3,10 +3,12 @@
 The merit is what candidates are ranked by, more being better (`nas.study.candidate.Candidate.merit`).
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import cache, wraps
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from nas.space.features import FloatArray
 
@@ -20,6 +22,9 @@ _NOISE = (0.02, 1.0)
 """Bounds of the noise's share in the variance of the merits. Merits of two seeds agree to 0.94 (studies/score)."""
 
 
+_AT_ONCE = 500
+"""Architectures whose means are predicted together: their kernel stays in the processor's cache."""
+
 _ROUNDING = 1e-6
 """Added to variances, so that rounding leaves them positive where networks are nearly alike."""
 
@@ -29,6 +34,29 @@ _SHARES = (1e-3, 10.0)
 _LENGTHS = (3.0, 100.0)
 """Bounds of the length scale. Two random networks lie about 7 apart: at a scale far below that every architecture
 would be a world of its own, and noise be taken for what distinguishes it."""
+
+
+T = TypeVar("T")
+
+
+def _on_one_core(function: Callable[..., T]) -> Callable[..., T]:
+    """Let numpy and scipy use one thread while this function runs: several take up to three times as long for matrices
+    of this size, and round differently on machines with more cores, which would propose other architectures.
+    """
+
+    @wraps(function)
+    def alone(*args: Any, **named: Any) -> T:
+        with _libraries().limit(limits=1, user_api="blas"):
+            return function(*args, **named)
+
+    return alone
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    import sklearn.gaussian_process  # noqa: F401  (takes a second, and all commands import this; loads the libraries)
+
+    return ThreadpoolController()
 
 
 class Prediction(NamedTuple):
@@ -52,8 +80,9 @@ class Surrogate:
     # One length scale serves all features, each scaled to its spread: with a scale of its own for each, some sixty
     # architectures were predicted no better and the intervals were far too narrow.
 
+    @_on_one_core
     def __init__(self, features: FloatArray, merits: Sequence[float] | FloatArray) -> None:
-        from sklearn.gaussian_process import GaussianProcessRegressor  # takes a second, and all commands import this
+        from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Matern, WhiteKernel
 
         self._centre, self._scale = features.mean(axis=0), _spread(features)
@@ -81,6 +110,14 @@ class Surrogate:
     def _noise_level(self) -> float:
         return float(self._model.kernel_.get_params()["k2__noise_level"])
 
+    @_on_one_core
+    def means(self, features: FloatArray) -> FloatArray:
+        """The means of `predict` alone, [networks]: of thousands, deviations take far longer."""
+        parts = [features[start : start + _AT_ONCE] for start in range(0, len(features), _AT_ONCE)]
+        mean = np.concatenate([self._model.predict(self._scaled(part)) for part in parts])
+        return self._mean + self._deviation * mean
+
+    @_on_one_core
     def predict(self, features: FloatArray) -> Prediction:
         """Predict the noiseless merits of architectures with these features [networks, features]."""
         mean, deviation = self._model.predict(self._scaled(features), return_std=True)
@@ -88,6 +125,7 @@ class Surrogate:
         noiseless, unseen = (np.sqrt(np.maximum(each - self._noise_level, 0.0)) for each in (deviation**2, before))
         return Prediction(self._mean + self._deviation * mean, self._deviation * noiseless, self._deviation * unseen)
 
+    @_on_one_core
     def draw(self, features: FloatArray, number: int, rng: np.random.Generator) -> FloatArray:
         """Joint samples of the noiseless merits of networks with these [networks, features], as [number, networks]."""
         mean, covariance = self._model.predict(self._scaled(features), return_cov=True)

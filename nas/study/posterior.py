@@ -9,8 +9,8 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from dynacp.student.architecture import Architecture
-from nas.space.features import features
-from nas.strategy.surrogate import LEAST, Prediction, Surrogate
+from nas.space.features import FloatArray, features
+from nas.strategy.surrogate import LEAST, Surrogate
 from nas.study.candidate import Candidate
 
 NOTHING_NEAR = 0.7
@@ -25,8 +25,15 @@ class Expected(NamedTuple):
     """What candidates are ranked by: minus the mean training loss in nats; the accuracy in older studies."""
     accuracy: float
     """Validation macro accuracy, about in [0, 1], predicted from the merit by linear regression over the candidates."""
+
+
+class Forecast(NamedTuple):
+    """What any architecture would score on average over many trainings, and how sure the model is of that."""
+
+    accuracy: float
+    """As `Expected.accuracy`."""
     deviation: float
-    """The standard deviation of that accuracy, from the model's uncertainty of the merit; NaN without a model."""
+    """The standard deviation of that accuracy, from the model's uncertainty of the merit."""
     near: bool
     """Whether the model has seen architectures near it."""
 
@@ -40,12 +47,12 @@ class Posterior:
     def __init__(self, candidates: Sequence[Candidate]) -> None:
         known = features([each.architecture for each in candidates])
         self._model = Surrogate(known, [each.merit for each in candidates])
-        predicted, accuracies = self._model.predict(known), [each.accuracy for each in candidates]
+        merits, accuracies = self._model.means(known), [each.accuracy for each in candidates]
         self._slope, self._height = 0.0, float(np.mean(accuracies))
-        if np.ptp(predicted.mean) > 0:
-            self._slope, self._height = map(float, np.polyfit(predicted.mean, accuracies, 1))
-        numbers = [each.number for each in candidates]
-        self.of_candidates = dict(zip(numbers, self._in_accuracy(predicted), strict=True))
+        if np.ptp(merits) > 0:
+            self._slope, self._height = map(float, np.polyfit(merits, accuracies, 1))
+        told = map(Expected, merits.tolist(), self._in_accuracy(merits).tolist())
+        self.of_candidates = dict(zip([each.number for each in candidates], told, strict=True))
         """What the candidates themselves would score, by number."""
 
     @classmethod
@@ -53,21 +60,17 @@ class Posterior:
         """The model of these candidates; None where they are too few for one."""
         return cls(candidates) if len(candidates) >= LEAST else None
 
-    def expected(self, architecture: Architecture) -> Expected:
+    def forecast(self, architecture: Architecture) -> Forecast:
         """What an architecture would score, whether it was trained or not."""
-        (told,) = self._in_accuracy(self._model.predict(features([architecture])))
-        return told
+        mean, deviation, before = self._model.predict(features([architecture]))
+        return Forecast(
+            accuracy=float(self._in_accuracy(mean)[0]),
+            deviation=float(abs(self._slope) * deviation[0]),
+            near=bool(deviation[0] < NOTHING_NEAR * before[0]),
+        )
 
-    def _in_accuracy(self, predicted: Prediction) -> list[Expected]:
-        return [
-            Expected(
-                merit=float(merit),
-                accuracy=float(self._height + self._slope * merit),
-                deviation=float(abs(self._slope) * deviation),
-                near=bool(deviation < NOTHING_NEAR * before),
-            )
-            for merit, deviation, before in zip(*predicted, strict=True)
-        ]
+    def _in_accuracy(self, merits: FloatArray) -> FloatArray:
+        return self._height + self._slope * merits
 
 
 def expected(candidates: Sequence[Candidate], model: Posterior | None) -> dict[int, Expected]:
@@ -75,9 +78,7 @@ def expected(candidates: Sequence[Candidate], model: Posterior | None) -> dict[i
 
     Without a model each is expected to score as it did. Raises `KeyError` for a candidate without a score.
     """
-    if model:
-        return model.of_candidates
-    return {each.number: Expected(each.merit, each.accuracy, float("nan"), True) for each in candidates}
+    return model.of_candidates if model else {each.number: Expected(each.merit, each.accuracy) for each in candidates}
 
 
 def how_ranked(candidates: Sequence[Candidate]) -> str:

@@ -58,7 +58,7 @@ def modelled(table: pd.DataFrame) -> dict[str, float]:
     level = once[once["number"] < STARTUP_TRIALS].groupby("seed")["training_loss"].mean()
     described = _described(once)
     merits = (once["seed"].map(level) - once["training_loss"]).to_numpy()
-    return dict(zip(once["architecture"], Surrogate(described, merits).predict(described).mean, strict=True))
+    return dict(zip(once["architecture"], Surrogate(described, merits).means(described), strict=True))
 
 
 def again(merits: Mapping[str, float]) -> dict[str, float]:
@@ -79,7 +79,7 @@ def own_front(search: pd.DataFrame, number: int) -> pd.DataFrame:
     """The rows of a search, in the order of its candidates, that its own model puts on the front after so many."""
     known = search[:number]
     described = _described(known)
-    expected = Surrogate(described, -known["training_loss"].to_numpy()).predict(described).mean
+    expected = Surrogate(described, -known["training_loss"].to_numpy()).means(described)
     return known.iloc[front(list(zip(expected, known["macs"], strict=True)))]
 
 

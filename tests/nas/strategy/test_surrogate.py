@@ -51,7 +51,7 @@ def test_the_noise_is_found() -> None:
 def test_what_is_expected_lies_nearer_to_the_truth_than_what_was_observed() -> None:
     known = networks(120)
     seen = merits(known) + np.random.default_rng(1).normal(0, 0.06, 120)
-    mean = Surrogate(features(known), seen).predict(features(known)).mean
+    mean = Surrogate(features(known), seen).means(features(known))
     lucky = np.argsort(seen - merits(known))[-10:]
     assert np.std(mean - merits(known)) < 0.7 * np.std(seen - merits(known))
     assert (mean[lucky] < seen[lucky]).all()
@@ -67,13 +67,16 @@ def test_draws_scatter_as_the_deviation_says_around_the_mean() -> None:
 
 def test_merits_that_are_all_alike_and_a_single_architecture_are_no_fault() -> None:
     known = features(networks(12))
-    mean = Surrogate(known, [-1.5] * 12).predict(known).mean
+    mean = Surrogate(known, [-1.5] * 12).means(known)
     np.testing.assert_allclose(mean, -1.5)
 
 
 def test_of_very_many_architectures_the_model_knows_a_thousand() -> None:
     known = networks(3_000)
     noisy = merits(known) + np.random.default_rng(1).normal(0, 0.06, len(known))
-    apart = Surrogate(features(known), noisy).predict(features(known)).mean - merits(known)
+    described = features(known)
+    model = Surrogate(described, noisy)
+    apart = model.means(described) - merits(known)
     assert apart.std() < 0.3 * merits(known).std()
     assert np.abs(apart).mean() < 0.03  # half of the noise of one training
+    np.testing.assert_allclose(model.means(described[:600]), model.predict(described[:600]).mean, rtol=1e-9)
