@@ -121,8 +121,7 @@ def test_after_random_edits_the_page_says_what_budget_says(
         told = told_by_budget(networks[-1], tmp_path / "network.json", capsys)
         assert [shown["macs"], shown["bytes"]] == [f"{told['macs']:,}", f"{told['bytes']:,}"]
         assert shown["fits"] == told["fits"]
-        if number % 5 == 0:
-            assert_marks_are_right(shown["values"], networks[-1])
+        assert_marks_are_right(shown["values"][number % 5 :: 5], networks[-1])  # all would take half a minute
     assert errors(page) == []
     for before in reversed(networks[-21:-1]):
         click(page, "#undo")
@@ -130,7 +129,7 @@ def test_after_random_edits_the_page_says_what_budget_says(
 
 
 def assert_marks_are_right(values: list[dict[str, Any]], network: Architecture) -> None:
-    """Every value shown as fitting fits, and every other does not."""
+    """Each of these values fits where it is shown as fitting, and else does not."""
     for each in values:
         if not (each["disabled"] or each["now"]):
             cost = totals(layers_of(edited(network, each["edit"], SPACE)))
