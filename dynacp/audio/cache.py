@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import track
 
 from dynacp.audio.features import FrontEnd, LogMel
-from dynacp.audio.reading import AudioFile, UnusableAudioError, opened
+from dynacp.audio.reading import AudioFile, UnusableAudioError, audio_files, opened
 from dynacp.audio.tau import TAU_2020, Clips, DataError
 from dynacp.files import behind_links
 
@@ -87,11 +87,64 @@ def waves(clips: Clips, sample_rate: int, folder: Path) -> np.ndarray:
     """
     file = folder / f"waves-{_key(clips.files, {'sample_rate': sample_rate})}.npy"
 
-    def transformed(samples: np.ndarray) -> np.ndarray:
-        return np.clip(np.rint(samples * WAVE_SCALE), -WAVE_SCALE, WAVE_SCALE - 1)
-
-    fill = partial(_fill, files=clips.files, sample_rate=sample_rate, transformed=transformed, what="waves")
+    fill = partial(_fill, files=clips.files, sample_rate=sample_rate, transformed=_as_integers, what="waves")
     return stored_array(file, (len(clips), sample_rate), np.int16, fill)
+
+
+def unlabelled_waves(source: Path, sample_rate: int, folder: Path) -> np.ndarray:
+    """All whole seconds of the audio files in the folder `source`, as `waves` has them: int16 [seconds, samples].
+
+    Files lie in `source` or in folders inside it, and may have any rate, length and number of channels: they are
+    resampled to `sample_rate` Hz and mixed to one. What is left behind a file's last whole second is left out. They are
+    decoded into `folder` on the first call. Raises `AudioError` for a `source` without audio files, `DataError` for
+    files that cannot be used (see `dynacp.audio.reading`) or are digital silence, where none lasts a second, and as
+    `log_mels` does; `OSError`.
+    """
+    files = tuple(audio_files([source]))
+    lengths = list(map(_whole_seconds, files))
+    if faults := [each for each in lengths if isinstance(each, Fault)]:
+        raise _faulty(faults)
+    ends = np.cumsum([each for each in lengths if not isinstance(each, Fault)])
+    if not ends[-1]:
+        raise DataError(f"{source}: none of its audio files lasts a second; give longer ones.")
+    file = folder / f"unlabelled-{_key(files, {'sample_rate': sample_rate})}.npy"
+
+    def fill(array: np.ndarray) -> None:
+        parts = np.split(array, ends[:-1])
+        with _one_core_an_operation() as threads, ThreadPoolExecutor(threads) as pool:
+            cut = pool.map(partial(_cut, sample_rate=sample_rate), files, parts)
+            if faults := [fault for fault in _shown(cut, "unlabelled audio", len(files)) if fault]:
+                raise _faulty(faults)
+
+    return stored_array(file, (int(ends[-1]), sample_rate), np.int16, fill)
+
+
+def _as_integers(samples: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(samples * WAVE_SCALE), -WAVE_SCALE, WAVE_SCALE - 1)
+
+
+def _whole_seconds(file: Path) -> int | Fault:
+    try:
+        with opened(file) as audio:
+            return audio.frames // audio.own_rate
+    except UnusableAudioError as error:
+        return Fault(file, error.fault, (error.remedy,))
+
+
+def _cut(file: Path, seconds: np.ndarray, *, sample_rate: int) -> Fault | None:
+    """Decode the whole seconds of a file into `seconds`, int16 [seconds, samples]."""
+    written = 0
+    try:
+        with opened(file) as audio:
+            for block in audio.blocks(sample_rate):
+                here = min(len(block) // sample_rate, len(seconds) - written)
+                cut = block[: here * sample_rate].reshape(here, sample_rate)
+                seconds[written : written + here] = _as_integers(cut)
+                written += here
+            silent = audio.silent and audio.frames > 0
+            return Fault(file, "is digital silence", ("leave them out",)) if silent else None
+    except UnusableAudioError as error:
+        return Fault(file, error.fault, (error.remedy,))
 
 
 def stored_array(

@@ -13,8 +13,9 @@ from torch import Tensor
 from dynacp.audio.augment import load_impulse_responses
 from dynacp.audio.augmentation_settings import WaveAugmentation
 from dynacp.audio.batches import Features, Waves
-from dynacp.audio.cache import log_mels, waves
+from dynacp.audio.cache import log_mels, unlabelled_waves, waves
 from dynacp.audio.features import FrontEnd
+from dynacp.audio.reading import audio_files
 from dynacp.audio.recording_devices import DEVICE_GROUPS, OVERALL, RecordingDevices, check_names
 from dynacp.audio.tau import Clips, DataError, test_clips, training_clips
 from dynacp.settings import SettingError
@@ -54,6 +55,8 @@ class Dataset:
     augmentation."""
     recording: RecordingDevices = RecordingDevices()
     """Which recording devices are clean, and which are real."""
+    unlabelled_folder: Path | None = None
+    """Audio files without labels (`--unlabelled`) that teachers speak of; None: there are none."""
 
     @cached_property
     def training(self) -> Clips:
@@ -74,9 +77,12 @@ class Dataset:
     def check(self) -> None:
         """Raise `DataError` for what is wrong with the layout's files, the devices' names, or the impulse responses.
 
-        Raise `SettingError` for impulse responses where no clip is of the clean device. No clip is decoded.
+        Raise `SettingError` for impulse responses where no clip is of the clean device, `AudioError` where a folder of
+        audio without labels holds no audio. No clip is decoded.
         """
         self._check_devices()
+        if self.unlabelled_folder:
+            self._check_unlabelled(self.unlabelled_folder)
         self._responses  # noqa: B018
         self.test  # noqa: B018
 
@@ -95,6 +101,14 @@ class Dataset:
                 f"clip is of it; there are {there}: take one with `--set recording.clean=NAME`, or leave out `--irs`."
             )
 
+    def _check_unlabelled(self, folder: Path) -> None:
+        tested = {file.resolve() for file in self.test.files}
+        if both := [file for file in audio_files([folder]) if file.resolve() in tested]:
+            raise DataError(
+                f"{folder}: {len(both):,} of its files are in test.csv, {both[0].name} among them; a clip learned from "
+                "cannot test: give another folder."
+            )
+
     @cached_property
     def devices(self) -> tuple[str, ...]:
         """The names, sorted, of the recording devices with enough training clips for models of their own.
@@ -106,7 +120,7 @@ class Dataset:
 
     def decode(self) -> None:
         """Decode the training clips into the cache now, where later calls, in whatever process, find them."""
-        self._waves, self._log_mels  # noqa: B018
+        self._waves, self._log_mels, self._unlabelled  # noqa: B018
 
     @cached_property
     def key(self) -> dict[str, Any]:
@@ -160,6 +174,28 @@ class Dataset:
             eligible=self._clean[rows],
         )
 
+    @property
+    def unlabelled(self) -> int:
+        """The number of clips without labels, of one second each."""
+        return len(self._unlabelled)
+
+    @property
+    def unlabelled_key(self) -> str | None:
+        """What identifies the clips without labels by content; None without any."""
+        return Path(str(self._unlabelled.filename)).stem if isinstance(self._unlabelled, np.memmap) else None
+
+    def augmented_unlabelled(self, augmentation: WaveAugmentation) -> Waves:
+        """The clips without labels as a source of batches of augmented log-mels; none gets an impulse response."""
+        rows = np.arange(self.unlabelled)
+        return Waves(
+            self._unlabelled,
+            rows,
+            self.device,
+            front_end=self.front_end,
+            augmentation=augmentation,
+            eligible=np.zeros(len(rows), dtype=bool),
+        )
+
     def training_features(self, rows: np.ndarray) -> Features:
         """The training clips at these indices (int64 [clips]) as evaluation would see them, without augmentation."""
         return Features(self._log_mels, rows, self.device)
@@ -184,6 +220,13 @@ class Dataset:
     @cached_property
     def _test_log_mels(self) -> np.ndarray:
         return log_mels(self.test, self.front_end, self.cache)
+
+    @cached_property
+    def _unlabelled(self) -> np.ndarray:
+        rate = self.front_end.sample_rate
+        if self.unlabelled_folder is None:
+            return np.empty((0, rate), np.int16)
+        return unlabelled_waves(self.unlabelled_folder, rate, self.cache)
 
     @cached_property
     def _responses(self) -> Tensor | None:

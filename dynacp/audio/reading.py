@@ -8,7 +8,7 @@ scale is refused, and so is one that is cut off.
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,6 +180,34 @@ def read_recording(
 def is_audio(path: Path) -> bool:
     """Whether a path is taken for an audio file: its name ends in one of `SUFFIXES`, and it is no folder."""
     return path.suffix.lower() in SUFFIXES and not path.is_dir()
+
+
+def audio_files(paths: Iterable[Path]) -> list[Path]:
+    """The files among `paths`, of any name, and the audio files in the folders among them, however deep.
+
+    They are in the order of `paths`, those of a folder sorted. Raises `AudioError` for a path that does not exist, and
+    for a folder without audio files.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(_inside(path))
+            if not inside:
+                raise AudioError(f"{path} holds no .wav file, nor .flac or .ogg.")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise AudioError(f"{path} does not exist.")
+    return found
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    """The audio files of a folder and those in it, and folders that cannot be opened, to be reported in their turn."""
+    closed: list[Path] = []
+    for name, _, files in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
+        yield from (path for path in map(Path(name).joinpath, files) if is_audio(path))
+    yield from closed
 
 
 def _sound(file: str | Path) -> sf.SoundFile:

@@ -34,6 +34,24 @@ class ViewedSource(Protocol):
         """
 
 
+class Joined:
+    """The clips of one source, followed by those of another; both are on the same device."""
+
+    def __init__(self, first: ViewedSource, second: ViewedSource) -> None:
+        self._first, self._second, self.device = first, second, first.device
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._second)
+
+    def view(self, clips: Tensor, seed: int) -> Tensor:
+        """As `ViewedSource.view` says."""
+        of_second, first = clips >= len(self._first), len(self._first)
+        asked = [(self._first, ~of_second, clips), (self._second, of_second, clips - first)]
+        parts = [source.view(rows[own], seed) for source, own, rows in asked if own.any()]
+        places = torch.argsort(of_second, stable=True)  # of the clips, as the parts have them one after the other
+        return torch.cat(parts)[torch.argsort(places).to(self.device)]
+
+
 class Draws(NamedTuple):
     """What is decided of every clip in one view; all are on the CPU."""
 

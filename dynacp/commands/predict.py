@@ -13,9 +13,9 @@ from rich.table import Table
 
 from budget.cli.command import Add, answering
 from budget.cli.terminal import complain, show
-from dynacp.audio.reading import AudioError, UnusableAudioError
+from dynacp.audio.reading import AudioError, UnusableAudioError, audio_files
 from dynacp.files import is_output, written_whole
-from dynacp.pipeline.prediction import Prediction, Predictor, audio_files
+from dynacp.pipeline.prediction import Prediction, Predictor
 
 EXIT_STATUS = (
     "Folders are searched for .wav, .flac and .ogg files. Exit status: 0 all files are predicted; 1 some could not be "

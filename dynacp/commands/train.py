@@ -64,6 +64,13 @@ def add_options(add: Add) -> None:
         metavar="DIR",
         help="wavs of microphone impulse responses, for clips of the clean device (--set recording.clean=NAME)",
     )
+    add(
+        "--unlabelled",
+        type=Path,
+        metavar="DIR",
+        help="audio without labels, of any length: teachers say what it is, and the base student hears every second of "
+        "it (--set distillation.views=K)",
+    )
     add("--teachers", type=Path, metavar="DIR", help="their folder, to share them among runs (default: RUN/teachers)")
     add_device_option(add)
     add("--jobs", type=int, default=1, metavar="N", help="stages made side by side on the CPU (default: 1)")
@@ -129,6 +136,7 @@ def _plan(options: argparse.Namespace, console: Console) -> tuple[Plan, Training
             teachers=options.teachers or run / TEACHERS,
             cache=options.cache,
             responses=options.irs,
+            unlabelled=options.unlabelled,
             device=_device(options),
         ),
         preset,
@@ -157,6 +165,8 @@ def _introduce(pipeline: Pipeline, console: Console) -> None:
     console.print(f"Real devices (`recording.real`) among them: {', '.join(real) or 'none'}.")
     for name, family in FAMILIES.items():
         console.print(f"Teachers {name}: four, {settings.teachers.start(family)}.")
+    if pipeline.dataset.unlabelled:
+        console.print(f"{pipeline.dataset.unlabelled:,} seconds without labels, which the base student hears as well.")
     if settings.distillation.views:
         console.print(told_beforehand(settings.distillation.views, pipeline.view_bytes))
     if (own := pipeline.plan.architecture.classes) != pipeline.classes:

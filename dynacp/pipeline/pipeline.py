@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from budget.ledger import totals
 from budget.witness import by_torch
 from dynacp.audio.augmentation_settings import Augmentation
 from dynacp.audio.dataset import BASE, FINE_TUNED, GENERAL, MIN_CLIPS, Dataset
+from dynacp.audio.views import Joined, ViewedSource
 from dynacp.efficientat import FAMILIES, Teacher
 from dynacp.pipeline.plan import Plan
 from dynacp.settings import SettingError
@@ -53,7 +55,13 @@ class Pipeline:
         settings = plan.settings
         self.plan, self.settings, self.store = plan, settings, StageStore()
         self.dataset = Dataset(
-            plan.data, plan.cache, settings.front_end, torch.device(plan.device), plan.responses, settings.recording
+            plan.data,
+            plan.cache,
+            settings.front_end,
+            torch.device(plan.device),
+            plan.responses,
+            settings.recording,
+            plan.unlabelled,
         )
         self._stages: dict[str, Stage] = {}
 
@@ -71,6 +79,11 @@ class Pipeline:
                 f"the architecture takes {wanted[0]} x {wanted[1]} inputs, but the front end gives {given[0]} x "
                 f'{given[1]}: give an architecture with "input": [{given[0]}, {given[1]}], or change `front_end` with '
                 "--set."
+            )
+        if self.plan.unlabelled and not self.settings.distillation.views:
+            raise SettingError(
+                "audio without labels is heard as views that teachers speak of: add `--set distillation.views=32`, or "
+                "leave out `--unlabelled`."
             )
         self.settings.teachers.check(self.classes)
         self.dataset.check()
@@ -130,8 +143,7 @@ class Pipeline:
 
         It learns from the soft labels of its ensemble.
         """
-        settings, clips = self.settings, len(self.dataset.rows(device))
-        base = device == GENERAL
+        settings, clips, base = self.settings, self._heard(device), device == GENERAL
         schedule = settings.base if base else settings.devices
         recipe = schedule.recipe(clips, self._augmentation(device))
         lessons = self.lessons(device)
@@ -176,7 +188,7 @@ class Pipeline:
 
         Its weights are still floats.
         """
-        settings, clips = self.settings, len(self.dataset.rows(device))
+        settings, clips = self.settings, self._heard(device)
         recipe = settings.fine_tuning.recipe(clips, settings.device_augmentation)
         student = self.student(device)
         name = f"{student.name}{FINE_TUNED}"
@@ -215,10 +227,18 @@ class Pipeline:
         settings, rows, lessons = self.settings, self.dataset.rows(device), self.lessons(device)
         labels = one_hot(self.dataset.labels(device), self.classes)
         if settings.distillation.views:
-            soft = settings.distillation.soft_labels(mean_logits_of_views(lessons, self.store))
-            return Viewed(self._viewing(device).views(), torch.arange(len(rows)), soft, labels)
+            soft, heard = (
+                settings.distillation.soft_labels(mean_logits_of_views(lessons, self.store)),
+                self._heard(device),
+            )
+            labels = functional.pad(labels, (0, 0, 0, heard - len(rows)))  # zeros: no label has a part in the loss
+            return Viewed(self._viewing(device).views(), torch.arange(heard), soft, labels)
         soft = settings.distillation.soft_labels(self.mean_logits(lessons))
         return Augmented(self.dataset.augmented(rows, settings.waves), (soft, labels), augmentation)
+
+    def _heard(self, device: str) -> int:
+        """The number of clips that a device's student hears; the base hears those without labels too."""
+        return len(self.dataset.rows(device)) + (self.dataset.unlabelled if device == GENERAL else 0)
 
     def lessons(self, device: str) -> tuple[Stage, ...]:
         """The stages that a device's student learns from: its teachers, or what they say of views."""
@@ -230,6 +250,8 @@ class Pipeline:
         """The stage of what a teacher says of views of a device's clips (`GENERAL`: of all)."""
         teacher, settings = self.teacher(device, member), self.settings
         made_with = {**self._common, "waves": asdict(settings.waves)}
+        if device == GENERAL:
+            made_with["unlabelled"] = self.dataset.unlabelled_key
         load = partial(self.load_teacher, teacher)
         return self._once(self._viewing(device).stage(teacher, self.members.index(member), made_with, load))
 
@@ -239,14 +261,21 @@ class Pipeline:
         return sum(self._viewing(device).bytes(self.classes) for device in (GENERAL, *self.dataset.devices))
 
     def _viewing(self, device: str) -> Viewing:
-        settings, rows = self.settings, self.dataset.rows(device)
+        settings, rows, dataset = self.settings, self.dataset.rows(device), self.dataset
+        unlabelled = self._heard(device) - len(rows)
+
+        def source() -> ViewedSource:
+            labelled = dataset.augmented(rows, settings.waves)
+            return Joined(labelled, dataset.augmented_unlabelled(settings.waves)) if unlabelled else labelled
+
+        seen = np.stack([self._taught(rows, member) for member in self.members])
         return Viewing(
-            source=lambda: self.dataset.augmented(rows, settings.waves),
+            source=source,
             number=settings.distillation.views,
             augmentation=self._augmentation(device),
             seed=derived_seed(settings.teachers_seed, f"views/{device}"),
-            seen=np.stack([self._taught(rows, member) for member in self.members]),
-            apart=np.zeros((0, len(rows)), dtype=bool),
+            seen=np.pad(seen, ((0, 0), (0, unlabelled))),
+            apart=np.zeros((0, len(rows) + unlabelled), dtype=bool),
         )
 
     def _augmentation(self, device: str) -> Augmentation:

@@ -30,6 +30,9 @@ RUN_FILE = "run.json"
 COMPUTED_IN = {"float32": torch.float32, "float16": torch.float16, "int8": torch.float32}
 """Inference dtype -> the torch dtype that students of it compute in here: int8 students become int8 on export alone."""
 
+_FOLDERS = ("teachers", "responses", "unlabelled")
+"""What `RUN_FILE` holds of the folders that a plan names; None for one that it does not name."""
+
 TEACHERS = "teachers"
 """The folder in a run that holds its teachers, unless they are shared."""
 
@@ -131,6 +134,8 @@ class Plan:
     """The folder that decoded clips are kept in."""
     responses: Path | None = None
     """The folder of impulse responses that augment clips of the clean device; None: no such augmentation."""
+    unlabelled: Path | None = None
+    """The folder of audio without labels, which the base student hears as well; None: there is none."""
     device: str = "cpu"
     """The torch device to train on, such as cpu or cuda."""
 
@@ -148,6 +153,7 @@ def claim_run(plan: Plan) -> None:
             "settings": asdict(plan.settings),
             "teachers": plan.teachers.absolute() if shared else None,
             "responses": plan.responses and plan.responses.absolute(),
+            "unlabelled": plan.unlabelled and plan.unlabelled.absolute(),
         }
     )
     plan.run.mkdir(parents=True, exist_ok=True)
@@ -168,22 +174,24 @@ def read_plan(folder: Path, data: Path, cache: Path) -> Plan:
     Raises `StageError` for a folder that is no run, `SettingError` for a run with settings that no longer exist.
     """
     content = read_run(folder)
-    teachers, responses = content.get("teachers"), content.get("responses")
+    teachers, responses, unlabelled = (content.get(name) and Path(content[name]) for name in _FOLDERS)
     return Plan(
         architecture=Architecture.from_json(content["architecture"]),
         settings=restored(TrainingSettings(), content["settings"]),
         data=data,
         run=folder,
-        teachers=Path(teachers) if teachers else folder / TEACHERS,
+        teachers=teachers or folder / TEACHERS,
         cache=cache,
-        responses=Path(responses) if responses else None,
+        responses=responses,
+        unlabelled=unlabelled,
     )
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """What a run's `RUN_FILE` holds, as parsed JSON: `architecture` (a JSON text), `settings`, `teachers`, `responses`.
+    """What a run's `RUN_FILE` holds, as parsed JSON: `architecture` (a JSON text), `settings`, and folders.
 
-    `settings` is a dict with nested names; the latter two are paths, or None: the run's own folder, and no responses.
+    `settings` is a dict with nested names. `teachers`, `responses` and `unlabelled` are paths, or None: the run's own
+    folder, no responses, and no audio without labels.
     Raises `StageError` for a folder that is no run.
     """
     content = _stored(folder)
@@ -200,7 +208,7 @@ def _stored(folder: Path) -> dict[str, Any] | None:
     try:
         content = read_json(folder / RUN_FILE)
         Architecture.from_json(content["architecture"]), COMPUTED_IN[content["settings"]["dtype"]]
-        [Path(content[name]) for name in ("teachers", "responses") if content.get(name) is not None]
+        [Path(content[name]) for name in _FOLDERS if content.get(name) is not None]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return content

@@ -1,7 +1,6 @@
 """Class probabilities of recordings, from a trained run alone: no data set, no teachers."""
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from dynacp.audio.dataset import BASE, FINE_TUNED
 from dynacp.audio.features import FrontEnd, LogMel
-from dynacp.audio.reading import AudioError, AudioFile, UnusableAudioError, is_audio, opened
+from dynacp.audio.reading import AudioFile, UnusableAudioError, opened
 from dynacp.pipeline.plan import COMPUTED_IN, read_run
 from dynacp.stages import StageError, read_artifact
 from dynacp.student.architecture import Architecture
@@ -175,31 +174,3 @@ class Predictor:
 def _seconds(samples: int, rate: int) -> str:
     """A length in seconds as text, rounded down so that nothing below a second is called one."""
     return f"{samples * 100 // rate / 100:.2f}"
-
-
-def audio_files(paths: Iterable[Path]) -> list[Path]:
-    """The files among `paths`, of any name, and the audio files in the folders among them, however deep.
-
-    They are in the order of `paths`, those of a folder sorted. Raises `AudioError` for a path that does not exist, and
-    for a folder without audio files.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(_inside(path))
-            if not inside:
-                raise AudioError(f"{path} holds no .wav file, nor .flac or .ogg.")
-            found += inside
-        elif path.exists():
-            found.append(path)
-        else:
-            raise AudioError(f"{path} does not exist.")
-    return found
-
-
-def _inside(folder: Path) -> Iterator[Path]:
-    """The audio files of a folder and those in it, and folders that cannot be opened, to be reported in their turn."""
-    closed: list[Path] = []
-    for name, _, files in os.walk(folder, onerror=lambda error: closed.append(Path(error.filename))):
-        yield from (path for path in map(Path(name).joinpath, files) if is_audio(path))
-    yield from closed

@@ -15,12 +15,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile as sf
 import tiny
 from tiny import SHORT
 from tiny import train_options as train
 
 from dynacp.__main__ import main
+from dynacp.audio.dataset import GENERAL
 from dynacp.audio.tau import training_clips
+from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import read_plan
 from dynacp.pipeline.runner import make_side_by_side
 from dynacp.stages import StageError, read_artifact
@@ -179,6 +182,31 @@ def test_students_learn_from_views_which_are_groups_of_their_own(
     (file,) = run.glob("teachers/general/mn-plain-still-*-views-*.pt")
     stored = read_artifact(file.with_suffix(""))
     assert stored["logits"].shape == (2, 12, 3), "a teacher is asked about the twelve clips that it left out"
+
+
+def test_the_base_student_hears_audio_without_labels_too(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, audio = tmp_path / "run", tmp_path / "audio"
+    audio.mkdir()
+    sf.write(audio / "field.wav", np.random.default_rng(0).uniform(-0.3, 0.3, 17 * 16_000 + 9), 16_000)
+    more = ("--unlabelled", str(audio))
+    assert main(train(data, run, *more, "--only", "teachers")) == 2
+    assert "add `--set distillation.views=32`, or leave out `--unlabelled`" in capsys.readouterr().err
+    views = ("distillation.views=2", "augmentation.mixstyle_probability=0")
+    for group in ("teachers", "views", "base"):
+        assert main(train(data, run, *more, "--only", group, short=(*SHORT, *views))) == 0
+    assert "17 seconds without labels, which the base student hears as well." in capsys.readouterr().out
+    plan = read_plan(run, data, data.parent / "cache")
+    assert plan.unlabelled == audio
+    pipeline = Pipeline(plan)
+    base, (teacher, *_) = pipeline.student(GENERAL), pipeline.lessons(GENERAL)
+    assert base.steps == (tiny.TRAINING_CLIPS + 17) // 16
+    assert pipeline.store.load(teacher)["logits"].shape == (2, tiny.TRAINING_CLIPS + 17, 3)
+    assert pipeline.student("a").steps == len(pipeline.dataset.rows("a")) // 8
+    before = seconds(run)
+    assert main(train(data, run, "--only", "teachers", short=(*SHORT, *views))) == 0
+    assert seconds(run) == before, "teachers do not depend on it"
 
 
 def test_a_run_of_another_architecture_is_refused(data: Path, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
