@@ -1,14 +1,15 @@
-"""What do network-wide choices and the input bring to Table 1? Trainings on labels, judged on the test split.
+"""What do the input and network-wide choices bring? Trainings on labels, judged on the test split.
 
     python -m studies.parts.run --data FIELD --cache CACHE [--shard K/N]
 
-Adds a row for each training to trained.csv, all variants with the first seed before any with the second, so the command
-may be stopped and given again, and shards may run side by side, each with one thread. Writes parts.md.
+Adds a row for each training to trained.csv, first of all inputs, then of all parts, one seed after the other, so that
+the command may be stopped and given again, and shards may run side by side, each with one thread. Writes parts.md.
 """
 
 import argparse
 import time
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -48,15 +49,30 @@ class Variant:
     front_end: FrontEnd = FrontEnd()
 
     @classmethod
-    def of_input(cls, mels: int, hop: int) -> "Variant":
-        """Table 1 on other log-mels."""
+    def of_input(cls, name: str, architecture: Architecture, mels: int, hop: int) -> "Variant":
+        """A network on other log-mels."""
         front_end = FrontEnd(mels=mels, hop_samples=hop)
         frames = front_end.frames(front_end.sample_rate)
-        return cls(f"{mels} bands x {frames} frames", replace(TABLE1, input=(mels, frames)), front_end)
+        return cls(f"{name}, {mels} x {frames}", replace(architecture, input=(mels, frames)), front_end)
 
 
-VARIANTS = (
+FOUND = Architecture.read(HERE.parent / "field-1" / "export" / "field-1-193.json")
+"""The network that the search field-1 recommends."""
+
+INPUTS = (
     Variant("Table 1"),
+    Variant.of_input("Table 1", TABLE1, 128, 500),
+    Variant.of_input("Table 1", TABLE1, 256, 1_000),
+    Variant.of_input("Table 1", TABLE1, 128, 1_000),
+    Variant("#193", FOUND),
+    Variant.of_input("#193", FOUND, 128, 500),
+    Variant.of_input("#193", FOUND, 256, 1_000),
+    Variant.of_input("#193", FOUND, 128, 1_000),
+    Variant.of_input("#193", FOUND, 256, 300),
+)
+"""Mel bands x frames: without any, 256 x 89, a hop of 500 samples."""
+
+PARTS = (
     Variant("maximum pools", replace(TABLE1, pool="maximum")),
     Variant("norm on D", replace(TABLE1, norm="depthwise")),
     Variant("both", replace(TABLE1, pool="maximum", norm="depthwise")),
@@ -64,9 +80,6 @@ VARIANTS = (
     Variant("both, global response norm", replace(TABLE1, pool="maximum", norm="depthwise", response="global")),
     Variant("ReLU", replace(TABLE1, activation="relu")),
     Variant("global response norm", replace(TABLE1, response="global")),
-    Variant.of_input(128, 500),
-    Variant.of_input(256, 1_000),
-    Variant.of_input(128, 1_000),
 )
 
 
@@ -85,7 +98,7 @@ def main() -> None:
     options = study_parser(__doc__, teachers=False).parse_args()
     rows, seen = Rows(HERE / "trained.csv", ["network", "seed"]), dict[FrontEnd, Data]()
     torch.set_num_threads(1)
-    for seed, variant in share([(seed, variant) for seed in SEEDS for variant in VARIANTS], options):
+    for seed, variant in share([*product(SEEDS, INPUTS), *product(SEEDS, PARTS)], options):
         if (variant.name, seed) in rows.done():
             continue
         data = seen.setdefault(variant.front_end, Data(options, variant.front_end))
@@ -95,9 +108,10 @@ def main() -> None:
         judged, seconds = data.test.judged(network), time.perf_counter() - started
         rows.keep({"network": variant.name, "seed": seed, **cost, **judged, "seconds": seconds})
         print(f"{variant.name}, seed {seed}: {judged['accuracy']:.1%} in {seconds:.0f} s", flush=True)
-    text = summary(rows.read(), Data(options, FrontEnd()).test, reference=VARIANTS[0].name).to_markdown(index=False)
-    (HERE / "parts.md").write_text(text + "\n", encoding="utf-8")
-    print(text)
+    test = Data(options, FrontEnd()).test
+    tables = [summary(rows.read(), test, reference=name).to_markdown(index=False) for name in ("Table 1", "#193")]
+    (HERE / "parts.md").write_text("\n\n".join(tables) + "\n", encoding="utf-8")
+    print(*tables, sep="\n\n")
 
 
 def trained(architecture: Architecture, data: Data, *, seed: int) -> DynaCP:
