@@ -8,8 +8,9 @@ The search draws the first itself; this redraws it from the study and adds the o
 import sys
 
 from budget.cli.command import CommandParser, answering, run
+from nas.results.importance import IMPORTANCE_TRIALS
 from nas.study.store import add_study_options, opened_study
-from nas.views.figures import IMPORTANCE_TRIALS, draw_hypervolume, draw_importance, draw_pareto
+from nas.views.figures import draw_hypervolume, draw_importance, draw_pareto
 
 
 @answering()

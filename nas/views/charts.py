@@ -8,16 +8,10 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from nas.results.finalists import Finalist, hypervolume_history
+from nas.results.importance import importance_grid, importance_of_the_rest, well_read
 from nas.study.candidate import Candidate
 from nas.study.store import Store
-from nas.views.figures import (
-    BASELINE_COLOUR,
-    FRONT_COLOUR,
-    LIMIT_COLOUR,
-    importance_grid,
-    importance_of_the_rest,
-    well_read,
-)
+from nas.views.colours import BASELINE_COLOUR, FRONT_COLOUR, LIMIT_COLOUR
 
 _LAYOUT = {
     "template": "plotly_white",

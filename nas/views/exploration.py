@@ -15,7 +15,7 @@ from dynacp.pictures import new_figure
 from dynacp.student.architecture import Architecture
 from nas.space.counting import count, limited_activation_bytes
 from nas.space.feasible import Feasible
-from nas.views.figures import BASELINE_COLOUR, LIMIT_COLOUR
+from nas.views.colours import BASELINE_COLOUR, LIMIT_COLOUR
 
 _VIOLINS = {"color": "#9ecae1", "inner": "quart", "cut": 0, "linewidth": 1}
 

@@ -10,12 +10,13 @@ from jinja2 import Environment, StrictUndefined
 from dynacp.files import write_text
 from nas.results.fidelity import conclusion, of_study
 from nas.results.finalists import NOTE_ON_THE_RACE, Finalist, finalists, hypervolume_history, what_it_would_take
+from nas.results.importance import IMPORTANCE_TRIALS
 from nas.scoring.agreement import Estimate
 from nas.study.posterior import how_ranked
 from nas.study.settings import StudyError
 from nas.study.store import Store
 from nas.views import charts
-from nas.views.figures import BASELINE_COLOUR, FRONT_COLOUR, IMPORTANCE_TRIALS
+from nas.views.colours import BASELINE_COLOUR, FRONT_COLOUR
 
 
 def write_page(store: Store) -> Path:

@@ -16,11 +16,12 @@ from scipy.stats import t as student_t
 from budget.limits import Limits
 from nas.export import _knee
 from nas.results.finalists import Finalist, dunnett_quantile, finalists, hypervolume_history, what_it_would_take
+from nas.results.importance import importances
 from nas.space.space import Space, encodings
 from nas.strategy.propose import Proposal, Rules
 from nas.strategy.race import Run
 from nas.strategy.surrogate import LEAST
-from nas.views.figures import draw_importance, draw_pareto, importances
+from nas.views.figures import draw_importance, draw_pareto
 
 
 def test_the_front_of_few_candidates_is_what_optuna_calls_best(tmp_path: Path) -> None:

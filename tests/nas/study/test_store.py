@@ -17,6 +17,7 @@ from made_up import add_retraining, history, made_up_score, scored
 from budget.limits import Limits
 from dynacp.student.architecture import TABLE1
 from nas import export, plot, report
+from nas.results.importance import IMPORTANCE_TRIALS, importance_grid, importance_of_the_rest, well_read
 from nas.space.network_wide import EVERY
 from nas.space.space import Space
 from nas.strategy.propose import Rules, propose
@@ -25,7 +26,6 @@ from nas.strategy.samplers import SAMPLERS
 from nas.study.candidate import Candidate
 from nas.study.settings import StudyError, StudySettings
 from nas.study.store import Store, connect, default_storage
-from nas.views.figures import IMPORTANCE_TRIALS, importance_grid, importance_of_the_rest, well_read
 from nas.views.page import write_page
 
 SPACE = Space(TABLE1, 2, 3, dilations=(1, 4), expansions=(2.0,), widths=(16, 24, 64))

@@ -12,13 +12,14 @@ from matplotlib.image import imread
 
 from budget.limits import Limits
 from dynacp.student.architecture import TABLE1
+from nas.results.importance import IMPORTANCE_TRIALS
 from nas.space.feasible import Feasible
 from nas.space.overview import margins
 from nas.space.space import Space, encodings
 from nas.strategy.propose import Proposal, Rules
 from nas.study.store import Store
 from nas.views.exploration import margins_figure, space_figure
-from nas.views.figures import IMPORTANCE_TRIALS, draw_pareto, hypervolume_figure, importance_figure, pareto_figure
+from nas.views.figures import draw_pareto, hypervolume_figure, importance_figure, pareto_figure
 
 SMALL = Space(min_blocks=1, max_blocks=2, dilations=(1, 2), expansions=(1.5, 2.1), widths=(16, 32))
 
