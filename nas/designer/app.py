@@ -27,7 +27,7 @@ MOST_BLOCKS = 64
 """The most blocks of a network that the page shows: each adds thirty buttons, and as many networks to count."""
 
 MOST_TOLD = 300
-"""The most characters of the reason why the search cannot propose a network."""
+"""The most characters of what lies outside of what the search proposes."""
 
 
 def create_app(start: Architecture, terms: Terms, watched: Watched | None = None) -> dash.Dash:
@@ -121,19 +121,20 @@ def _answer(app: dash.Dash, start: Architecture, usual: Terms, watched: Watched 
             now = study_panel.clicked(watched, clicked[0]) or now
         _refuse_too_long(now)
         judged = Judged(now, terms)
-        opened = [_details(tab, judged, pinned) if part == tab else no_update for part in layout.TABS]
+        opened = [_details(tab, judged, pinned, watched) if part == tab else no_update for part in layout.TABS]
         if network and ctx.triggered_id in ("tab", "pinned"):
             return no_update, no_update, no_update, *opened
         set_props("counted", {"children": ""})
         return to_text(now), [*map(_fault, faults), *_outside(judged)], panels.parts(judged), *opened
 
 
-def _details(tab: str, judged: Judged, pinned: str | None) -> list[Component]:
+def _details(tab: str, judged: Judged, pinned: str | None, watched: Watched | None) -> list[Component]:
     """What the open one of `layout.TABS` shows of the network, and of the pinned one."""
     if tab == "cost":
         return [*details.ledger(judged), *details.memory(judged)]
     if tab == "compare":
-        return comparison.beside(Judged(Architecture.from_json(pinned), judged.terms) if pinned else None, judged)
+        other = Judged(Architecture.from_json(pinned), judged.terms) if pinned else None
+        return comparison.beside(other, judged, watched)
     return details.take_along(judged)
 
 
@@ -257,7 +258,9 @@ def _refuse_too_long(network: Architecture) -> None:
 def _outside(judged: Judged) -> list[Component]:
     if not judged.outside:
         return []
-    told = judged.outside if len(judged.outside) <= MOST_TOLD else f"{judged.outside[:MOST_TOLD]} ..."
+    values = [panels.in_words(value) for value in judged.chosen if not value.inside]
+    told = "; ".join(values) + "." if values else judged.outside
+    told = told if len(told) <= MOST_TOLD else f"{told[:MOST_TOLD]} ..."
     return [html.P(f"Outside of what the search proposes: {told}", className="soft")]
 
 

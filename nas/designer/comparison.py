@@ -1,23 +1,43 @@
 """Two networks side by side: what differs, block by block and layer by layer."""
 
+from contextlib import suppress
 from itertools import zip_longest
 
 from dash import html
 from dash.development.base_component import Component
 
 from dynacp.student.architecture import as_text
+from nas.designer import study_panel
 from nas.designer.details import part_of, table
+from nas.designer.panels import SHORTCUTS
+from nas.designer.watched import Watched
 from nas.editing.edits import NETWORK_EDITS
 from nas.editing.judged import Judged
+from nas.study.settings import StudyError
+
+_NOTATION = html.P(
+    "A block reads (dilation)_shortcut, channels inside > channels out, stride along frequency x time; shortcuts are "
+    f"{', '.join(f'{number} {name}' for number, name in SHORTCUTS.items())}.",
+    className="soft",
+)
 
 
-def beside(pinned: Judged | None, now: Judged) -> list[Component]:
-    """The pinned network beside the one that is edited, with a mark on what differs."""
+def beside(pinned: Judged | None, now: Judged, watched: Watched | None) -> list[Component]:
+    """The pinned network beside the one that is edited, with a mark on what differs.
+
+    `watched` is the study that says which candidates they are and what to expect of them.
+    """
     if pinned is None:
         return [html.P("Pin a network, then edit it or load another: both stand side by side here.")]
     verdicts = [(each.terms.limits.verdict(each.ledger, each.peak), each) for each in (pinned, now)]
-    rows = [_row("verdict", *(str(verdict) for verdict, _ in verdicts))]
-    rows += [_row(unit, *(f"{getattr(each.ledger, unit):,}" for _, each in verdicts)) for unit in ("macs", "bytes")]
+    rows = []
+    if watched:
+        with suppress(StudyError):  # one that has vanished is told of elsewhere
+            rows = [_row(watched.name, *(study_panel.known_as(watched, each.architecture) for each in (pinned, now)))]
+            rows.append(_row("expected", *(study_panel.in_words(watched, each) for each in (pinned, now))))
+    rows.append(_row("verdict", *(str(verdict) for verdict, _ in verdicts)))
+    for name, unit in {"MACs": "macs", "bytes": "bytes"}.items():
+        rows.append(_row(name, *(f"{getattr(each.ledger, unit):,}" for _, each in verdicts)))
     held = (f"{each.peak.bytes[each.terms.dtype]:,}" for each in (pinned, now))
     rows.append(_row("bytes of activations", *held))
     for name in NETWORK_EDITS:
@@ -26,7 +46,7 @@ def beside(pinned: Judged | None, now: Judged) -> list[Component]:
     rows += [_row(f"block {number}", *map(str, pair)) for number, pair in enumerate(pairs, start=1)]
     head = ("", "pinned", "this one")
     layers = html.Details([html.Summary("Layer by layer"), _apart(pinned, now, layers=True)])
-    return [table(head, rows, "comparison"), _apart(pinned, now, layers=False), layers]
+    return [table(head, rows, "comparison"), _NOTATION, _apart(pinned, now, layers=False), layers]
 
 
 def _field(judged: Judged, name: str) -> str:

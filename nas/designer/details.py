@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from urllib.parse import quote
 
-from dash import dcc, html
+from dash import html
 from dash.development.base_component import Component
 
 from budget.dtypes import DEFAULT_DTYPE, DTYPES
@@ -14,7 +14,8 @@ from dynacp.audio.features import FrontEnd
 from dynacp.student import paper_table
 from dynacp.student.architecture import TABLE1, Architecture
 from dynacp.student.layers import steps_of
-from dynacp.student.receptive_field import receptive_fields
+from dynacp.student.receptive_field import ReceptiveField, receptive_fields
+from nas.designer.layout import attributes
 from nas.editing.judged import Judged
 
 
@@ -26,12 +27,12 @@ def ledger(judged: Judged) -> list[Component]:
     for part, rows in groupby(account.rows, part_of):
         mine = list(rows)
         channels, frequency, time = mine[-1].output
-        sees = f"{seen[part].bands} bands, {_milliseconds(seen[part].frames):,.0f} ms" if part in seen else "everything"
+        sees = in_bands_and_time(seen[part]) if part in seen else "everything"
         macs, size = sum(row.macs for row in mine), sum(row.bytes for row in mine)
         cells = [html.Td(f"{channels} x {frequency} x {time}"), html.Td(sees)]
         bars = [_bar(macs, account.macs, f"{macs:,}"), _bar(size, account.bytes, f"{size:,}")]
-        body.append(html.Tr([html.Th(part, scope="row"), *cells, *bars]))
-    head = ("part", "leaves (channels x frequency x time)", "a position sees", "MACs", f"bytes in {account.dtype}")
+        body.append(html.Tr([html.Th(part, scope="row"), *bars, *cells]))
+    head = ("part", "MACs", f"bytes in {account.dtype}", "leaves (channels x frequency x time)", "a position sees")
     return [
         table(head, body, "parts"),
         html.P(
@@ -49,9 +50,11 @@ def part_of(row: Row) -> str:
     return f"block {rest[0]}" if first == "blocks" else first
 
 
-def _milliseconds(frames: int) -> float:
+def in_bands_and_time(field: ReceptiveField) -> str:
+    """A receptive field in words, such as `31 bands, 120 ms`."""
     front_end = FrontEnd()
-    return 1_000 * ((frames - 1) * front_end.hop_samples + front_end.window_samples) / front_end.sample_rate
+    samples = (field.frames - 1) * front_end.hop_samples + front_end.window_samples
+    return f"{field.bands} bands, {1_000 * samples / front_end.sample_rate:,.0f} ms"
 
 
 def _bar(used: int, of: int, text: str) -> html.Td:
@@ -71,8 +74,8 @@ def _layers(judged: Judged) -> html.Div:
     for row in account.rows:
         texts = (row.kind, " x ".join(map(str, row.output)), f"{row.parameters:,}")
         bars = [_bar(row.macs, account.macs, f"{row.macs:,}"), _bar(row.bytes, account.bytes, f"{row.bytes:,}")]
-        rows.append(html.Tr([html.Th(row.name, scope="row"), *map(html.Td, texts), *bars]))
-    return table(("layer", "kind", "output", "parameters", "MACs", "bytes"), rows, "layers")
+        rows.append(html.Tr([html.Th(row.name, scope="row"), *bars, *map(html.Td, texts)]))
+    return table(("layer", "MACs", "bytes", "kind", "output", "parameters"), rows, "layers")
 
 
 def _row(name: str, *cells: str) -> html.Tr:
@@ -151,7 +154,7 @@ def take_along(judged: Judged) -> list[Component]:
 
 def _form(number: int, file: str, name: str, text: str) -> html.Details:
     """A form of the network, to copy or to save as a file."""
-    copy = dcc.Clipboard(target_id=f"form-{number}", title=f"copy {file}")
+    copy = html.Button("copy", type="button", **attributes(("data-copy", f"form-{number}")))
     save = html.A(f"save as {file}", href=f"data:text/plain;charset=utf-8,{quote(text)}", download=file)
     shown = html.Pre(text, id=f"form-{number}")
     return html.Details([html.Summary(name), html.Div([copy, save], className="values"), shown], open=number < 2)

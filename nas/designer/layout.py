@@ -16,11 +16,11 @@ DTYPE_S_OWN = "as the dtype runs"
 TABS = {"cost": "Where the cost goes", "compare": "Compare", "take-along": "Take along"}
 """By the id of a part of the page that is filled while it is open, the label of its tab."""
 
-BLOCK_BY_BLOCK = (
-    "Goes through the blocks in order, and gives each choice the nearest value of the search space after which "
-    "something still fits: the first blocks stay as they are, the last ones pay."
+MAKE_IT_FIT = (
+    "Takes the one or two edits that change bytes and MACs least. Where two are not enough, it goes through the blocks "
+    "in order, each choice taking the nearest value after which something still fits: then the last blocks pay."
 )
-"""What the button for the nearest network does (`nas.space.feasible.Feasible.nearest`)."""
+"""What the button for the nearest network does (`nas.editing.nearby.nearest`)."""
 
 
 def labels(*, study: bool) -> dict[str, str]:
@@ -103,7 +103,7 @@ def _body(study: Sequence[Component]) -> Component:
         html.Div(id="way-back"),
         html.Div(
             [
-                html.Button("Make it fit, block by block", id="nearest", type="button", title=BLOCK_BY_BLOCK),
+                html.Button("Make it fit", id="nearest", type="button", title=MAKE_IT_FIT),
                 html.Button("How many begin like this one?", id="count", type="button"),
                 html.Button("Pin to compare", id="pin", type="button"),
             ],

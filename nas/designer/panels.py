@@ -9,23 +9,33 @@ from jinja2 import Environment, StrictUndefined
 from budget.conventions import CONVENTIONS, Convention, UnknownLayerError
 from budget.ledger import Ledger, Row
 from dynacp.student.architecture import PLAIN
+from dynacp.student.receptive_field import receptive_fields
+from nas.designer.details import in_bands_and_time
 from nas.editing.edits import MOVES
 from nas.editing.judged import Judged, Value
 
 SHORTCUTS = {"1": "none", "2": "identity", "3": "pooled"}
 """By residual type, what its shortcut is called."""
 
-LABELS = {"form": "shortcut, stride", "expansion": "channels inside", "width": "channels out"}
+LABELS = {
+    "form": "shortcut, stride",
+    "expansion": "channels inside",
+    "channels": "channels inside",
+    "width": "channels out",
+}
 """What choices of a block are called where their own names say too little."""
 
-SIGNS = {
-    "add": ("add", "add a block behind this one"),
-    "duplicate": ("copy", "duplicate this block"),
-    "up": ("↑", "move this block up"),
-    "down": ("↓", "move this block down"),
-    "remove": ("remove", "remove this block"),
+SIGNS = {"add": "add", "duplicate": "copy", "up": "↑", "down": "↓", "remove": "remove"}
+"""By what can be done with a block, the text on its button."""
+
+MEANINGS = {
+    "add": "add a block behind block {}",
+    "duplicate": "duplicate block {}",
+    "up": "move block {} up",
+    "down": "move block {} down",
+    "remove": "remove block {}",
 }
-"""By what can be done with a block, the text on its button, and what that means."""
+"""By what can be done with a block, what that means."""
 
 
 def parts(judged: Judged) -> dict[str, list[str]]:
@@ -75,8 +85,8 @@ def label(kind: str) -> str:
 def in_words(value: Value) -> str:
     """What an edit changes, such as `channels out of block 4: 56`."""
     name, _, number = value.edit.partition("=")[0].partition("_")
-    if name in SIGNS:
-        return "add a block in front" if value.edit == "add_0=" else f"{name} block {number}"
+    if name in MEANINGS:
+        return "add a block in front" if value.edit == "add_0=" else MEANINGS[name].format(number)
     return f"{label(name)} of block {number}: {shown(value)}" if number else f"{label(name)}: {shown(value)}"
 
 
@@ -97,6 +107,11 @@ def under_each(judged: Judged) -> list[tuple[Convention, Ledger | None]]:
     return told
 
 
+def sees(judged: Judged, number: int) -> str:
+    """What a position behind a block, numbered from 1, sees of the input, such as `31 bands, 120 ms`."""
+    return in_bands_and_time(receptive_fields(judged.architecture)[number])
+
+
 def rows_of(judged: Judged, number: int) -> list[Row]:
     """The rows of a block, numbered from 1, in the network's ledger."""
     return [row for row in judged.ledger.rows if row.name.startswith(f"blocks.{number}.")]
@@ -106,5 +121,6 @@ _ENVIRONMENT = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True
 _ENVIRONMENT.globals |= {
     "PLAIN": PLAIN, "label": label, "signs": [SIGNS[move] for move in MOVES], "millions": millions, "price": price,
     "thousands": thousands, "in_words": in_words, "shown": shown, "under_each": under_each, "rows_of": rows_of,
+    "sees": sees,
 }  # fmt: skip
 _MACROS = _ENVIRONMENT.from_string(Path(__file__).with_name("parts.html").read_text(encoding="utf-8")).module

@@ -65,8 +65,9 @@ def _prepare(watched: Watched) -> None:
 def facts(watched: Watched, shown: list[Candidate]) -> str:
     """How far the study is, in words."""
     with watched.reading() as store:
-        number, running = len(store.candidates), len(store.race.done)
-    return f"{watched.name}: {number:,} candidates, {len(shown):,} of them shown; {running} trained again in the race."
+        number, running, last = len(store.candidates), len(store.race.done), len(watched.finalists())
+    told = f"{watched.name}: {number:,} candidates, {len(shown):,} of them shown; {running} trained again in the race"
+    return f"{told}, {last} to its end: the diamonds and the star." if last else f"{told}."
 
 
 def chosen(watched: Watched, macs: Range, kilobytes: Range, blocks: Range) -> list[Candidate]:
@@ -85,9 +86,9 @@ def figure(watched: Watched, shown: list[Candidate], judged: Judged) -> go.Figur
     """The study's picture with the network that is edited as a mark; `moved` moves that."""
     with watched.reading() as store:
         drawn = front_figure(store, watched.finalists(), shown)
-    told = watched.forecast(judged.architecture)
+    told, at = watched.forecast(judged.architecture), watched.macs(judged.architecture) / 1e6
     mark = go.Scatter(
-        x=[judged.ledger.macs / 1e6],
+        x=[at],
         y=[None if told is None else 100 * told.accuracy],
         error_y={"array": [_reach(told)], "color": HERE_COLOUR},
         name="this network, as expected",
@@ -98,7 +99,6 @@ def figure(watched: Watched, shown: list[Candidate], judged: Judged) -> go.Figur
     drawn.add_trace(mark)
     drawn.data = (drawn.data[-1], *drawn.data[:-1])
     line = {"color": HERE_COLOUR, "width": 1}
-    at = judged.ledger.macs / 1e6
     drawn.layout.shapes = (
         {"type": "line", "x0": at, "x1": at, "yref": "paper", "y0": 0, "y1": 1, "line": line},
         *drawn.layout.shapes,
@@ -108,7 +108,7 @@ def figure(watched: Watched, shown: list[Candidate], judged: Judged) -> go.Figur
 
 def moved(watched: Watched, judged: Judged) -> Patch:
     """A change of `figure` that moves the mark to this network."""
-    told, change, at = watched.forecast(judged.architecture), Patch(), judged.ledger.macs / 1e6
+    told, change, at = watched.forecast(judged.architecture), Patch(), watched.macs(judged.architecture) / 1e6
     change["data"][0]["x"] = [at]
     change["data"][0]["y"] = [None if told is None else 100 * told.accuracy]
     change["data"][0]["error_y"]["array"] = [_reach(told)]
@@ -132,10 +132,21 @@ def in_words(watched: Watched, judged: Judged) -> str:
     return words if told.near else f"{words} It has seen nothing near this network: do not trust that."
 
 
+def known_as(watched: Watched, architecture: Architecture) -> str:
+    """Which candidate a network is and how it scored, such as `#17, 43.2 % after a short training`."""
+    with watched.reading() as store:
+        found = next((each for each in store.candidates if each.architecture == architecture), None)
+        entry = next((each for each in watched.finalists() if found and each.candidate.number == found.number), None)
+    if found is None:
+        return "no candidate"
+    words = f"{found.name}, {found.accuracy:.1%} after a short training"
+    return f"{words}, {entry.mean:.1%} ± {100 * entry.deviation:.1f} in full" if entry else words
+
+
 def numbered(watched: Watched, number: str) -> Architecture:
     """The network of the candidate of this number; raises `UserError` for none."""
     if (found := _candidate(watched, number.removeprefix("#").strip())) is None:
-        raise UserError(f"{watched.name} has no trained candidate {number[:80]!r}.")
+        raise UserError(f"{watched.name} has no trained candidate {number[:80]!r}; numbers are on the points.")
     return found
 
 

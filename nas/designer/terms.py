@@ -29,8 +29,8 @@ def terms_of(macs: str, size: str, held: str, dtype: str, convention: str, *, us
             return number
         until = "no limit" if otherwise is None else f"{otherwise:,}"
         faults.append(
-            f"the limit of {unit} must be a number from 1 on, such as 128,000 or 15e6, but got {text.strip()[:80]!r}; "
-            f"until then it is {until}."
+            f"the limit of {unit} must be a whole number from 1 on, such as 128,000 or 15e6, but got "
+            f"{text.strip()[:80]!r}; until then it is {until}."
         )
         return otherwise
 
@@ -43,7 +43,7 @@ def terms_of(macs: str, size: str, held: str, dtype: str, convention: str, *, us
 
 
 def _number(text: str) -> int | None:
-    """The whole part of a number from 1 on; None for anything else."""
+    """A whole number from 1 on; None for anything else."""
     digits = text.strip()
-    number = float(digits.replace(",", "")) if _NUMBER.fullmatch(digits) else 0
-    return int(number) if 1 <= number < 1e18 else None
+    number = float(digits.replace(",", "")) if _NUMBER.fullmatch(digits) else 0.0
+    return int(number) if 1 <= number < 1e18 and number.is_integer() else None

@@ -1,12 +1,16 @@
 """A study that the page looks into while its search may go on. It is read alone, and only when it has changed."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from budget.ledger import totals
 from dynacp.student.architecture import Architecture
+from dynacp.student.layers import layers_of
+from nas.editing.judged import Terms
 from nas.results.finalists import Finalist, finalists
 from nas.study.posterior import Forecast
 from nas.study.settings import StudyError
@@ -26,6 +30,7 @@ class Watched:
         self.name, self._storage = name, storage
         self._lock = threading.RLock()
         self._seen: object = None
+        self._opened: int | None = None
         self._store: Store | None = None
         self.state = 0
         """Counts the changes that were seen."""
@@ -34,10 +39,12 @@ class Watched:
     def reading(self) -> Iterator[Store]:
         """The study as it is now, which no other thread changes while the block runs."""
         with self._lock, clear_errors(self.name):
-            changed = self._changed()
+            file, changed = self._file(), self._changed()
+            if file != self._opened:  # another file has taken its place
+                self._store = None
             if changed != self._seen or self._store is None:
                 self._read()
-                self._seen, self.state = changed, self.state + 1
+                self._seen, self._opened, self.state = changed, file, self.state + 1
             assert self._store is not None
             yield self._store
 
@@ -63,6 +70,17 @@ class Watched:
             known = store.candidates[0].architecture
         return all(getattr(architecture, name) == getattr(known, name) for name in ("input", "classes", "family"))
 
+    @property
+    def terms(self) -> Terms:
+        """What the study judges its networks by."""
+        with self.reading() as store:
+            return Terms(store.settings.limits, store.settings.dtype)
+
+    def macs(self, architecture: Architecture) -> int:
+        """MACs of a network as the study counts them."""
+        with self.reading() as store:
+            return int(totals(layers_of(architecture), dtype=store.settings.dtype).macs)
+
     def finalists(self) -> list[Finalist]:
         """The finalists of its race, as `nas.results.finalists.finalists` gives them."""
         with self.reading() as store:
@@ -73,14 +91,21 @@ class Watched:
         if self._storage:
             return int(time.monotonic() / PATIENCE)
         file = study_folder(self.name) / "study.db"
-        if not file.exists() and self._store is not None:
+        return [stat and (stat.st_mtime_ns, stat.st_size) for stat in map(_stat, (file, Path(f"{file}-wal")))]
+
+    def _file(self) -> int | None:
+        """What tells the study's file from another of its name; None in a database. Raises `StudyError` for none."""
+        file = study_folder(self.name) / "study.db"
+        if self._storage:
+            return None
+        stat = _stat(file)
+        if stat is None and self._opened is not None:
             raise StudyError(f"study {self.name!r} is no longer in {file.parent}.")
-        return [_stamp(path) for path in (file, Path(f"{file}-wal"))]
+        return stat and stat.st_ino
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _stat(path: Path) -> os.stat_result | None:
     try:
-        stat = path.stat()
+        return path.stat()
     except OSError:
         return None
-    return stat.st_mtime_ns, stat.st_size

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 from budget.conventions import CONVENTIONS, Convention
@@ -50,6 +51,9 @@ class _Wanted(NamedTuple):
     text: str
     chosen: bool
     inside: bool
+
+
+_FRONT = _Wanted("add_0=", "add", False, True)
 
 
 class Value(NamedTuple):
@@ -155,25 +159,33 @@ class Judged:
         """For each block its choices, the last being what can be done with the whole block."""
         return self._all[1]
 
+    @property
+    def chosen(self) -> list[Value]:
+        """The values that it has now, of all choices."""
+        values = (each for choices in (self.network_choices, *self.block_choices) for each in choices)
+        return [value for choice in values for value in choice.values if value.chosen]
+
     @cached_property
     def fitting(self) -> list[Value]:
-        """All single edits that fit, the nearest first: those that change bytes and MACs least, as shares of limits."""
+        """All single edits that fit, the nearest first: those that change bytes and MACs least, as shares of limits.
+
+        Of several that give the same network there is one.
+        """
         limits = self.terms.limits
         values = [
             value for choices in (self.network_choices, *self.block_choices) for _, each in choices for value in each
         ]
+        found = {value.network: value for value in (self.front, *values) if value.fits and not value.chosen}
         return sorted(
-            (value for value in (self.front, *values) if value.fits and not value.chosen),
+            found.values(),
             key=lambda value: abs(value.more_macs) / limits.max_macs + abs(value.more_bytes) / limits.max_bytes,
         )
 
     @cached_property
     def _all(self) -> tuple[tuple[Choice, ...], tuple[tuple[Choice, ...], ...], Value]:
-        here, count_of_blocks = self.architecture, len(self.architecture.blocks)
-        groups = [_network_values(here, self.space)]
-        groups += [_block_values(here, number, self.space) for number in range(1, count_of_blocks + 1)]
+        groups = _choices(self.architecture, self.space)
         wanted = [each for values in groups for of_choice in values.values() for each in of_choice]
-        judged = iter(self._judged([*wanted, _Wanted("add_0=", "add", False, True)]))
+        judged = iter(self._judged([*wanted, _FRONT]))
         told = [
             tuple(Choice(name, tuple(next(judged) for _ in values)) for name, values in group.items())
             for group in groups
@@ -183,7 +195,7 @@ class Judged:
     def _judged(self, wanted: Sequence[_Wanted]) -> Iterator[Value]:
         """What each edit costs; an edit that gives no network leaves this one as it is, and does not fit."""
         here, terms = self.architecture, self.terms
-        networks = [self._network(each) for each in wanted]
+        networks = [_network(here, each, self.space) for each in wanted]
         counted = [here, *(each or here for each in networks)]
         costs = count(counted, convention=terms.rule, dtype=terms.dtype)
         held = limited_activation_bytes(terms.limits, counted, dtype=terms.dtype)
@@ -199,11 +211,25 @@ class Judged:
             possible = network is not None
             yield Value(*each, possible, possible and keeps, macs, size, alive, network or here)
 
-    def _network(self, wanted: _Wanted) -> Architecture | None:
-        try:
-            return self.architecture if wanted.chosen else edited(self.architecture, wanted.edit, self.space)
-        except UserError:
-            return None
+
+def after_one_edit(here: Architecture, space: Space) -> Iterator[Architecture]:
+    """The networks that single edits, to values of the space or of this network, make of this one."""
+    for each in (_FRONT, *chain.from_iterable(chain.from_iterable(map(dict.values, _choices(here, space))))):
+        if not each.chosen and (network := _network(here, each, space)) is not None:
+            yield network
+
+
+def _network(here: Architecture, wanted: _Wanted, space: Space) -> Architecture | None:
+    try:
+        return here if wanted.chosen else edited(here, wanted.edit, space)
+    except UserError:
+        return None
+
+
+def _choices(here: Architecture, space: Space) -> list[dict[str, list[_Wanted]]]:
+    """The network-wide choices, and those of each block; by name the values of each."""
+    numbers = range(1, len(here.blocks) + 1)
+    return [_network_values(here, space), *(_block_values(here, number, space) for number in numbers)]
 
 
 def _network_values(here: Architecture, space: Space) -> dict[str, list[_Wanted]]:

@@ -1,20 +1,46 @@
-"""The network of the search space that fits and is nearest to an edited one, and how many begin as it does."""
+"""The nearest network that fits to an edited one, and how many of the space begin as it does."""
 
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from budget.dtypes import dtype_named
 from budget.errors import UserError
 from dynacp.student.architecture import Architecture
 from nas.editing.edits import entering, expansion_of
-from nas.editing.judged import Judged, Terms
+from nas.editing.judged import Judged, Terms, after_one_edit
+from nas.space.counting import count, limited_activation_bytes
 from nas.space.feasible import Feasible
 from nas.space.network_wide import UNVARIED
 from nas.space.space import Space
 
+MOST_EDITS = 400
+"""The most single edits of a network, some ten blocks', that are tried with another behind them: it takes seconds."""
+
 
 def nearest(judged: Judged) -> Architecture:
+    """A network that keeps the limits: this one, or else one or two edits away, or else what `block_by_block` gives.
+
+    Of those that one or two edits give, it is the one whose bytes and MACs change least, as shares of the limits; two
+    are tried where at most `MOST_EDITS` can come first. Takes seconds. Raises `UserError` as `block_by_block` does.
+    """
+    here, space, terms = judged.architecture, judged.space, judged.terms
+    networks = [here, *after_one_edit(here, space)]
+    if len(networks) <= MOST_EDITS:
+        networks += [twice for each in networks[1:] for twice in after_one_edit(each, space)]
+    costs = count(networks, convention=terms.rule, dtype=terms.dtype)
+    held = limited_activation_bytes(terms.limits, networks, dtype=terms.dtype)
+    fits = terms.limits.allow(bytes=costs.bytes, macs=costs.macs, activation_bytes=held)
+    if not fits.any():
+        return block_by_block(judged)
+    changed = abs(costs.macs - costs.macs[0]) / terms.limits.max_macs
+    changed += abs(costs.bytes - costs.bytes[0]) / terms.limits.max_bytes
+    return networks[int(np.argmin(np.where(fits, changed, np.inf)))]
+
+
+def block_by_block(judged: Judged) -> Architecture:
     """The network of the space nearest to this one that keeps the limits, choice by choice (`Feasible.nearest`).
 
     It has as many blocks and the same network-wide choices, as far as the space has these; a network outside the space

@@ -4,16 +4,20 @@ The merit is what candidates are ranked by, more being better (`nas.study.candid
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache, wraps
+from functools import cache, cached_property, wraps
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
 from nas.space.features import FloatArray
 
 LEAST = 10
 """The fewest trained architectures for a model."""
+
+NEIGHBOURS = 0.95
+"""The share of the known architectures whose distance to their next neighbour counts as near."""
 
 _FITTED, _KNOWN = 300, 1_000
 """The most architectures that the model's parameters are fitted to, and that it knows: time grows as the cube."""
@@ -26,7 +30,8 @@ _AT_ONCE = 500
 """Architectures whose means are predicted together: their kernel stays in the processor's cache."""
 
 _ROUNDING = 1e-6
-"""Added to variances, so that rounding leaves them positive where networks are nearly alike."""
+"""Added to variances, so that rounding leaves them positive where networks are nearly alike; and the deviation up to
+which features and merits count as all the same."""
 
 _SHARES = (1e-3, 10.0)
 """Bounds of what the smooth and the linear part explain, as shares of the variance of the merits."""
@@ -62,13 +67,11 @@ def _libraries() -> ThreadpoolController:
 class Prediction(NamedTuple):
     """Mean and standard deviation of the merit an architecture would have without training noise.
 
-    All are [networks], in the unit of the merits.
+    Both are [networks], in the unit of the merits.
     """
 
     mean: FloatArray
     deviation: FloatArray
-    before: FloatArray
-    """The deviation before any training was seen: where `deviation` comes close to it, nothing near is known."""
 
 
 class Surrogate:
@@ -121,9 +124,26 @@ class Surrogate:
     def predict(self, features: FloatArray) -> Prediction:
         """Predict the noiseless merits of architectures with these features [networks, features]."""
         mean, deviation = self._model.predict(self._scaled(features), return_std=True)
-        before = self._model.kernel_.diag(self._scaled(features))
-        noiseless, unseen = (np.sqrt(np.maximum(each - self._noise_level, 0.0)) for each in (deviation**2, before))
-        return Prediction(self._mean + self._deviation * mean, self._deviation * noiseless, self._deviation * unseen)
+        noiseless = np.sqrt(np.maximum(deviation**2 - self._noise_level, 0.0))
+        return Prediction(self._mean + self._deviation * mean, self._deviation * noiseless)
+
+    def near(self, features: FloatArray) -> npt.NDArray[np.bool_]:
+        """Whether the model knows anything near architectures with these features: [networks].
+
+        Something is near that is no farther than `NEIGHBOURS` of the known architectures are from the next known one.
+        The deviation does not tell: far outside it grows with what the linear part says as well.
+        """
+        from scipy.spatial.distance import cdist
+
+        return cdist(self._scaled(features), self._model.X_train_).min(axis=1) <= self._reach
+
+    @cached_property
+    def _reach(self) -> float:
+        from scipy.spatial.distance import cdist
+
+        apart = cdist(self._model.X_train_, self._model.X_train_)
+        np.fill_diagonal(apart, np.inf)
+        return float(np.quantile(apart.min(axis=1), NEIGHBOURS))
 
     @_on_one_core
     def draw(self, features: FloatArray, number: int, rng: np.random.Generator) -> FloatArray:
@@ -137,4 +157,4 @@ class Surrogate:
 def _spread(values: FloatArray) -> FloatArray:
     """The standard deviation of each column, 1 where all values are the same."""
     deviation = values.std(axis=0)
-    return np.where(deviation > 0, deviation, 1.0)
+    return np.where(deviation > _ROUNDING, deviation, 1.0)

@@ -13,10 +13,6 @@ from nas.space.features import FloatArray, features
 from nas.strategy.surrogate import LEAST, Surrogate
 from nas.study.candidate import Candidate
 
-NOTHING_NEAR = 0.7
-"""The model has seen nothing near an architecture where its deviation is more than this share of what it would be
-without any training."""
-
 
 class Expected(NamedTuple):
     """What an architecture would score on average over many trainings of the candidates' length."""
@@ -62,11 +58,12 @@ class Posterior:
 
     def forecast(self, architecture: Architecture) -> Forecast:
         """What an architecture would score, whether it was trained or not."""
-        mean, deviation, before = self._model.predict(features([architecture]))
+        described = features([architecture])
+        mean, deviation = self._model.predict(described)
         return Forecast(
             accuracy=float(self._in_accuracy(mean)[0]),
             deviation=float(abs(self._slope) * deviation[0]),
-            near=bool(deviation[0] < NOTHING_NEAR * before[0]),
+            near=bool(self._model.near(described)[0]),
         )
 
     def _in_accuracy(self, merits: FloatArray) -> FloatArray:

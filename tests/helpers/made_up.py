@@ -22,10 +22,10 @@ from nas.study.store import Store
 CHALLENGE = Limits()
 
 
-def settings(space: Space, limits: Limits = CHALLENGE) -> StudySettings:
+def settings(space: Space, limits: Limits = CHALLENGE, dtype: str = "float16") -> StudySettings:
     """Those of a search of this space that trains nothing."""
     return StudySettings.of(
-        data="made up", device="cpu", seed=0, sampler="random", rules=Rules(space, limits, "float16"),
+        data="made up", device="cpu", seed=0, sampler="random", rules=Rules(space, limits, dtype),
         teachers={}, score=ScoreSettings(replace(SHORT, samples=1)), front_end=FrontEnd(),
         command="python -m nas.search", classes=["a"] * 10, clips={"training": 1, "validation": 1}, threads=1,
         versions={},

@@ -28,9 +28,21 @@
   document.addEventListener("change", refuse, true);
   document.addEventListener("drop", refuse, true);
 
+  // Where a browser gives a page no clipboard, the text is selected, to be copied by hand.
+  const take = async (button, shown) => {
+    try {
+      await navigator.clipboard.writeText(shown.textContent);
+      button.textContent = "copied";
+    } catch {
+      window.getSelection().selectAllChildren(shown);
+    }
+  };
+
   document.addEventListener("click", (event) => {
     const value = event.target.closest("[data-edit]");
     if (value && !value.disabled && value.getAttribute("aria-pressed") !== "true") send(value.dataset.edit);
+    const copy = event.target.closest("[data-copy]");
+    if (copy) take(copy, document.getElementById(copy.dataset.copy));
   });
   document.addEventListener("change", (event) => {
     const entry = event.target.closest("[data-entry]");

@@ -72,10 +72,10 @@ def test_the_parts_of_the_cost_add_up() -> None:
 
 def test_only_what_differs_is_marked_side_by_side() -> None:
     wider = Architecture((*TABLE1.blocks[:5], TABLE1.blocks[4]), classes=TABLE1.classes)
-    table = comparison.beside(Judged(TABLE1, Terms()), Judged(wider, Terms()))[0]
+    table = comparison.beside(Judged(TABLE1, Terms()), Judged(wider, Terms()), None)[0]
     body = table.children.children[1].children
     marked = [row.children[0].children for row in body if row.className == "differs"]
-    assert marked == ["verdict", "macs", "bytes", "block 6"]
+    assert marked == ["verdict", "MACs", "bytes", "block 6"]
 
 
 @pytest.mark.parametrize("network", [TABLE1, BASELINE], ids=["table 1", "baseline"])

@@ -1,5 +1,6 @@
 """The page beside a study: its picture, a click on a candidate, what the model expects, a search that goes on."""
 
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -18,8 +19,11 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 from benchmarks.browser import open_tab, serving
+from budget.ledger import totals
 from budget.limits import Limits
 from dynacp.student.architecture import TABLE1, Architecture
+from dynacp.student.layers import layers_of
+from nas.design import parser, terms_asked
 from nas.designer.app import create_app
 from nas.designer.watched import Watched
 from nas.editing.judged import Terms
@@ -139,7 +143,10 @@ def test_two_candidates_stand_side_by_side(page: webdriver.Chrome, store: Store)
     open_tab(page, "Compare")
     beside = f"{one.macs:,} {other.macs:,}"
     wait(page).until(lambda page: beside in page.find_element(By.CSS_SELECTOR, ".comparison").text)
-    assert str(one.architecture.blocks[0]) in page.find_element(By.CSS_SELECTOR, ".comparison").text
+    told = page.find_element(By.CSS_SELECTOR, ".comparison").text
+    assert str(one.architecture.blocks[0]) in told
+    for each in (one, other):
+        assert f"#{each.number}, {each.accuracy:.1%} after a short training" in told
     assert page.find_elements(By.CSS_SELECTOR, ".comparison .differs")
 
 
@@ -179,3 +186,40 @@ def test_a_study_that_vanishes_is_told_until_it_is_back(page: webdriver.Chrome, 
     wait(page).until(lambda page: "candidates" in page.find_element(*facts).text)
     wait(page).until(lambda page: "expects" in page.find_element(*predicted).text)
     assert errors(page) == []
+
+
+def test_another_study_in_the_place_of_one_is_shown_in_its_place(page: webdriver.Chrome, store: Store) -> None:
+    file, facts = store.folder / "study.db", (By.ID, "study-facts")
+    away = file.rename(file.with_suffix(".away"))
+    wait(page).until(lambda page: "no longer" in page.find_element(*facts).text)
+    shutil.copy(away, file)
+    grow(Store.open("watched"), FIRST + 2)
+    wait(page).until(lambda page: f"{FIRST + 2} candidates" in page.find_element(*facts).text)
+    away.replace(file)
+    wait(page).until(lambda page: f"{FIRST} candidates" in page.find_element(*facts).text)
+
+
+def test_far_from_all_candidates_nothing_is_to_be_trusted(page: webdriver.Chrome) -> None:
+    told = (By.ID, "predicted")
+    wait(page).until(lambda page: "expects" in page.find_element(*told).text)
+    assert "do not trust" not in page.find_element(*told).text
+    page.execute_script("dash_clientside.set_props('edit', {data: {text: 'dilation_6=500', count: 99}})")
+    wait(page).until(lambda page: "seen nothing near" in page.find_element(*told).text)
+
+
+def test_a_study_s_terms_are_the_page_s_unless_others_are_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study_folder("small").mkdir(parents=True)
+    rules = Rules(Space(), Limits(max_macs=20_000_000), "int8")
+    kept = Store.create_or_resume(
+        "small", connect("small", default_storage("small")), settings(RULES.space, rules.limits, "int8")
+    )
+    training = {**asdict(made_up_training(0.5)), "seed": 0}
+    kept.study.add_trial(Candidate.trained(0, rules, Proposal.of(TABLE1, rules), samples=1, training=training).trial)
+    watched = Watched("small", None)
+    options = parser().parse_args(["--study", "small", "--max-bytes", "100000"])
+    assert terms_asked(options, watched) == Terms(Limits(100_000, 20_000_000), "int8")
+    assert terms_asked(parser().parse_args(["--dtype", "float32"]), None) == Terms(Limits(), "float32")
+    assert watched.macs(TABLE1) == totals(layers_of(TABLE1), dtype="int8").macs != totals(layers_of(TABLE1)).macs
