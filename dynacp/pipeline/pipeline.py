@@ -227,10 +227,8 @@ class Pipeline:
         settings, rows, lessons = self.settings, self.dataset.rows(device), self.lessons(device)
         labels = one_hot(self.dataset.labels(device), self.classes)
         if settings.distillation.views:
-            soft, heard = (
-                settings.distillation.soft_labels(mean_logits_of_views(lessons, self.store)),
-                self._heard(device),
-            )
+            heard = self._heard(device)
+            soft = settings.distillation.soft_labels(mean_logits_of_views(lessons, self.store))
             labels = functional.pad(labels, (0, 0, 0, heard - len(rows)))  # zeros: no label has a part in the loss
             return Viewed(self._viewing(device).views(), torch.arange(heard), soft, labels)
         soft = settings.distillation.soft_labels(self.mean_logits(lessons))
