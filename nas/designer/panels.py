@@ -2,13 +2,16 @@
 back inside. It is HTML, because Dash takes longer over hundreds of buttons than an edit may take.
 """
 
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup, escape
 
 from budget.conventions import CONVENTIONS, Convention, UnknownLayerError
 from budget.ledger import Ledger, Row
-from dynacp.student.architecture import PLAIN
+from dynacp.student.architecture import PLAIN, TABLE1
 from dynacp.student.receptive_field import receptive_fields
 from nas.designer.details import in_bands_and_time
 from nas.editing.edits import MOVES
@@ -96,6 +99,30 @@ def shown(value: Value) -> str:
     return f"{SHORTCUTS[residual]} {stride}" if value.edit.startswith("form_") else value.text
 
 
+def button(value: Value, text: str) -> Markup:
+    """A button for an edit, with its price. There are hundreds on a page, so it is made here: Jinja takes longer."""
+    return _button(value[:-1], text)  # the network is not shown, and takes long to hash
+
+
+@lru_cache(maxsize=10_000)
+def _button(shown_of: tuple[Any, ...], text: str) -> Markup:
+    value = Value._make((*shown_of, TABLE1))
+    told = escape(f"{in_words(value)}: {'now' if value.chosen else price(value)}")
+    marks = {"now": value.chosen, "over": not value.fits, "outside": not value.inside}
+    if value.chosen:
+        prices = [] if value.inside else ["outside"]
+    else:
+        prices = [millions(value.more_macs) if value.possible else "-"]
+        prices += [thousands(value.more_bytes)] if value.more_bytes else []
+    return Markup(
+        f'<button type="button" data-edit="{escape(value.edit)}" title="{told}" aria-label="{told}" '
+        f'aria-pressed="{"true" if value.chosen else "false"}" '
+        f'class="{" ".join(["value", *(name for name, holds in marks.items() if holds)])}"'
+        f"{'' if value.possible else ' disabled'}><span>{escape(text)}</span>"
+        f"{''.join(f'<small>{each}</small>' for each in prices)}</button>"
+    )
+
+
 def under_each(judged: Judged) -> list[tuple[Convention, Ledger | None]]:
     """The network's cost under every convention; None under one that cannot count it."""
     told: list[tuple[Convention, Ledger | None]] = []
@@ -119,8 +146,7 @@ def rows_of(judged: Judged, number: int) -> list[Row]:
 
 _ENVIRONMENT = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
 _ENVIRONMENT.globals |= {
-    "PLAIN": PLAIN, "label": label, "signs": [SIGNS[move] for move in MOVES], "millions": millions, "price": price,
-    "thousands": thousands, "in_words": in_words, "shown": shown, "under_each": under_each, "rows_of": rows_of,
-    "sees": sees,
+    "PLAIN": PLAIN, "button": button, "label": label, "signs": [SIGNS[move] for move in MOVES],
+    "in_words": in_words, "shown": shown, "under_each": under_each, "rows_of": rows_of, "sees": sees,
 }  # fmt: skip
 _MACROS = _ENVIRONMENT.from_string(Path(__file__).with_name("parts.html").read_text(encoding="utf-8")).module
