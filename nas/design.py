@@ -12,7 +12,6 @@ the counter of `python -m budget`. ^C ends it.
 """
 
 import argparse
-import gc
 import sys
 from dataclasses import fields, replace
 from socketserver import BaseServer
@@ -77,7 +76,6 @@ def main(arguments: list[str] | None = None) -> None:
         f"Reading {options.study} ..." if watched else "Starting ..."
     ):  # three seconds for 10,000 candidates
         app = create_app(start, terms_asked(options, watched), watched)
-        gc.freeze()  # what was read stays: each search for garbage in it would take half a second
     with served(app, options.host, options.port) as server:
         out.print(f"Open {address_of(server)} in a browser; ^C ends.")
         BaseServer.serve_forever(server)  # werkzeug's own would take ^C for a regular end

@@ -15,6 +15,7 @@ from nas.designer.watched import Watched
 from nas.editing.judged import Judged
 from nas.results.finalists import NOTE_ON_THE_RACE
 from nas.study.candidate import Candidate
+from nas.study.database import reading_much
 from nas.study.posterior import Forecast
 from nas.study.settings import StudyError
 from nas.views.charts import front_figure
@@ -58,7 +59,8 @@ def panel(watched: Watched) -> list[Component]:
 
 def _prepare(watched: Watched) -> None:
     """Fit the model, and load what plotly loads when it first draws: seconds in which a browser may open the page."""
-    with suppress(StudyError), watched.reading() as store:  # one that has vanished since is told where it is looked at
+    # One that has vanished since is told of where it is looked at.
+    with suppress(StudyError), reading_much(), watched.reading() as store:
         front_figure(store, watched.finalists(), store.candidates[:1])
 
 
