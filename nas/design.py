@@ -72,9 +72,8 @@ def main(arguments: list[str] | None = None) -> None:
     if options.storage and not options.study:
         raise UserError("`--storage` says where a study is kept: add `--study NAME`.")
     watched = Watched(options.study, options.storage) if options.study else None
-    with out.status(
-        f"Reading {options.study} ..." if watched else "Starting ..."
-    ):  # three seconds for 10,000 candidates
+    # Reading takes three seconds for 10,000 candidates.
+    with out.status(f"Reading {options.study} ..." if watched else "Starting ..."):
         app = create_app(start, terms_asked(options, watched), watched)
     with served(app, options.host, options.port) as server:
         out.print(f"Open {address_of(server)} in a browser; ^C ends.")

@@ -32,6 +32,7 @@ class Watched:
         self._seen: object = None
         self._opened: int | None = None
         self._store: Store | None = None
+        self._finalists: list[Finalist] | None = None
         self.state = 0
         """Counts the changes that were seen."""
 
@@ -49,7 +50,7 @@ class Watched:
             yield self._store
 
     def _read(self) -> None:
-        store, self._store = self._store, None  # after a fault it is opened anew
+        store, self._store, self._finalists = self._store, None, None  # after a fault it is opened anew
         if store is None:
             store = Store.open(self.name, self._storage)
         else:
@@ -82,9 +83,11 @@ class Watched:
             return int(totals(layers_of(architecture), dtype=store.settings.dtype).macs)
 
     def finalists(self) -> list[Finalist]:
-        """The finalists of its race, as `nas.results.finalists.finalists` gives them."""
+        """The finalists of its race, as `nas.results.finalists.finalists` gives them; cached: do not change it."""
         with self.reading() as store:
-            return finalists(store)
+            if self._finalists is None:
+                self._finalists = finalists(store)
+            return self._finalists
 
     def _changed(self) -> object:
         """Differs from what it was where the study may have changed."""

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from itertools import chain
 from typing import NamedTuple
 
 from budget.conventions import CONVENTIONS, Convention
@@ -184,8 +183,7 @@ class Judged:
     @cached_property
     def _all(self) -> tuple[tuple[Choice, ...], tuple[tuple[Choice, ...], ...], Value]:
         groups = _choices(self.architecture, self.space)
-        wanted = [each for values in groups for of_choice in values.values() for each in of_choice]
-        judged = iter(self._judged([*wanted, _FRONT]))
+        judged = iter(self._judged([*_flat(groups), _FRONT]))
         told = [
             tuple(Choice(name, tuple(next(judged) for _ in values)) for name, values in group.items())
             for group in groups
@@ -214,7 +212,7 @@ class Judged:
 
 def after_one_edit(here: Architecture, space: Space) -> Iterator[Architecture]:
     """The networks that single edits, to values of the space or of this network, make of this one."""
-    for each in (_FRONT, *chain.from_iterable(chain.from_iterable(map(dict.values, _choices(here, space))))):
+    for each in (_FRONT, *_flat(_choices(here, space))):
         if not each.chosen and (network := _network(here, each, space)) is not None:
             yield network
 
@@ -224,6 +222,11 @@ def _network(here: Architecture, wanted: _Wanted, space: Space) -> Architecture 
         return here if wanted.chosen else edited(here, wanted.edit, space)
     except UserError:
         return None
+
+
+def _flat(groups: list[dict[str, list[_Wanted]]]) -> list[_Wanted]:
+    """All values of the choices that `_choices` gives, in order."""
+    return [each for values in groups for of_choice in values.values() for each in of_choice]
 
 
 def _choices(here: Architecture, space: Space) -> list[dict[str, list[_Wanted]]]:

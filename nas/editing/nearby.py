@@ -27,6 +27,8 @@ def nearest(judged: Judged) -> Architecture:
     are tried where at most `MOST_EDITS` can come first. Takes seconds. Raises `UserError` as `block_by_block` does.
     """
     here, space, terms = judged.architecture, judged.space, judged.terms
+    if judged.verdict(judged.ledger).fits:
+        return here
     networks = [here, *after_one_edit(here, space)]
     if len(networks) <= MOST_EDITS:
         networks += [twice for each in networks[1:] for twice in after_one_edit(each, space)]
