@@ -67,6 +67,14 @@ def left_out(clips: Clips) -> np.ndarray:
     return parts_of_whole_groups(clips, len(MEMBERS), seed=0)
 
 
+def shared_among(left_out: np.ndarray, teachers: int) -> np.ndarray:
+    """Parts that clips are divided into, shared out among so many teachers: bool [parts, clips] -> [teachers, clips].
+
+    Fewer teachers than parts leave out several each.
+    """
+    return np.stack([left_out[first::teachers].any(0) for first in range(teachers)])
+
+
 Flags = TypeVar("Flags", Tensor, np.ndarray)
 """An array of booleans, torch's or numpy's."""
 

@@ -23,7 +23,7 @@ from dynacp.audio.features import FrontEnd
 from dynacp.audio.tau import VALIDATION_FOLDS, class_by_device, parts_of_whole_groups, training_clips
 from dynacp.efficientat import FAMILIES
 from dynacp.stages import FORMAT, Stage, StageStore
-from dynacp.teachers.ensemble import MEMBERS, Ensemble, left_out
+from dynacp.teachers.ensemble import MEMBERS, Ensemble, Member, left_out, shared_among
 from dynacp.teachers.fine_tuning import TeacherData, load_teacher, teacher_stage
 from dynacp.teachers.settings import TeacherSettings
 from dynacp.teachers.views import Viewing, mean_logits_of_views
@@ -45,7 +45,10 @@ class SearchData:
     held_out: np.ndarray
     """The clips that are validation in each way to divide them: bool [ways, clips]."""
     left_out: np.ndarray
-    """The clips that each teacher leaves out, where teachers are cross-fitted: bool [teachers, clips]."""
+    """The parts of the clips that cross-fitted teachers leave out, as `dynacp.teachers.ensemble.left_out` gives them:
+    bool [parts, clips]."""
+    members: tuple[Member, ...] = MEMBERS
+    """The teachers."""
     way: int = 0
     """The row of `held_out` in use."""
     classes: tuple[str, ...]
@@ -98,7 +101,7 @@ class SearchData:
         shape = (1, 1, self.front_end.mels, self.front_end.frames(self.front_end.sample_rate))
         macs = {name: by_torch(settings.build(family, classes).eval(), shape) for name, family in FAMILIES.items()}
         stages = {}
-        for member, kept in zip(MEMBERS, self._kept(settings), strict=True):
+        for member, kept in zip(self.members, self._kept(settings), strict=True):
             data = self._taught(kept)
             stages[member.name] = teacher_stage(
                 f"teachers/{member.name}",
@@ -115,7 +118,7 @@ class SearchData:
 
     def _kept(self, settings: TeacherSettings) -> np.ndarray:
         """The clips that each teacher does not leave out: bool [teachers, clips]."""
-        return ~(self.left_out & settings.cross_fitted)
+        return ~(shared_among(self.left_out, len(self.members)) & settings.cross_fitted)
 
     def _taught(self, kept: np.ndarray) -> TeacherData:
         """What a teacher is given that is fine-tuned on the training clips which are `kept` (bool [clips])."""

@@ -46,7 +46,7 @@ FULL = Rows(HERE / "full.csv", ["set", "layout", "seed"])
 
 ARCHITECTURES = {"pocket": 60, "field": 36}
 SEEDS = (0, 1)
-FULL_EPOCHS = {"pocket": 8, "field": 6}
+FULL_EPOCHS = {"pocket": 8, "field": 3}
 
 REFERENCE = Recipe(samples=2_048, batch=16, peak_rate=5e-3, weight_decay=1e-4, warm_up=0.25, augmentation=GENTLE)
 EIGHTHS = 8

@@ -21,6 +21,7 @@ from dynacp.audio.augmentation_settings import Augmentation
 from dynacp.audio.tau import parts_of_whole_groups, training_clips
 from dynacp.student.architecture import resolve, with_classes
 from dynacp.student.layers import layers_of
+from dynacp.teachers.ensemble import MEMBERS, Member
 from dynacp.training.distillation import Distillation
 from nas.scoring.clips import load_search_data
 from nas.scoring.score import SHORT, TEACHERS, Scorer, ScoreSettings
@@ -29,7 +30,7 @@ from studies.in_full import TestSplit, summary
 from studies.sharing import Rows, share, study_parser
 
 HERE = Path(__file__).parent
-SEEDS, EPOCHS = range(5), 6
+SEEDS, EPOCHS, LONG = range(5), 6, 30
 MARK = 2_028
 """Marks the seeds of these trainings, so that no search has used them."""
 
@@ -51,22 +52,28 @@ class Way:
 
     name: str
     distillation: Distillation
+    members: tuple[Member, ...] = MEMBERS
     cross_fitted: bool = False
     augmentation: Augmentation = RECIPE.augmentation
     epochs: int = EPOCHS
 
 
-VIEWS = replace(SOFT, views=EPOCHS)
+MN, ONE = MEMBERS[:4], MEMBERS[3:4]
+VIEWS, MORE_VIEWS = replace(SOFT, views=EPOCHS), replace(SOFT, views=2 * EPOCHS)
 WAYS = (
     Way("labels", LABELS),
     Way("labels, mixed as views are", LABELS, augmentation=MIXED),
-    Way("eight teachers, as a search had them", Distillation()),
-    Way("eight teachers", SOFT),
-    Way("cross-fitted", SOFT, cross_fitted=True),
-    Way("views", VIEWS, augmentation=MIXED),
-    Way("cross-fitted, views", VIEWS, cross_fitted=True, augmentation=MIXED),
-    Way("labels, five times as long", LABELS, epochs=5 * EPOCHS),
-    Way("cross-fitted, views, five times as long", VIEWS, cross_fitted=True, augmentation=MIXED, epochs=5 * EPOCHS),
+    Way("four MN, cross-fitted, views", MORE_VIEWS, MN, cross_fitted=True, augmentation=MIXED),
+    Way("four MN, cross-fitted", SOFT, MN, cross_fitted=True),
+    Way("four MN", SOFT, MN),
+    Way("four MN, as a search had them", Distillation(), MN),
+    Way("one MN", SOFT, ONE),
+    Way("four MN, views", VIEWS, MN, augmentation=MIXED),
+    Way("labels, long", LABELS, epochs=LONG),
+    Way("labels, mixed as views are, long", LABELS, augmentation=MIXED, epochs=LONG),
+    Way("four MN, cross-fitted, views, long", MORE_VIEWS, MN, cross_fitted=True, augmentation=MIXED, epochs=LONG),
+    Way("eight", SOFT),
+    Way("eight, cross-fitted, views", VIEWS, cross_fitted=True, augmentation=MIXED),
 )
 
 
@@ -74,13 +81,15 @@ def main() -> None:
     parser = study_parser(__doc__)
     parser.add_argument("--network", type=resolve, required=True, help="table1, or a JSON file")
     parser.add_argument("--name", required=True, help="of the network in the tables")
+    names = [way.name for way in WAYS]
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="WAY", help="these ways alone")
     options = parser.parse_args()
     teaching = Teaching(options)
     rows, test = Rows(HERE / "trained.csv", ["net", "way", "seed"]), TestSplit(options.data, *teaching.heard)
     architecture = with_classes(options.network, len(teaching.data.classes))
     torch.set_num_threads(1)
     for seed, way in share(product(SEEDS, WAYS), options):
-        if (options.name, way.name, seed) not in rows.done():
+        if way.name in options.only and (options.name, way.name, seed) not in rows.done():
             started, scorer = time.perf_counter(), teaching.scorer(way)
             recipe = replace(RECIPE, augmentation=way.augmentation, samples=way.epochs * len(teaching.data.training))
             network, _ = scorer.distil(architecture, recipe, seed=combined_seed(MARK, seed))
@@ -119,9 +128,10 @@ class Teaching:
         teachers = replace(TEACHERS, mn=self.options.mn, cross_fitted=way.cross_fitted)
         views = (way.distillation.views, way.augmentation) if way.distillation.views else None
         folder = self.options.cache / "teachers"
-        ensemble = self.data.ensemble(teachers, seed=0, folder=folder, on_step=lambda *_: None, views=views)
-        print(f"{way.name}: teachers know clips that they have seen {ensemble.seen}, others {ensemble.unseen}")
-        return Scorer.from_ensemble(self.data, ensemble, settings)
+        data = replace(self.data, members=way.members)
+        ensemble = data.ensemble(teachers, seed=0, folder=folder, on_step=lambda *_: None, views=views)
+        print(f"{way.name}: seen {ensemble.seen}, unseen {ensemble.unseen}, {ensemble.accuracies}", flush=True)
+        return Scorer.from_ensemble(data, ensemble, settings)
 
 
 if __name__ == "__main__":

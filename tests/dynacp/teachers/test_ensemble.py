@@ -118,10 +118,10 @@ def test_other_weight_decay_or_warm_up_makes_other_teachers() -> None:
     assert identity != TeacherSettings(warm_up=0.5).identity()
 
 
-def said(folder: Path, clips: Features) -> torch.Tensor:
+def said(folder: Path, clips: Features, members: tuple[Member, ...] = MEMBERS) -> torch.Tensor:
     """What each of the stored teachers says of clips, [members, clips, classes]."""
     logits = []
-    for member in MEMBERS:
+    for member in members:
         (file,) = (each for each in folder.glob(f"{member.name}-*.pt") if "views" not in each.name)
         stored = read_artifact(file.with_suffix(""))
         teacher = ONE_EPOCH.build(member.family, CLASSES)
@@ -161,6 +161,15 @@ def test_a_cross_fitted_clip_hears_the_teacher_that_left_it_out(
     assert ensemble.unseen.entropy == pytest.approx(Categorical(logits=unseen).entropy().mean().item(), rel=1e-4)
     names = {file.name for folder in (tmp_path, prepared) for file in folder.glob("*.pt")}
     assert len(names) == 16, "teachers that see all clips are others"
+
+
+def test_four_cross_fitted_teachers_leave_out_two_eighths_each(tmp_path: Path) -> None:
+    four = replace(data(), members=MEMBERS[:4])
+    settings = replace(ONE_EPOCH, cross_fitted=True)
+    ensemble = four.ensemble(settings, seed=0, folder=tmp_path, on_step=lambda *_: None)
+    of_training, clips = said(tmp_path, data().training, MEMBERS[:4]), torch.arange(24)
+    torch.testing.assert_close(ensemble.logits, of_training[clips % 4, clips], rtol=1e-4, atol=1e-4)
+    assert set(ensemble.accuracies) == {member.name for member in MEMBERS[:4]}
 
 
 @pytest.mark.parametrize("cross_fitted", [False, True])
