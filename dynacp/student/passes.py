@@ -164,28 +164,45 @@ def add_average_pool_gradient(grad: FloatArray, stride: tuple[int, int], grad_x:
 
 
 @_fast
+def _beats(value: float, best: float) -> bool:
+    """Whether a maximum takes a value in place of the best before: NaN stays, once it is taken."""
+    return (value > best) | (value != value)
+
+
+@_fast
 def add_maximum_pool(x: FloatArray, stride: tuple[int, int], y: FloatArray, taken: npt.NDArray[np.uint8]) -> None:
     """Adds the maxima of windows of 3 x 3 around every `stride`th point of `x`, and writes which of the nine each was
     to `taken`, like `y`: the first of equal ones.
     """
     clips, frequencies, times, channels = x.shape
-    best, which = np.empty(channels, x.dtype), np.empty(channels, np.uint8)
+    line = np.full((times + 2, channels), -np.inf, x.dtype)  # a row, with a column of -inf on either side
+    along = np.full((frequencies + 2, y.shape[2], channels), -np.inf, x.dtype)  # maxima of three columns of each row
+    taps = np.zeros(along.shape, np.int32)  # as wide as a float: else AVX2 has no vectors for what mixes both
+    one, two, three, six = np.int32(1), np.int32(2), np.int32(TAPS), np.int32(2 * TAPS)
     for clip in range(clips):
-        for row in range(y.shape[1]):
-            for column in range(y.shape[2]):
-                best[:] = -np.inf
-                for tap in range(TAPS**2):
-                    this = np.uint8(tap)
-                    frequency, time = row * stride[0] + tap // TAPS - 1, column * stride[1] + tap % TAPS - 1
-                    if 0 <= frequency < frequencies and 0 <= time < times:
-                        for channel in range(channels):
-                            value = x[clip, frequency, time, channel]
-                            more = (value > best[channel]) | (value != value)  # NaN stays, once it is taken
-                            best[channel] = value if more else best[channel]
-                            which[channel] = this if more else which[channel]
+        for frequency in range(frequencies):
+            for time in range(times):
                 for channel in range(channels):
-                    y[clip, row, column, channel] += best[channel]
-                    taken[clip, row, column, channel] = which[channel]
+                    line[time + 1, channel] = x[clip, frequency, time, channel]
+            for column in range(y.shape[2]):
+                time = column * stride[1]
+                for channel in range(channels):
+                    best, value = line[time, channel], line[time + 1, channel]
+                    tap = one if _beats(value, best) else np.int32(0)
+                    best, value = value if _beats(value, best) else best, line[time + 2, channel]
+                    taps[frequency + 1, column, channel] = two if _beats(value, best) else tap
+                    along[frequency + 1, column, channel] = value if _beats(value, best) else best
+        for row in range(y.shape[1]):
+            frequency = row * stride[0]
+            for column in range(y.shape[2]):
+                for channel in range(channels):
+                    best, value = along[frequency, column, channel], along[frequency + 1, column, channel]
+                    tap, other = taps[frequency, column, channel], three + taps[frequency + 1, column, channel]
+                    tap = other if _beats(value, best) else tap
+                    best, value = value if _beats(value, best) else best, along[frequency + 2, column, channel]
+                    other = six + taps[frequency + 2, column, channel]
+                    taken[clip, row, column, channel] = np.uint8(other if _beats(value, best) else tap)
+                    y[clip, row, column, channel] += value if _beats(value, best) else best
 
 
 @_fast
