@@ -2,25 +2,26 @@
 
     python -m benchmarks.training --data PATH [--device cuda]
 
-Both train Table 1 on labels, with the same batches, Freq-MixStyle and optimiser, on 256 x 89 inputs. The plain loop
-does for every batch what the baseline's data loader and module do: read each wav, resample it to 32 kHz, and compute
-the mel spectrogram (torchaudio's, with a hop that gives 89 frames). Ours takes the waves decoded before from one
-memory-mapped array (on a GPU: from its memory), rolls them, perturbs the mel bank's edges and computes the log-mels.
-The time to fill that array is shown as well: a run pays it once, not once an epoch.
-
-Notes, of two CPU cores. Ours is 1.4 times as fast (202 against 144 samples/s on the pocket set), and could be at most
-1.7 times: the student's own forward and backward pass are 58 % of the plain loop, and nothing about the data changes
-them. Of that pass, batch norm takes 29 % and convolutions 34 %, at the pace of memory: batches of 16 to 64 are alike,
-torch.compile gains 6 % (and takes a minute), NCHW in place of channels-last loses 37 %. Autocast to bfloat16 loses 33 %
-on a processor with AMX: all else gains, but the backward pass of the depthwise convolutions takes three times as long.
+Both train Table 1 on labels, with the same batches, Freq-MixStyle and optimiser, on 256 x 89 inputs, each in a process
+of its own. The plain loop does for every batch what the baseline's data loader and module do: read each wav, resample
+it to 32 kHz, and compute the mel spectrogram (torchaudio's, with a hop that gives 89 frames); the training step is
+PyTorch's own. Ours takes the waves decoded before from one memory-mapped array (on a GPU: from its memory), rolls them,
+perturbs the mel bank's edges and computes the log-mels; its training step is the one of `benchmarks.step`, for which
+torch must have one thread (OMP_NUM_THREADS=1), as it has with `dynacp train --jobs`. The time to fill that array is
+shown as well: a run pays it once, not once an epoch.
 """
 
 import argparse
+import multiprocessing
+import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
+from unittest.mock import patch
 
 import numpy as np
 import soundfile as sf
@@ -30,7 +31,6 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from torch.nn import functional
-from torch.profiler import ProfilerActivity, profile
 from torchaudio.transforms import MelSpectrogram, Resample
 
 from dynacp.audio.augmentation_settings import Augmentation, WaveAugmentation
@@ -47,6 +47,7 @@ from nas.scoring.score import ScoreSettings
 
 T = TypeVar("T")
 
+LOOP, CACHE, RATE = "dynacp.training.loop", user_cache_path("dynacp"), 44_100
 BATCH, PLAIN_BATCHES, OWN_BATCHES, ROUNDS = 64, 6, 18, 3
 HOP_FOR_89_FRAMES = 363
 """32,000 samples / 363 + 1 = 89 frames."""
@@ -61,7 +62,7 @@ class PlainClips:
     seconds: dict[str, float] = field(default_factory=lambda: {"read wavs": 0.0, "resample": 0.0, "mel": 0.0})
 
     def __post_init__(self) -> None:
-        self._resample = Resample(44_100, 32_000)
+        self._resample = Resample(RATE, 32_000)
         self._mel = MelSpectrogram(32_000, n_fft=4096, win_length=3072, hop_length=HOP_FOR_89_FRAMES, n_mels=256).to(
             self.device
         )
@@ -83,6 +84,36 @@ class PlainClips:
 
 def _read(file: Path) -> np.ndarray:
     return sf.read(file, dtype="float32")[0]
+
+
+def own_rate(root: Path, device: str) -> float:
+    """Samples a second of our loop."""
+    clips = training_clips(root)
+    source = Waves(
+        waves(clips, RATE, CACHE),
+        np.arange(len(clips)),
+        torch.device(device),
+        front_end=FrontEnd(),
+        augmentation=WaveAugmentation(),
+        eligible=np.zeros(len(clips), dtype=bool),
+    )
+    return samples_a_second(source, one_hot(clips.labels, len(clips.classes)), OWN_BATCHES)
+
+
+def plain_rate(root: Path, device: str) -> tuple[float, dict[str, float]]:
+    """Samples a second of the plain loop, and the share of each part of its data's in the whole time."""
+    clips = training_clips(root)
+    source, labels = PlainClips(clips, torch.device(device)), one_hot(clips.labels, len(clips.classes))
+    with patch(f"{LOOP}.fast_training", nullcontext), patch(f"{LOOP}.keep_freed_memory", lambda: None):
+        rate = samples_a_second(source, labels, PLAIN_BATCHES)
+    took = (PLAIN_BATCHES + 2) * BATCH / rate
+    return rate, {part: seconds / took for part, seconds in source.seconds.items()}
+
+
+def apart(function: Callable[[Path, str], T], root: Path, device: str) -> T:
+    """What a function gives in a process of its own: memory that is kept stays kept."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, root, device).result()
 
 
 def samples_a_second(source: ClipSource, labels: Tensor, batches: int) -> float:
@@ -112,43 +143,23 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="in TAU's layout (default: the built-in scenes)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
-    cache, device, console = user_cache_path("dynacp"), torch.device(options.device), Console(width=120)
-    clips = training_clips(options.data or write_scenes(cache / "scenes"))
-    labels = one_hot(clips.labels, len(clips.classes))
-
-    started = time.perf_counter()
-    stored = waves(clips, 44_100, cache)
+    root, device, console = options.data or write_scenes(CACHE / "scenes"), options.device, Console(width=120)
+    clips, started = training_clips(root), time.perf_counter()
+    waves(clips, RATE, CACHE)
     decoding = time.perf_counter() - started
-    own = Waves(
-        stored,
-        np.arange(len(clips)),
-        device,
-        front_end=FrontEnd(),
-        augmentation=WaveAugmentation(),
-        eligible=np.zeros(len(clips), dtype=bool),
-    )
-    plain = PlainClips(clips, device)
-    rounds = [
-        (samples_a_second(plain, labels, PLAIN_BATCHES), samples_a_second(own, labels, OWN_BATCHES))
-        for _ in range(ROUNDS)
-    ]
-    plain_rate, own_rate = np.median(np.array(rounds), axis=0)
+    rounds = [(apart(plain_rate, root, device), apart(own_rate, root, device)) for _ in range(ROUNDS)]
+    plain, own = (statistics.median(rates) for rates in zip(*((plain, own) for (plain, _), own in rounds), strict=True))
+    parts = rounds[0][0][1]
 
-    where = f"{torch.get_num_threads()} threads" if device.type == "cpu" else torch.cuda.get_device_name()
+    where = f"{torch.get_num_threads()} threads" if device == "cpu" else torch.cuda.get_device_name()
     view = Table(title=f"Training Table 1, batch {BATCH}, {where}: median of {ROUNDS} rounds", title_justify="left")
     for name in ("loop", "samples/s", "ratio"):
         view.add_column(name, justify="left" if name == "loop" else "right")
-    view.add_row("plain: wavs, resampling and mel in the loop", f"{plain_rate:.1f}", "1")
-    view.add_row("ours: decoded once, log-mel by batch", f"{own_rate:.1f}", f"{own_rate / plain_rate:.1f}")
+    view.add_row("plain: wavs, resampling and mel in the loop", f"{plain:.1f}", "1")
+    view.add_row("ours: decoded once, log-mel by batch", f"{own:.1f}", f"{own / plain:.1f}")
     console.print(view)
     console.print(f"Decoding {len(clips):,} clips once (or finding them decoded): {decoding:.1f} s.")
-    took = ROUNDS * (PLAIN_BATCHES + 2) * BATCH / plain_rate
-    console.print("Plain loop: " + ", ".join(f"{part} {spent / took:.0%}" for part, spent in plain.seconds.items()))
-    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
-    with profile(activities=activities) as profiled:
-        samples_a_second(own, labels, 4)
-    key = "self_cpu_time_total" if device.type == "cpu" else "self_device_time_total"
-    console.print(profiled.key_averages().table(sort_by=key, row_limit=12, max_name_column_width=44), soft_wrap=True)
+    console.print("Plain loop: " + ", ".join(f"{part} {share:.0%}" for part, share in parts.items()))
 
 
 if __name__ == "__main__":
