@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import t
-from torch import Tensor
+from torch import Tensor, nn
 
 from dynacp.audio.batches import Features
 from dynacp.audio.cache import log_mels
@@ -17,7 +17,6 @@ from dynacp.audio.features import FrontEnd
 from dynacp.audio.recording_devices import OVERALL
 from dynacp.audio.tau import test_clips
 from dynacp.pipeline.intervals import CONFIDENCE, Bootstrap
-from dynacp.student.model import DynaCP
 from dynacp.training.loop import macro_accuracy, one_hot, predict
 
 
@@ -29,7 +28,7 @@ class TestSplit:
         array = log_mels(self.clips, front_end, cache)
         self._features = Features(array, np.arange(len(self.clips)), torch.device("cpu"))
 
-    def judged(self, network: DynaCP) -> dict[str, object]:
+    def judged(self, network: nn.Module) -> dict[str, object]:
         """Its accuracy, and what it takes every clip for: a letter each, a for the first class."""
         logits = predict(network, self._features)
         decided = logits.argmax(dim=1).tolist()

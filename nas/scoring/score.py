@@ -165,10 +165,12 @@ class Scorer:
         global generator.
         """
         torch.manual_seed(seed)
-        network, examples = DynaCP(architecture), self._examples(self._divided[way], recipe.augmentation)
+        network, examples = DynaCP(architecture), self.examples(recipe.augmentation, way=way)
         return network, train(network, examples, self.settings.distillation.loss, recipe, seed=seed)
 
-    def _examples(self, data: SearchData, augmentation: Augmentation) -> Examples:
+    def examples(self, augmentation: Augmentation, *, way: int = 0) -> Examples:
+        """What a network is trained on with this augmentation: the training clips of a way, else `IndexError`."""
+        data = self._divided[way]
         rows, labels = torch.from_numpy(data.training_rows), one_hot(data.labels, len(data.classes))
         if self.views is not None:
             return Viewed(self.views, rows, self.soft_labels, labels)

@@ -11,18 +11,23 @@ fine-tuned on the same clips, or cross-fitted, when a way first asks for them.
 import argparse
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 
 import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from budget.ledger import totals
 from dynacp.audio.augmentation_settings import Augmentation
 from dynacp.audio.tau import parts_of_whole_groups, training_clips
-from dynacp.student.architecture import resolve, with_classes
+from dynacp.student.architecture import Architecture, resolve, with_classes
 from dynacp.student.layers import layers_of
+from dynacp.student.model import DynaCP
 from dynacp.teachers.ensemble import MEMBERS, Member
 from dynacp.training.distillation import Distillation
+from dynacp.training.loop import train
 from nas.scoring.clips import load_search_data
 from nas.scoring.score import SHORT, TEACHERS, Scorer, ScoreSettings
 from nas.strategy.propose import combined_seed
@@ -33,6 +38,9 @@ HERE = Path(__file__).parent
 SEEDS, EPOCHS, LONG = range(5), 6, 30
 MARK = 2_028
 """Marks the seeds of these trainings, so that no search has used them."""
+
+RECALLED = 20
+"""Averaged weights look back over one part in so many of a training's steps."""
 
 PARTS = 20
 """One part of so many is for neither teachers nor students."""
@@ -90,18 +98,29 @@ def main() -> None:
     torch.set_num_threads(1)
     for seed, way in share(product(SEEDS, WAYS), options):
         if way.name in options.only and (options.name, way.name, seed) not in rows.done():
-            started, scorer = time.perf_counter(), teaching.scorer(way)
-            recipe = replace(RECIPE, augmentation=way.augmentation, samples=way.epochs * len(teaching.data.training))
-            network, _ = scorer.distil(architecture, recipe, seed=combined_seed(MARK, seed))
+            started = time.perf_counter()
+            networks = trained(architecture, teaching.scorer(way), way, seed=combined_seed(MARK, seed))
             took = time.perf_counter() - started
             cost = {"macs": totals(layers_of(architecture)).macs}
-            row = {"net": options.name, "way": way.name, "seed": seed, **cost, **test.judged(network), "seconds": took}
-            rows.keep(row)
-            print(f"{way.name}, seed {seed}: {row['accuracy']:.1%}, {took:.0f} s", flush=True)
-    trained = rows.read().query("net == @options.name").rename(columns={"way": "network"})
-    text = summary(trained, test, reference="labels").to_markdown(index=False)
+            for name, network in networks.items():
+                row = {"net": options.name, "way": name, "seed": seed, **cost, **test.judged(network), "seconds": took}
+                rows.keep(row)
+                print(f"{name}, seed {seed}: {row['accuracy']:.1%}, {took:.0f} s", flush=True)
+    told = rows.read().query("net == @options.name").rename(columns={"way": "network"})
+    text = summary(told, test, reference="labels").to_markdown(index=False)
     (HERE / f"{options.name}.md").write_text(text + "\n", encoding="utf-8")
     print(text)
+
+
+def trained(architecture: Architecture, scorer: Scorer, way: Way, *, seed: int) -> dict[str, nn.Module]:
+    """Networks by the names of their rows: that of a way, and the same with averaged weights, from one training."""
+    recipe = replace(RECIPE, augmentation=way.augmentation, samples=way.epochs * len(scorer.data.training))
+    torch.manual_seed(seed)
+    network, examples = DynaCP(architecture), scorer.examples(way.augmentation)
+    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(1 - RECALLED / recipe.steps), use_buffers=True)
+    after_step = partial(averaged.update_parameters, network)
+    train(network, examples, way.distillation.loss, recipe, seed=seed, after_step=after_step)
+    return {f"{way.name}, averaged weights": averaged.module, way.name: network}
 
 
 class Teaching:
