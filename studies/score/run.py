@@ -23,18 +23,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from dynacp.audio.augmentation_settings import Augmentation
 from dynacp.audio.batches import Features
 from dynacp.audio.cache import log_mels
 from dynacp.audio.tau import test_clips
 from dynacp.student.architecture import Architecture, with_classes
 from dynacp.student.model import DynaCP
-from dynacp.teachers.ensemble import Ensemble
+from dynacp.teachers.ensemble import MEMBERS
 from dynacp.training.distillation import Distillation
-from dynacp.training.examples import Augmented
+from dynacp.training.examples import Augmented, Examples
 from dynacp.training.loop import macro_accuracy, macro_cross_entropy, macro_mean, one_hot, predict, train
 from dynacp.training.schedule import Recipe
 from nas.scoring.clips import SearchData, load_search_data
-from nas.scoring.score import GENTLE, TEACHERS
+from nas.scoring.score import GENTLE, TEACHERS, Scorer, ScoreSettings
 from nas.space.counting import count
 from studies.fidelity.run import chosen
 from studies.pool.run import read_pool
@@ -59,20 +60,25 @@ EMA_DECAY = 0.95
 """Of the averaged weights, for each step: they look back over about 20 of some 128 steps."""
 
 
+MIXED = Augmentation(mixstyle_probability=0.0, mixup_alpha=1.0)
+"""Of views, as in studies/teaching."""
+
+
 @dataclass(frozen=True)
 class Variant:
-    """A short training that differs from the reference."""
+    """A short training that differs from the reference. Without `distillation` it is on labels."""
 
     name: str
     recipe: Recipe = REFERENCE
-    distilled: bool = False
+    distillation: Distillation | None = None
     by_recording: bool = False
 
 
 VARIANTS = (
     Variant("reference"),
-    Variant("distilled", distilled=True),
-    Variant("distilled, batch 32", replace(REFERENCE, batch=32), distilled=True),
+    Variant("distilled", distillation=Distillation()),
+    Variant("views", replace(REFERENCE, augmentation=MIXED), Distillation(0.0, 1.0, views=2)),
+    Variant("distilled, batch 32", replace(REFERENCE, batch=32), Distillation()),
     Variant("batch 32", replace(REFERENCE, batch=32)),
     Variant("batch 8", replace(REFERENCE, batch=8)),
     Variant("by recording", by_recording=True),
@@ -105,12 +111,20 @@ class Data:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.clips: SearchData = load_search_data(options.data, seed=0, cache=options.cache, device=CPU)
+        self._scorers = dict[str, Scorer]()
 
-    @cached_property
-    def ensemble(self) -> Ensemble:
-        teachers = replace(TEACHERS, mn=self.options.mn)
-        folder = self.options.cache / "teachers"
-        return self.clips.ensemble(teachers, seed=0, folder=folder, on_step=lambda *_: None)
+    def scorer(self, variant: Variant) -> Scorer:
+        """What distils in a variant: from eight teachers, or for views from four cross-fitted MN."""
+        if variant.name not in self._scorers:
+            assert variant.distillation is not None
+            told = ScoreSettings(variant.recipe, variant.distillation)
+            views = (variant.distillation.views, variant.recipe.augmentation) if variant.distillation.views else None
+            teachers = replace(TEACHERS, mn=self.options.mn, cross_fitted=views is not None)
+            clips = replace(self.clips, members=MEMBERS[:4]) if views else self.clips
+            folder = self.options.cache / "teachers"
+            ensemble = clips.ensemble(teachers, seed=0, folder=folder, on_step=lambda *_: None, views=views)
+            self._scorers[variant.name] = Scorer.from_ensemble(clips, ensemble, told)
+        return self._scorers[variant.name]
 
     @cached_property
     def test(self) -> tuple[Features, np.ndarray]:
@@ -172,25 +186,22 @@ def short(architecture: Architecture, data: Data, job: ShortJob) -> dict[str, fl
     """Every statistic of one short training."""
     variant, clips = next(each for each in VARIANTS if each.name == job.variant), data.clips
     order = np.arange(len(clips.training))
+    loss: Callable[..., Tensor] = functional.cross_entropy
     if variant.by_recording:
         order = by_recording(clips.groups[clips.training_rows], job.seed)
-    targets: tuple[Tensor, ...] = (one_hot(clips.training_labels, len(clips.classes))[order],)
-    loss: Callable[..., Tensor] = functional.cross_entropy
-    if variant.distilled:
-        distillation = Distillation()
-        soft = distillation.soft_labels(data.ensemble.logits)
-        targets, loss = (soft[order], *targets), distillation.loss
+    targets = (one_hot(clips.training_labels, len(clips.classes))[order],)
+    training = Features(clips.log_mels, clips.training_rows[order], CPU)
+    examples: Examples = Augmented(training, targets, variant.recipe.augmentation)
+    if variant.distillation is not None:
+        examples, loss = data.scorer(variant).examples(variant.recipe.augmentation), variant.distillation.loss
     network = seeded(architecture, job.seed)
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY))
     after_step = partial(averaged.update_parameters, network)
-    training = Features(clips.log_mels, clips.training_rows[order], CPU)
-    examples = Augmented(training, targets, variant.recipe.augmentation)
     losses = train(network, examples, loss, variant.recipe, seed=job.seed, after_step=after_step)
     parts = {f"loss_{i}": float(np.mean(part)) for i, part in enumerate(np.array_split(losses, EIGHTHS), start=1)}
-    judge = partial(judged, data=data, distilled=variant.distilled)
-    told = parts | judge(network, "final")
-    restated = judge(restate(network, clips.training), "restated")
-    return told | restated | judge(restate(averaged.module, clips.training), "averaged")
+    told = parts | judged(network, data, variant, "final")
+    restated = judged(restate(network, clips.training), data, variant, "restated")
+    return told | restated | judged(restate(averaged.module, clips.training), data, variant, "averaged")
 
 
 def seeded(architecture: Architecture, seed: int) -> DynaCP:
@@ -220,7 +231,7 @@ def restate(network: nn.Module, training: Features) -> nn.Module:
     return network
 
 
-def judged(network: nn.Module, weights: str, *, data: Data, distilled: bool) -> dict[str, float]:
+def judged(network: nn.Module, data: Data, variant: Variant, weights: str) -> dict[str, float]:
     """What weights say of the validation clips: accuracy, cross-entropy by clip and by recording, divergence."""
     clips = data.clips
     labels, logits = clips.validation_labels, predict(network, clips.validation)
@@ -233,10 +244,9 @@ def judged(network: nn.Module, weights: str, *, data: Data, distilled: bool) -> 
         "recording_cross_entropy": macro_mean(of_recording, labels[first]),
         "divergence": np.nan,
     }
-    if distilled:
-        distillation = Distillation()
-        soft = distillation.soft_labels(data.ensemble.validation_logits)
-        student = functional.log_softmax(logits / distillation.temperature, dim=-1)
+    if variant.distillation is not None and not variant.distillation.views:
+        soft = data.scorer(variant).soft_labels[torch.from_numpy(clips.validation_rows)]
+        student = functional.log_softmax(logits / variant.distillation.temperature, dim=-1)
         told["divergence"] = float(functional.kl_div(student, soft, reduction="batchmean"))
     return {f"{weights}_{name}": value for name, value in told.items()}
 
