@@ -66,18 +66,23 @@ MIXED = Augmentation(mixstyle_probability=0.0, mixup_alpha=1.0)
 
 @dataclass(frozen=True)
 class Variant:
-    """A short training that differs from the reference. Without `distillation` it is on labels."""
+    """A short training that differs from the reference. Without `distillation` it is on labels.
+
+    Teachers that are cross-fitted are the four MN, the others all eight.
+    """
 
     name: str
     recipe: Recipe = REFERENCE
     distillation: Distillation | None = None
+    cross_fitted: bool = False
     by_recording: bool = False
 
 
 VARIANTS = (
     Variant("reference"),
     Variant("distilled", distillation=Distillation()),
-    Variant("views", replace(REFERENCE, augmentation=MIXED), Distillation(0.0, 1.0, views=2)),
+    Variant("cross-fitted", REFERENCE, Distillation(0.0, 1.0), cross_fitted=True),
+    Variant("views", replace(REFERENCE, augmentation=MIXED), Distillation(0.0, 1.0, views=2), cross_fitted=True),
     Variant("distilled, batch 32", replace(REFERENCE, batch=32), Distillation()),
     Variant("batch 32", replace(REFERENCE, batch=32)),
     Variant("batch 8", replace(REFERENCE, batch=8)),
@@ -114,13 +119,13 @@ class Data:
         self._scorers = dict[str, Scorer]()
 
     def scorer(self, variant: Variant) -> Scorer:
-        """What distils in a variant: from eight teachers, or for views from four cross-fitted MN."""
+        """What distils in a variant."""
         if variant.name not in self._scorers:
             assert variant.distillation is not None
             told = ScoreSettings(variant.recipe, variant.distillation)
             views = (variant.distillation.views, variant.recipe.augmentation) if variant.distillation.views else None
-            teachers = replace(TEACHERS, mn=self.options.mn, cross_fitted=views is not None)
-            clips = replace(self.clips, members=MEMBERS[:4]) if views else self.clips
+            teachers = replace(TEACHERS, mn=self.options.mn, cross_fitted=variant.cross_fitted)
+            clips = replace(self.clips, members=MEMBERS[:4]) if variant.cross_fitted else self.clips
             folder = self.options.cache / "teachers"
             ensemble = clips.ensemble(teachers, seed=0, folder=folder, on_step=lambda *_: None, views=views)
             self._scorers[variant.name] = Scorer.from_ensemble(clips, ensemble, told)
