@@ -1,4 +1,4 @@
-"""What a full training is to do: all its settings in one place, each with its source, and two presets."""
+"""What a full training is to do: all its settings in one place, each with its source, and presets."""
 
 import json
 import shlex
@@ -42,7 +42,7 @@ _ON_WAVES = "the roll is done on the waves"
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """All that a run depends on besides the architecture, the data and the files it is given; `paper` is the default.
+    """All that a run depends on besides the architecture, the data and the files it is given; defaults are the paper's.
 
     `device_teachers`, `base`, `devices` and `fine_tuning` are the schedules of the devices' teachers, the base student,
     the device students, and students that are fine-tuned for int8. `augmentation` is that of the base student,
@@ -99,11 +99,21 @@ def computed_in(dtype: str) -> str:
     return str(COMPUTED_IN[dtype]).removeprefix("torch.")
 
 
+_PAPER = TrainingSettings()
+_UNIFORM_MIXUP = Augmentation(roll_frames=0, mixstyle_probability=0.0, mixup_alpha=1.0)
+
 PRESETS = {
-    "paper": TrainingSettings(),
+    "best": replace(
+        _PAPER,
+        teachers=replace(_PAPER.teachers, cross_fitted=True),
+        augmentation=_UNIFORM_MIXUP,
+        device_augmentation=_UNIFORM_MIXUP,
+        distillation=Distillation(label_weight=0.0, temperature=1.0, views=32),
+    ),
+    "paper": _PAPER,
     "quick": replace(
-        TrainingSettings(),
-        teachers=replace(TrainingSettings().teachers, epochs=2, batch=32),
+        _PAPER,
+        teachers=replace(_PAPER.teachers, epochs=2, batch=32),
         device_teachers=Schedule(2, 16, 1e-3),
         base=Schedule(10, 32, 5e-3),
         devices=Schedule(4, 16, 5e-4),
@@ -112,8 +122,12 @@ PRESETS = {
         device_augmentation=Augmentation(roll_frames=0, mixstyle_probability=0.0, mixup_alpha=0.1),
     ),
 }
-"""Settings by the name of `--preset`. `paper`: the DynaCP paper's training where it speaks, hours on a GPU. `quick`:
-minutes on two CPU cores."""
+"""Settings by the name of `--preset`.
+
+`paper`: the DynaCP paper's training where it speaks, hours on a GPU. `best`: the same, but students learn from teachers
+alone, which are cross-fitted, and both hear the same views (studies/teaching). `quick`: as the paper's, but minutes on
+two CPU cores, for teachers that start from random weights and know little.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dynacp.audio.tau import Clips, parts_of_whole_groups
+from dynacp.audio.tau import Clips, DataError, parts_of_whole_groups
 from dynacp.audio.views import Views
 from dynacp.efficientat import FAMILIES, Family
 from dynacp.stages import Stage, StageStore
@@ -64,7 +64,13 @@ def left_out(clips: Clips) -> np.ndarray:
 
     Every group is left out by one of them at least. Raises `DataError` for clips that cannot be divided so.
     """
-    return parts_of_whole_groups(clips, len(MEMBERS), seed=0)
+    try:
+        return parts_of_whole_groups(clips, len(MEMBERS), seed=0)
+    except DataError as error:
+        raise DataError(
+            f"{error} Cross-fitted teachers leave out whole locations; `--set teachers.cross_fitted=false` lets them hear "
+            "all."
+        ) from None
 
 
 def shared_among(left_out: np.ndarray, teachers: int) -> np.ndarray:

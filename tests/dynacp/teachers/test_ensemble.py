@@ -14,12 +14,13 @@ from torch.distributions import Categorical
 from dynacp.audio.augmentation_settings import Augmentation
 from dynacp.audio.batches import Features
 from dynacp.audio.features import FrontEnd
+from dynacp.audio.tau import Clips, DataError
 from dynacp.efficientat import FAMILIES, MN, CheckpointError, DyMN, mn
 from dynacp.overrides import changed
 from dynacp.pipeline.plan import TrainingSettings
 from dynacp.settings import SettingError, named
 from dynacp.stages import read_artifact
-from dynacp.teachers.ensemble import MEMBERS, Ensemble, Member, chance_warning
+from dynacp.teachers.ensemble import MEMBERS, Ensemble, Member, chance_warning, left_out
 from dynacp.teachers.settings import TeacherSettings
 from dynacp.training.loop import predict, train
 from nas.scoring.clips import SearchData
@@ -161,6 +162,13 @@ def test_a_cross_fitted_clip_hears_the_teacher_that_left_it_out(
     assert ensemble.unseen.entropy == pytest.approx(Categorical(logits=unseen).entropy().mean().item(), rel=1e-4)
     names = {file.name for folder in (tmp_path, prepared) for file in folder.glob("*.pt")}
     assert len(names) == 16, "teachers that see all clips are others"
+
+
+def test_who_cannot_cross_fit_is_told_how_to_do_without() -> None:
+    files, nothing = tuple(Path(f"{number}.wav") for number in range(4)), np.zeros(4, dtype=np.int64)
+    clips = Clips(files, nothing, nothing, np.array(["lyon-1"] * 4), ("park",), ("a",))
+    with pytest.raises(DataError, match=r"'lyon-1' alone .* `--set teachers.cross_fitted=false` lets them hear all"):
+        left_out(clips)
 
 
 def test_four_cross_fitted_teachers_leave_out_two_eighths_each(tmp_path: Path) -> None:
