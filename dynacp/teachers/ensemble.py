@@ -68,8 +68,8 @@ def left_out(clips: Clips) -> np.ndarray:
         return parts_of_whole_groups(clips, len(MEMBERS), seed=0)
     except DataError as error:
         raise DataError(
-            f"{error} Cross-fitted teachers leave out whole locations; `--set teachers.cross_fitted=false` lets them hear "
-            "all."
+            f"{error} Cross-fitted teachers leave out whole locations; `--set teachers.cross_fitted=false` lets them "
+            "hear all."
         ) from None
 
 
