@@ -26,11 +26,11 @@ class TestSplit:
     def __init__(self, root: Path, front_end: FrontEnd, cache: Path) -> None:
         self.clips = test_clips(root)
         array = log_mels(self.clips, front_end, cache)
-        self._features = Features(array, np.arange(len(self.clips)), torch.device("cpu"))
+        self.features = Features(array, np.arange(len(self.clips)), torch.device("cpu"))
 
     def judged(self, network: nn.Module) -> dict[str, object]:
         """Its accuracy, and what it takes every clip for: a letter each, a for the first class."""
-        logits = predict(network, self._features)
+        logits = predict(network, self.features)
         decided = logits.argmax(dim=1).tolist()
         letters = "".join(string.ascii_letters[each] for each in decided)
         return {"accuracy": macro_accuracy(logits, self.clips.labels), "decided": letters}

@@ -92,7 +92,7 @@ class SearchData:
         """The labels of the validation clips, int64 [validation clips]."""
         return self.labels[self.validation_rows]
 
-    def _teachers(self, settings: TeacherSettings, seed: int, folder: Path) -> dict[str, Stage]:
+    def teachers(self, settings: TeacherSettings, seed: int, folder: Path) -> dict[str, Stage]:
         """The stages of the eight teachers by name, stored in `folder`, with logits of training and validation clips.
 
         A search fine-tunes on log-mels as they are decoded.
@@ -152,7 +152,7 @@ class SearchData:
         `SettingError` for an augmentation that no view has, and `StageError` for a training that diverges, or where
         memory or disk runs out.
         """
-        store, teachers = StageStore(), self._teachers(settings, seed, folder)
+        store, teachers = StageStore(), self.teachers(settings, seed, folder)
         viewing = self._viewing(settings, *views, seed) if views else None
         asked = self._asked(viewing, teachers, store) if viewing else {}
         _make_all({**teachers, **asked}, store, on_step)

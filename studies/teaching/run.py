@@ -35,6 +35,7 @@ from studies.in_full import TestSplit, summary
 from studies.sharing import Rows, share, study_parser
 
 HERE = Path(__file__).parent
+TRAINED = Rows(HERE / "trained.csv", ["net", "way", "seed"])
 SEEDS, EPOCHS, LONG = range(5), 6, 30
 MARK = 2_028
 """Marks the seeds of these trainings, so that no search has used them."""
@@ -95,20 +96,20 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="WAY", help="these ways alone")
     options = parser.parse_args()
     teaching = Teaching(options)
-    rows, test = Rows(HERE / "trained.csv", ["net", "way", "seed"]), TestSplit(options.data, *teaching.heard)
+    test = TestSplit(options.data, *teaching.heard)
     architecture = with_classes(options.network, len(teaching.data.classes))
     torch.set_num_threads(1)
     for seed, way in share(product(SEEDS, WAYS), options):
-        if way.name in options.only and (options.name, way.name, seed) not in rows.done():
+        if way.name in options.only and (options.name, way.name, seed) not in TRAINED.done():
             started = time.perf_counter()
             networks = trained(architecture, teaching.scorer(way), way, seed=combined_seed(MARK, seed))
             took = time.perf_counter() - started
             cost = {"macs": totals(layers_of(architecture)).macs}
             for name, network in networks.items():
                 row = {"net": options.name, "way": name, "seed": seed, **cost, **test.judged(network), "seconds": took}
-                rows.keep(row)
+                TRAINED.keep(row)
                 print(f"{name}, seed {seed}: {row['accuracy']:.1%}, {took:.0f} s", flush=True)
-    told = rows.read().query("net == @options.name").rename(columns={"way": "network"})
+    told = TRAINED.read().query("net == @options.name").rename(columns={"way": "network"})
     text = summary(told, test, reference="labels").to_markdown(index=False)
     (HERE / f"{options.name}.md").write_text(text + "\n", encoding="utf-8")
     print(text)
