@@ -101,6 +101,7 @@ def predict(
     `model` turns log-mels [batch, 1, mels, frames] into logits, or into a tuple that begins with them. It is not
     copied: it stays in that mode and dtype, on the device of `features`. `after_batch` is called after each batch.
     """
+    keep_freed_memory()
     model.to(device=features.device, dtype=dtype, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     logits = []
     for clips in torch.arange(len(features)).split(PREDICTED_AT_ONCE):

@@ -1,4 +1,4 @@
-"""How the process holds its memory while it trains."""
+"""How the process holds its memory while it trains or predicts."""
 
 import ctypes
 import sys
@@ -23,7 +23,7 @@ def keep_freed_memory() -> None:
 
     By default it hands a tensor of some megabytes back to the system as soon as it is freed, and each page of the next
     one is fetched and zeroed anew: a training step of Table 1 with 32 clips takes 32,000 page faults so, a fifth of its
-    time, and none with this (benchmarks/training.py). The process holds on to its peak, about a gigabyte, instead.
+    time, and none with this (benchmarks/step.py). The process holds on to its peak, about a gigabyte, instead.
     """
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
         mallopt(_MMAP_THRESHOLD, LARGEST_KEPT)
