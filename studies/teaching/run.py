@@ -80,6 +80,7 @@ WAYS = (
     Way("four MN, views", VIEWS, MN, augmentation=MIXED),
     Way("four MN, cross-fitted, views, T = 2", replace(MORE_VIEWS, temperature=2.0), MN, True, MIXED),
     Way("four MN, cross-fitted, views, and labels", replace(MORE_VIEWS, label_weight=0.17), MN, True, MIXED),
+    Way("four MN, cross-fitted, views, and half labels", replace(MORE_VIEWS, label_weight=0.5), MN, True, MIXED),
     Way("labels, long", LABELS, epochs=LONG),
     Way("labels, mixed as views are, long", LABELS, augmentation=MIXED, epochs=LONG),
     Way("four MN, cross-fitted, views, long", MORE_VIEWS, MN, True, MIXED, epochs=LONG),
