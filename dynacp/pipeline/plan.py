@@ -108,7 +108,7 @@ PRESETS = {
         teachers=replace(_PAPER.teachers, cross_fitted=True),
         augmentation=_UNIFORM_MIXUP,
         device_augmentation=_UNIFORM_MIXUP,
-        distillation=Distillation(label_weight=0.0, temperature=1.0, views=32),
+        distillation=Distillation(temperature=1.0, views=32),
     ),
     "paper": _PAPER,
     "quick": replace(
@@ -124,9 +124,9 @@ PRESETS = {
 }
 """Settings by the name of `--preset`.
 
-`paper`: the DynaCP paper's training where it speaks, hours on a GPU. `best`: the same, but students learn from teachers
-alone, which are cross-fitted, and both hear the same views (studies/teaching). `quick`: as the paper's, but minutes on
-two CPU cores, for teachers that start from random weights and know little.
+`paper`: the DynaCP paper's training where it speaks, hours on a GPU. `best`: the same, but teachers are cross-fitted,
+students hear the same views as teachers, and what these say is not softened (studies/teaching). `quick`: as the
+paper's, but minutes on two CPU cores, for teachers that start from random weights and know little.
 """
 
 
