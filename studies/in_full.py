@@ -60,11 +60,12 @@ def summary(trained: pd.DataFrame, test: TestSplit, *, reference: str) -> pd.Dat
     apart, told = differences(trained, test, reference=reference), []
     for name, mine in trained.groupby("network", sort=False):
         accuracies = 100 * mine["accuracy"]
+        scatter = f" ± {accuracies.std():.1f}" if len(mine) > 1 else ""
         told.append(
             {
                 "network": name,
                 "MMACs": f"{mine['macs'].iloc[0] / 1e6:.2f}",
-                "test accuracy, %": f"{accuracies.mean():.1f} ± {accuracies.std():.1f} ({len(mine)})",
+                "test accuracy, %": f"{accuracies.mean():.1f}{scatter} ({len(mine)})",
                 f"against {reference}, points (95 %)": str(apart.get(str(name), "")),
             }
         )
