@@ -239,9 +239,10 @@ class Pipeline:
         return len(self.dataset.rows(device)) + (self.dataset.unlabelled if device == GENERAL else 0)
 
     def lessons(self, device: str) -> tuple[Stage, ...]:
-        """The stages that a device's student learns from: its teachers, or what they say of views."""
+        """The stages that a device's student learns from: its teachers, or what those that hear clips say of views."""
         if self.settings.distillation.views:
-            return tuple(self.views(device, member) for member in self.members)
+            hearing = np.flatnonzero(self._viewing(device).heard.any(axis=1))
+            return tuple(self.views(device, self.members[index]) for index in hearing)
         return tuple(self.teacher(device, member) for member in self.members)
 
     def views(self, device: str, member: Member) -> Stage:

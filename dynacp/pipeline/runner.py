@@ -42,7 +42,8 @@ def stages_of(pipeline: Pipeline, group: str) -> list[Stage]:
     if group in ("teachers", "device-teachers"):
         return [pipeline.teacher(*pair) for pair in pairs]
     if group in ("views", "device-views"):
-        return [pipeline.views(*pair) for pair in pairs] if pipeline.settings.distillation.views else []
+        viewed = pipeline.settings.distillation.views
+        return [stage for device in devices for stage in pipeline.lessons(device)] if viewed else []
     if group in ("base", "device-students"):
         return [pipeline.student(device) for device in devices]
     return [tested_teachers(pipeline), tested_students(pipeline)]
