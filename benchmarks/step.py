@@ -22,10 +22,8 @@ back, and then blames batch norm. Activations in place cost 4 to 7 %: ReLU6 copi
 our backward pass gained nothing: torch's own threads spin for a while after each operation.
 """
 
-import multiprocessing
 import statistics
 import time
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 
 import numpy as np
@@ -33,6 +31,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.apart import apart
 from budget.limits import Limits
 from dynacp.student.architecture import TABLE1, Architecture
 from dynacp.student.fast_training import fast_training
@@ -74,12 +73,6 @@ def _rate(network: DynaCP, size: tuple[int, int]) -> float:
     return STEPS * BATCH / (time.perf_counter() - started)
 
 
-def measured(architectures: list[Architecture], condition: tuple[bool, bool]) -> list[float]:
-    """In a process of its own."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(clips_a_second, architectures, *condition).result()
-
-
 def main() -> None:
     feasible, rng = Feasible(Space(), Limits()), np.random.default_rng(0)
     random = [feasible.sample(blocks, 1, rng)[0] for blocks in (4, 5, 6, 7)]
@@ -89,7 +82,7 @@ def main() -> None:
     rates: dict[str, list[list[float]]] = {name: [] for name in CONDITIONS}
     for _ in range(ROUNDS):
         for name, condition in CONDITIONS.items():
-            rates[name].append(measured([TABLE1, *random], condition))
+            rates[name].append(apart(clips_a_second, [TABLE1, *random], *condition))
     base = None
     for name, rounds in rates.items():
         each = [statistics.median(of_architecture) for of_architecture in zip(*rounds, strict=True)]

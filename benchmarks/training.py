@@ -16,11 +16,9 @@ convolutions take 35 % of it, the gradients of norms and of dilated layers 17 an
 """
 
 import argparse
-import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,6 +35,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchaudio.transforms import MelSpectrogram, Resample
 
+from benchmarks.apart import apart
 from dynacp.audio.augmentation_settings import Augmentation, WaveAugmentation
 from dynacp.audio.batches import ClipSource, Waves
 from dynacp.audio.cache import waves
@@ -112,12 +111,6 @@ def plain_rate(root: Path, device: str) -> tuple[float, dict[str, float]]:
         rate = samples_a_second(source, labels, PLAIN_BATCHES)
     took = (PLAIN_BATCHES + 2) * BATCH / rate
     return rate, {part: seconds / took for part, seconds in source.seconds.items()}
-
-
-def apart(function: Callable[[Path, str], T], root: Path, device: str) -> T:
-    """What a function gives in a process of its own: memory that is kept stays kept."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, root, device).result()
 
 
 def samples_a_second(source: ClipSource, labels: Tensor, batches: int) -> float:

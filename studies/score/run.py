@@ -23,13 +23,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dynacp.audio.augmentation_settings import Augmentation
 from dynacp.audio.batches import Features
 from dynacp.audio.cache import log_mels
 from dynacp.audio.tau import test_clips
 from dynacp.student.architecture import Architecture, with_classes
 from dynacp.student.model import DynaCP
-from dynacp.teachers.ensemble import MEMBERS
 from dynacp.training.distillation import Distillation
 from dynacp.training.examples import Augmented, Examples
 from dynacp.training.loop import macro_accuracy, macro_cross_entropy, macro_mean, one_hot, predict, train
@@ -40,6 +38,7 @@ from nas.space.counting import count
 from studies.fidelity.run import chosen
 from studies.pool.run import read_pool
 from studies.sharing import Rows, share, study_parser
+from studies.teaching.run import MIXED, MN, SOFT
 
 HERE, CPU = Path(__file__).parent, torch.device("cpu")
 SHORT = Rows(HERE / "short.csv", ["set", "layout", "variant", "seed"])
@@ -60,10 +59,6 @@ EMA_DECAY = 0.95
 """Of the averaged weights, for each step: they look back over about 20 of some 128 steps."""
 
 
-MIXED = Augmentation(mixstyle_probability=0.0, mixup_alpha=1.0)
-"""Of views, as in studies/teaching."""
-
-
 @dataclass(frozen=True)
 class Variant:
     """A short training that differs from the reference. Without `distillation` it is on labels.
@@ -81,8 +76,8 @@ class Variant:
 VARIANTS = (
     Variant("reference"),
     Variant("distilled", distillation=Distillation()),
-    Variant("cross-fitted", REFERENCE, Distillation(0.0, 1.0), cross_fitted=True),
-    Variant("views", replace(REFERENCE, augmentation=MIXED), Distillation(0.0, 1.0, views=2), cross_fitted=True),
+    Variant("cross-fitted", REFERENCE, SOFT, cross_fitted=True),
+    Variant("views", replace(REFERENCE, augmentation=MIXED), replace(SOFT, views=2), cross_fitted=True),
     Variant("distilled, batch 32", replace(REFERENCE, batch=32), Distillation()),
     Variant("batch 32", replace(REFERENCE, batch=32)),
     Variant("batch 8", replace(REFERENCE, batch=8)),
@@ -125,7 +120,7 @@ class Data:
             told = ScoreSettings(variant.recipe, variant.distillation)
             views = (variant.distillation.views, variant.recipe.augmentation) if variant.distillation.views else None
             teachers = replace(TEACHERS, mn=self.options.mn, cross_fitted=variant.cross_fitted)
-            clips = replace(self.clips, members=MEMBERS[:4]) if variant.cross_fitted else self.clips
+            clips = replace(self.clips, members=MN) if variant.cross_fitted else self.clips
             folder = self.options.cache / "teachers"
             ensemble = clips.ensemble(teachers, seed=0, folder=folder, on_step=lambda *_: None, views=views)
             self._scorers[variant.name] = Scorer.from_ensemble(clips, ensemble, told)
