@@ -59,6 +59,10 @@ EMA_DECAY = 0.95
 """Of the averaged weights, for each step: they look back over about 20 of some 128 steps."""
 
 
+TOLD = replace(SOFT, views=2, label_weight=0.17)
+"""What studies/teaching found best for a full training."""
+
+
 @dataclass(frozen=True)
 class Variant:
     """A short training that differs from the reference. Without `distillation` it is on labels.
@@ -77,7 +81,7 @@ VARIANTS = (
     Variant("reference"),
     Variant("distilled", distillation=Distillation()),
     Variant("cross-fitted", REFERENCE, SOFT, cross_fitted=True),
-    Variant("views", replace(REFERENCE, augmentation=MIXED), replace(SOFT, views=2), cross_fitted=True),
+    Variant("views and labels", replace(REFERENCE, augmentation=MIXED), TOLD, cross_fitted=True),
     Variant("distilled, batch 32", replace(REFERENCE, batch=32), Distillation()),
     Variant("batch 32", replace(REFERENCE, batch=32)),
     Variant("batch 8", replace(REFERENCE, batch=8)),
