@@ -59,8 +59,8 @@ EMA_DECAY = 0.95
 """Of the averaged weights, for each step: they look back over about 20 of some 128 steps."""
 
 
-TOLD = replace(SOFT, views=2, label_weight=0.17)
-"""What studies/teaching found best for a full training."""
+TOLD = replace(SOFT, label_weight=0.17)
+"""The weight of the labels that studies/teaching found best for a full training."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ VARIANTS = (
     Variant("reference"),
     Variant("distilled", distillation=Distillation()),
     Variant("cross-fitted", REFERENCE, SOFT, cross_fitted=True),
-    Variant("views and labels", replace(REFERENCE, augmentation=MIXED), TOLD, cross_fitted=True),
+    Variant("cross-fitted, and labels", REFERENCE, TOLD, cross_fitted=True),
+    Variant("views, and labels", replace(REFERENCE, augmentation=MIXED), replace(TOLD, views=2), cross_fitted=True),
     Variant("distilled, batch 32", replace(REFERENCE, batch=32), Distillation()),
     Variant("batch 32", replace(REFERENCE, batch=32)),
     Variant("batch 8", replace(REFERENCE, batch=8)),

@@ -74,6 +74,7 @@ WAYS = (
     Way("labels, mixed as views are", LABELS, augmentation=MIXED),
     Way("four MN, cross-fitted, views", MORE_VIEWS, MN, True, MIXED),
     Way("four MN, cross-fitted", SOFT, MN, True),
+    Way("four MN, cross-fitted, and labels", replace(SOFT, label_weight=0.17), MN, True),
     Way("four MN", SOFT, MN),
     Way("four MN, as a search had them", Distillation(), MN),
     Way("one MN", SOFT, ONE),
