@@ -59,18 +59,28 @@ MEMBERS = tuple(Member(*choice) for choice in product(FAMILIES.values(), (False,
 """The eight teachers: each family with and without masking and roll."""
 
 
+LEAST_LOCATIONS = 3
+"""A class from fewer is heard by all teachers: one that leaves out a location, where another is held out for
+validation, must still hear a third."""
+
+
 def left_out(clips: Clips) -> np.ndarray:
     """The training clips that each of `MEMBERS` leaves out where they are cross-fitted: bool [members, clips].
 
-    Every group is left out by one of them at least. Raises `DataError` for clips that cannot be divided so.
+    Every group is left out by one of them at least, but for those of a class from fewer than `LEAST_LOCATIONS`, which
+    none leaves out. Raises `DataError` for a group with clips of two classes.
     """
+    places = [len(np.unique(clips.groups[clips.labels == label])) for label in range(len(clips.classes))]
+    divided = np.array(places)[clips.labels] >= LEAST_LOCATIONS
+    parts = np.zeros((len(MEMBERS), len(clips)), dtype=bool)
     try:
-        return parts_of_whole_groups(clips, len(MEMBERS), seed=0)
+        parts[:, divided] = parts_of_whole_groups(clips.take(divided), len(MEMBERS), seed=0)
     except DataError as error:
         raise DataError(
             f"{error} Cross-fitted teachers leave out whole locations; `--set teachers.cross_fitted=false` lets them "
             "hear all."
         ) from None
+    return parts
 
 
 def shared_among(left_out: np.ndarray, teachers: int) -> np.ndarray:
