@@ -12,8 +12,9 @@ import torch
 from filelock import FileLock
 from scipy.stats import t
 
+from dynacp.training.distillation import Distillation
 from nas.scoring.clips import load_search_data
-from nas.scoring.score import TEACHERS, Scorer, ScoreSettings
+from nas.scoring.score import SHORT, TEACHERS, Scorer, ScoreSettings
 
 
 def study_parser(description: str | None, *, teachers: bool = True) -> argparse.ArgumentParser:
@@ -41,12 +42,15 @@ def share(things: Iterable[T], options: argparse.Namespace) -> list[T]:
 
 
 def scorer(options: argparse.Namespace) -> Scorer:
-    """A default search's, on one thread. The first process that asks fine-tunes the teachers, the others wait."""
+    """A search's, on one thread. The first process that asks fine-tunes the teachers, the others wait.
+
+    These hear all training clips and are softened, as in the paper; what they say is for comparisons alone.
+    """
     data = load_search_data(options.data, seed=0, cache=options.cache, device=torch.device("cpu"))
-    teachers = replace(TEACHERS, mn=options.mn)
+    teachers = replace(TEACHERS, mn=options.mn, cross_fitted=False)
     ensemble = data.ensemble(teachers, seed=0, folder=options.cache / "teachers", on_step=lambda *_: None)
     torch.set_num_threads(1)
-    return Scorer.from_ensemble(data, ensemble, ScoreSettings())
+    return Scorer.from_ensemble(data, ensemble, ScoreSettings(SHORT, Distillation()))
 
 
 def reach(differences: "pd.Series[float]") -> float:

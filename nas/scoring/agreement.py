@@ -70,13 +70,24 @@ def tau_interval(scores: Scores, truth: Scores) -> Estimate:
     is a bootstrap over architectures, always with the same random samples, so that taus of several scores can be
     compared. NaN where all scores, or all full trainings, are the same.
     """
+    return estimate(tau(scores, truth), resampled_taus(scores, truth))
+
+
+def resampled_taus(scores: Scores, truth: Scores) -> Scores:
+    """`tau` of `RESAMPLES` bootstrap samples of the architectures, the same samples for the same number of these.
+
+    `scores` and `truth` are those of `tau`; a tau is NaN for a sample without two that differ.
+    """
     number = len(scores)
     drawn = np.random.default_rng(0).multinomial(number, np.full(number, 1 / number), RESAMPLES).astype(np.float64)
-    taus = _taus(scores, truth, drawn)
-    if np.isnan(taus).all():
+    return _taus(scores, truth, drawn)
+
+
+def estimate(value: float, resampled: Scores) -> Estimate:
+    """A value with the 95 % interval of its bootstrap samples, percentiles of those that are numbers."""
+    if np.isnan(resampled).all():
         return Estimate(*[float("nan")] * 3)
-    low, high = np.nanpercentile(taus, [2.5, 97.5])
-    return Estimate(tau(scores, truth), float(low), float(high))
+    return Estimate(value, *map(float, np.nanpercentile(resampled, [2.5, 97.5])))
 
 
 def _taus(scores: Scores, truth: Scores, drawn: Scores) -> Scores:

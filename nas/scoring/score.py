@@ -7,7 +7,7 @@ ranks as the full training does better than any other statistic of the same trai
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -42,8 +42,12 @@ SHORT = Recipe(samples=SAMPLES, batch=16, peak_rate=5e-3, weight_decay=1e-4, war
 """The default recipe of one candidate's training."""
 
 
-TEACHERS = TeacherSettings(epochs=4, batch=32, mn_rate=1e-3, dymn_rate=1e-3)
+TEACHERS = TeacherSettings(epochs=4, batch=32, mn_rate=1e-3, dymn_rate=1e-3, cross_fitted=True)
 """The default settings of a search's teachers, which are fine-tuned for a short while only: minutes on two cores."""
+
+
+DISTILLATION = Distillation(temperature=1.0)
+"""The default loss: the labels, and what cross-fitted teachers say as they say it."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class ScoreSettings:
 
     recipe: Recipe = SHORT
     """The training; its `samples` are replaced by those of each training."""
-    distillation: Distillation = field(default_factory=Distillation)
+    distillation: Distillation = DISTILLATION
     """The loss."""
 
 
@@ -65,9 +69,9 @@ class SearchSettings:
     1.
     """
 
-    teachers: TeacherSettings = sourced(TEACHERS, "chosen here: minutes on two cores")
+    teachers: TeacherSettings = sourced(TEACHERS, "chosen here: minutes on two cores; cross-fitted: studies/teaching")
     recipe: Recipe = sourced(SHORT, "chosen here for short trainings: studies/score, studies/fidelity")
-    distillation: Distillation = Distillation()
+    distillation: Distillation = sourced(DISTILLATION, "what brought most on real audio: studies/teaching")
     full_epochs: int = sourced(6, "of a full training in the race, chosen here: minutes on two cores")
 
     def __post_init__(self) -> None:

@@ -88,11 +88,11 @@ def candidates(store: Store) -> list[Candidate]:
 
 
 def teaching(options: argparse.Namespace, data: SearchData, store: Store) -> Scorer:
-    """The search's teachers, fine-tuned anew where the cache lacks them."""
-    folder, teachers = options.cache / "teachers", replace(TEACHERS, mn=options.mn)
-    seed = store.settings.identity["seed"]
-    ensemble = data.ensemble(teachers, seed=seed, folder=folder, on_step=lambda *_: None)
-    return Scorer.from_ensemble(data, ensemble, ScoreSettings(RECIPE))
+    """The search's teachers, fine-tuned anew where the cache lacks them, and its loss."""
+    search, folder = store.settings.identity, options.cache / "teachers"
+    teachers = replace(TEACHERS, mn=options.mn, cross_fitted=search["teachers"].get("cross_fitted", False))
+    ensemble = data.ensemble(teachers, seed=search["seed"], folder=folder, on_step=lambda *_: None)
+    return Scorer.from_ensemble(data, ensemble, ScoreSettings(RECIPE, Distillation(**search["score"]["distillation"])))
 
 
 def in_full(architecture: Architecture, scorer: Scorer, epochs: int, *, seed: int) -> DynaCP:
@@ -102,7 +102,7 @@ def in_full(architecture: Architecture, scorer: Scorer, epochs: int, *, seed: in
     recipe = replace(RECIPE, samples=epochs * len(data.labels))
     clips = Features(data.log_mels, np.arange(len(data.labels)), data.device)
     targets = scorer.soft_labels, one_hot(data.labels, len(data.classes))
-    train(network, Augmented(clips, targets, recipe.augmentation), Distillation().loss, recipe, seed=seed)
+    train(network, Augmented(clips, targets, recipe.augmentation), scorer.settings.distillation.loss, recipe, seed=seed)
     return network
 
 

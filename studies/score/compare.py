@@ -14,13 +14,23 @@ import pandas as pd
 import seaborn as sns
 
 from dynacp.pictures import new_figure, save_figure
-from nas.scoring.agreement import Estimate, Scores, reliability, tau_interval, without_noise
+from nas.scoring.agreement import (
+    Estimate,
+    Scores,
+    estimate,
+    reliability,
+    resampled_taus,
+    tau,
+    tau_interval,
+    without_noise,
+)
 from nas.space.counting import count
 from studies.fidelity.run import FULL as DISTILLED
 from studies.pool.run import read_pool
 from studies.score.run import EIGHTHS, FULL, SHORT, VARIANTS
 
 HERE = Path(__file__).parent
+MEAN = "training loss, mean"
 WEIGHTS = ("final", "restated", "averaged")
 LEAST = 12
 """Architectures below which nothing is said."""
@@ -71,22 +81,31 @@ def compared(short: pd.DataFrame, truth: Truth) -> Iterator[dict[str, object]]:
     yield {**told, "variant": "none", "statistic": "MACs", "samples": 0} | agreement(
         macs[known.index].to_numpy(float)[:, None], known.to_numpy()
     )
-    for variant in VARIANTS:
-        trained = statistics(short[(short["set"] == truth.set) & (short["variant"] == variant.name)])
-        for statistic in [str(column) for column in trained if column not in SHORT.key]:
-            scores = wide(trained, statistic).dropna()
+    trained = {
+        variant: statistics(short[(short["set"] == truth.set) & (short["variant"] == variant.name)])
+        for variant in VARIANTS
+    }
+    for variant, rows in trained.items():
+        for statistic in [str(column) for column in rows if column not in SHORT.key]:
+            scores = wide(rows, statistic).dropna()
             both = scores.index.intersection(known.index)
             if len(both) >= LEAST:
+                mine, full = scores.loc[both], known.loc[both].to_numpy()
                 yield {
-                    **told, "variant": variant.name, "statistic": statistic, "samples": variant.recipe.samples
-                } | agreement(scores.loc[both].to_numpy(), known.loc[both].to_numpy())  # fmt: skip
+                    **told,
+                    "variant": variant.name,
+                    "statistic": statistic,
+                    "samples": variant.recipe.samples,
+                    **agreement(mine.to_numpy(), full),
+                    "against the reference": against(mine, wide(trained[VARIANTS[0]], MEAN).loc[both], full),
+                }
 
 
 def statistics(trained: pd.DataFrame) -> pd.DataFrame:
     """Every statistic of the trainings, more being better."""
     parts = trained[[f"loss_{part}" for part in range(1, EIGHTHS + 1)]]
     table = trained[SHORT.key].copy()
-    table["training loss, mean"] = -parts.mean(axis=1)
+    table[MEAN] = -parts.mean(axis=1)
     for share, first in (("last three quarters", 2), ("last half", 4), ("last quarter", 6), ("last eighth", 7)):
         table[f"training loss, {share}"] = -parts.iloc[:, first:].mean(axis=1)
     table["training loss, first half"] = -parts.iloc[:, :4].mean(axis=1)
@@ -106,7 +125,7 @@ def wide(rows: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def agreement(scores: Scores, truth: Scores) -> dict[str, float]:
     """How reliable a score is, with seeds that all share and with seeds of their own; and its tau with the truth."""
-    truth = truth[:, ~np.isnan(truth).any(axis=0)]
+    truth = complete(truth)
     shared, own = (reliability(scores, shared=shared) for shared in (True, False))
     tau = tau_interval(scores, truth)
     known = [each for each in (shared, reliability(truth, shared=True)) if each > 0]  # NaN with one seed
@@ -121,6 +140,19 @@ def agreement(scores: Scores, truth: Scores) -> dict[str, float]:
     }
 
 
+def against(scores: pd.DataFrame, reference: pd.DataFrame, truth: Scores) -> str:
+    """How far the tau of scores is from that of the reference's mean loss, of the same architectures and seeds."""
+    pair, truth = (scores.to_numpy(), reference[scores.columns].to_numpy()), complete(truth)
+    mine, others = (tau(each, truth) for each in pair)
+    drawn, others_drawn = (resampled_taus(each, truth) for each in pair)
+    return str(estimate(mine - others, drawn - others_drawn))
+
+
+def complete(truth: Scores) -> Scores:
+    """The seeds with which all architectures were trained in full."""
+    return truth[:, ~np.isnan(truth).any(axis=0)]
+
+
 def draw(table: pd.DataFrame) -> None:
     """The tau of each statistic of the reference training, and of the mean training loss of each variant."""
     groups = list(table.groupby(["set", "truth"], sort=False))
@@ -128,7 +160,7 @@ def draw(table: pd.DataFrame) -> None:
     panels = figure.subplots(len(groups), 2, squeeze=False, sharex=True)
     for (left, right), ((name, truth), rows) in zip(panels, groups, strict=True):
         reference = rows[rows["variant"].isin(["none", "reference"])]
-        variants = rows[rows["statistic"] == "training loss, mean"]
+        variants = rows[rows["statistic"] == MEAN]
         for axes, shown, label in ((left, reference, "statistic"), (right, variants, "variant")):
             reach = [shown["tau"] - shown["low"], shown["high"] - shown["tau"]]
             axes.errorbar(shown["tau"], shown[label], xerr=reach, fmt="o", color="#1f3a93", capsize=3)

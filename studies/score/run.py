@@ -45,6 +45,9 @@ SHORT = Rows(HERE / "short.csv", ["set", "layout", "variant", "seed"])
 FULL = Rows(HERE / "full.csv", ["set", "layout", "seed"])
 
 ARCHITECTURES = {"pocket": 60, "field": 36}
+VARIED = {"pocket": 24, "field": 36}
+"""So many of them are trained in the variants too."""
+
 SEEDS = (0, 1)
 FULL_EPOCHS = {"pocket": 8, "field": 3}
 
@@ -75,13 +78,15 @@ class Variant:
     distillation: Distillation | None = None
     cross_fitted: bool = False
     by_recording: bool = False
+    searches: bool = False
+    """Whether a search's default is so; it is trained with both seeds."""
 
 
 VARIANTS = (
     Variant("reference"),
     Variant("distilled", distillation=Distillation()),
     Variant("cross-fitted", REFERENCE, SOFT, cross_fitted=True),
-    Variant("cross-fitted, and labels", REFERENCE, TOLD, cross_fitted=True),
+    Variant("cross-fitted, and labels", REFERENCE, TOLD, cross_fitted=True, searches=True),
     Variant("views, and labels", replace(REFERENCE, augmentation=MIXED), replace(TOLD, views=2), cross_fitted=True),
     Variant("distilled, batch 32", replace(REFERENCE, batch=32), Distillation()),
     Variant("batch 32", replace(REFERENCE, batch=32)),
@@ -165,12 +170,16 @@ def main() -> None:
 
 
 def jobs(name: str) -> Iterator[ShortJob | FullJob]:
-    """The reference first, then the first full trainings, then the other variants, then full trainings again."""
-    layouts = architectures(name)
-    for number, variant in enumerate(VARIANTS):
-        yield from (ShortJob(name, layout, variant.name, seed) for seed, layout in product(SEEDS, layouts))
-        if number < len(SEEDS):
-            yield from (FullJob(name, layout, SEEDS[number]) for layout in layouts)
+    """The reference, the full trainings with the first seed, the other variants, and full trainings again."""
+    layouts, reference, others = architectures(name), VARIANTS[0], VARIANTS[1:]
+    yield from (ShortJob(name, layout, reference.name, seed) for seed, layout in product(SEEDS, layouts))
+    yield from (FullJob(name, layout, SEEDS[0]) for layout in layouts)
+    for variant in others:
+        seeds = SEEDS if variant.searches else SEEDS[:1]
+        yield from (
+            ShortJob(name, layout, variant.name, seed) for seed, layout in product(seeds, layouts[: VARIED[name]])
+        )
+    yield from (FullJob(name, layout, SEEDS[1]) for layout in layouts)
 
 
 def full(architecture: Architecture, data: Data, job: FullJob) -> dict[str, float]:
