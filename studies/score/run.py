@@ -175,10 +175,8 @@ def jobs(name: str) -> Iterator[ShortJob | FullJob]:
     yield from (ShortJob(name, layout, reference.name, seed) for seed, layout in product(SEEDS, layouts))
     yield from (FullJob(name, layout, SEEDS[0]) for layout in layouts)
     for variant in others:
-        seeds = SEEDS if variant.searches else SEEDS[:1]
-        yield from (
-            ShortJob(name, layout, variant.name, seed) for seed, layout in product(seeds, layouts[: VARIED[name]])
-        )
+        pairs = product(SEEDS if variant.searches else SEEDS[:1], layouts[: VARIED[name]])
+        yield from (ShortJob(name, layout, variant.name, seed) for seed, layout in pairs)
     yield from (FullJob(name, layout, SEEDS[1]) for layout in layouts)
 
 
