@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from budget.cli.command import Add
 from budget.errors import UserError
 from dynacp.files import write_text
+from nas.space.counting import activation_bytes
 from nas.strategy.pareto import front
 from nas.strategy.propose import DIRECTIONS
 from nas.study.candidate import STATISTICS, Candidate
@@ -218,15 +219,15 @@ class Store:
     def results(self) -> pd.DataFrame:
         """A row per candidate, as in results.csv: its cost, score, architecture, and the proposals that it took.
 
-        `macs` are for one clip, `bytes` at the inference dtype. `samples` is the length of its training, which `seed`,
-        `accuracy` (in [0, 1]), `seconds` and the losses are of: `loss`, `training_loss`, `late_loss` and
-        `cross_entropy`, in nats. `expected` is its accuracy without noise, NaN unless `finished` gives it; `front`
-        whether it is on the expected front. `layout` and `key` name the architecture; `rejected` and `duplicates` count
-        the proposals refused before it, which with its own took `proposing_seconds`.
+        `macs` are for one clip, `bytes` and `activation_bytes` (their peak) at the inference dtype. `samples` is the
+        length of its training, which `seed`, `accuracy` (in [0, 1]), `seconds` and the losses are of: `loss`,
+        `training_loss`, `late_loss`, `cross_entropy`, in nats. `expected` is its accuracy without noise, NaN unless
+        `finished` gives it; `front` whether it is on the expected front. `layout` and `key` name the architecture;
+        `rejected` and `duplicates` count the proposals refused before it, which with its own took `proposing_seconds`.
         """
-        on_front, of = {each.number for each in self.front()}, self.expected()
-        rows = []
-        for each in self.candidates:
+        on_front, of, rows = {each.number for each in self.front()}, self.expected(), []
+        peaks = activation_bytes([each.architecture for each in self.candidates], dtype=self.settings.dtype)
+        for each, peak in zip(self.candidates, peaks, strict=True):
             rows.append(
                 {
                     "candidate": each.number,
@@ -235,6 +236,7 @@ class Store:
                     "macs": each.macs,
                     "parameters": each["parameters"],
                     "bytes": each.bytes,
+                    "activation_bytes": peak,
                     "front": each.number in on_front,
                     "expected": of[each.number].accuracy if each.number in of else np.nan,
                     "layout": str(each.architecture),

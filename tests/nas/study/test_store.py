@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from made_up import add_retraining, history, made_up_score, scored
 
 from budget.limits import Limits
+from budget.memory import peak
 from dynacp.student.architecture import TABLE1
+from dynacp.student.layers import steps_of
 from nas import export, plot, report
 from nas.results.importance import IMPORTANCE_TRIALS, importance_grid, importance_of_the_rest, well_read
 from nas.space.network_wide import EVERY
@@ -84,6 +86,13 @@ def test_the_choices_whose_importance_is_drawn_are_those_of_the_study_s_space(he
     assert shares.keys() <= SPACE.values().keys()
     assert "blocks" in shares
     assert list(importance_grid(store, shares).columns) == ["block 1", "block 2", "block 3"]
+
+
+def test_the_table_of_results_says_what_activations_take_at_their_peak(here: Path) -> None:
+    written(here, trials=4)
+    store = Store.open("small")
+    alone = [peak(steps_of(each.architecture)).bytes[store.settings.dtype] for each in store.candidates]
+    assert store.results()["activation_bytes"].tolist() == alone
 
 
 @pytest.mark.parametrize("kept", OLD, ids=lambda file: file.parent.name)
