@@ -30,7 +30,10 @@ class TestSplit:
 
     def judged(self, network: nn.Module) -> dict[str, object]:
         """Its accuracy, and what it takes every clip for: a letter each, a for the first class."""
-        logits = predict(network, self.features)
+        return self.decided(predict(network, self.features))
+
+    def decided(self, logits: Tensor) -> dict[str, object]:
+        """The same of a network's logits [clips, classes]."""
         decided = logits.argmax(dim=1).tolist()
         letters = "".join(string.ascii_letters[each] for each in decided)
         return {"accuracy": macro_accuracy(logits, self.clips.labels), "decided": letters}

@@ -31,7 +31,7 @@ from dynacp.stages import FORMAT, OnStep, Stage, StageStore, derived_seed
 from dynacp.student.architecture import Architecture, with_classes
 from dynacp.student.layers import layers_of
 from dynacp.student.model import DynaCP
-from dynacp.teachers.ensemble import MEMBERS, Member, left_out, mean_logits
+from dynacp.teachers.ensemble import MEMBERS, Member, left_out, mean_logits, shared_among
 from dynacp.teachers.fine_tuning import TeacherData, load_teacher, teacher_stage
 from dynacp.teachers.views import Viewing, mean_logits_of_views
 from dynacp.training.examples import Augmented, Examples, Viewed
@@ -220,10 +220,14 @@ class Pipeline:
 
     def _distil(self, network: nn.Module, device: str, recipe: Recipe, seed: int, on_step: OnStep) -> float:
         """Train a student in place on a device's clips; returns the last loss."""
-        examples, loss = self._examples(device, recipe.augmentation), self.settings.distillation.loss
+        examples, loss = self.examples(device, recipe.augmentation), self.settings.distillation.loss
         return train(network, examples, loss, recipe, seed=seed, after_step=on_step)[-1]
 
-    def _examples(self, device: str, augmentation: Augmentation) -> Examples:
+    def examples(self, device: str, augmentation: Augmentation) -> Examples:
+        """What a device's student is trained on, with this augmentation where it hears no views.
+
+        Raises `StageError` for a stage of its teachers that is not finished.
+        """
         settings, rows, lessons = self.settings, self.dataset.rows(device), self.lessons(device)
         labels = one_hot(self.dataset.labels(device), self.classes)
         if settings.distillation.views:
@@ -312,7 +316,7 @@ class Pipeline:
     @cached_property
     def _left_out(self) -> np.ndarray:
         if self.settings.teachers.cross_fitted:
-            return left_out(self.dataset.training)
+            return shared_among(left_out(self.dataset.training), len(self.members))
         return np.zeros((len(self.members), len(self.dataset.training)), dtype=bool)
 
     @cached_property
