@@ -21,14 +21,13 @@ from dynacp.pipeline.evaluation import SPECIFIC, tested_students
 from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import PRESETS, Plan
 from dynacp.stages import in_order
-from dynacp.student.architecture import resolve
 from dynacp.student.layers import layers_of
 from dynacp.student.model import DynaCP
 from dynacp.training.loop import train
 from dynacp.training.schedule import Schedule
 from studies.in_full import TestSplit, summary
-from studies.sharing import Rows, study_parser
-from studies.teaching.run import MN, SEEDS
+from studies.sharing import Rows
+from studies.teaching.run import MN, SEEDS, network_parser
 
 HERE = Path(__file__).parent
 TRAINED = Rows(HERE / "devices.csv", ["net", "network", "seed"])
@@ -54,10 +53,7 @@ class FourMN(Pipeline):
 
 
 def main() -> None:
-    parser = study_parser(__doc__)
-    parser.add_argument("--network", type=resolve, required=True, help="table1, or a JSON file")
-    parser.add_argument("--name", required=True, help="of the network in the table")
-    options = parser.parse_args()
+    options = network_parser(__doc__).parse_args()
     torch.set_num_threads(1)
     for seed in SEEDS:
         if (options.name, "base", seed) not in TRAINED.done():

@@ -91,9 +91,7 @@ WAYS = (
 
 
 def main() -> None:
-    parser = study_parser(__doc__)
-    parser.add_argument("--network", type=resolve, required=True, help="table1, or a JSON file")
-    parser.add_argument("--name", required=True, help="of the network in the tables")
+    parser = network_parser(__doc__)
     names = [way.name for way in WAYS]
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="WAY", help="these ways alone")
     options = parser.parse_args()
@@ -115,6 +113,14 @@ def main() -> None:
     text = summary(told, test, reference="labels").to_markdown(index=False)
     (HERE / f"{options.name}.md").write_text(text + "\n", encoding="utf-8")
     print(text)
+
+
+def network_parser(description: str | None) -> argparse.ArgumentParser:
+    """The options of a study that trains one network."""
+    parser = study_parser(description)
+    parser.add_argument("--network", type=resolve, required=True, help="table1, or a JSON file")
+    parser.add_argument("--name", required=True, help="of the network in the tables")
+    return parser
 
 
 def trained(architecture: Architecture, scorer: Scorer, way: Way, *, seed: int) -> dict[str, nn.Module]:
