@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import seaborn as sns
 
@@ -79,7 +78,7 @@ def compared(short: pd.DataFrame, truth: Truth) -> Iterator[dict[str, object]]:
     }
     macs = pd.Series(count(read_pool()).macs)
     yield {**told, "variant": "none", "statistic": "MACs", "samples": 0} | agreement(
-        macs[known.index].to_numpy(float)[:, None], known.to_numpy()
+        macs[known.index].to_numpy(float)[:, None], complete(known).to_numpy()
     )
     trained = {
         variant: statistics(short[(short["set"] == truth.set) & (short["variant"] == variant.name)])
@@ -87,10 +86,10 @@ def compared(short: pd.DataFrame, truth: Truth) -> Iterator[dict[str, object]]:
     }
     for variant, rows in trained.items():
         for statistic in [str(column) for column in rows if column not in SHORT.key]:
-            scores = wide(rows, statistic).dropna()
+            scores = complete(wide(rows, statistic))
             both = scores.index.intersection(known.index)
             if len(both) >= LEAST:
-                mine, full = scores.loc[both], known.loc[both].to_numpy()
+                mine, full = scores.loc[both], complete(known.loc[both]).to_numpy()
                 yield {
                     **told,
                     "variant": variant.name,
@@ -125,7 +124,6 @@ def wide(rows: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def agreement(scores: Scores, truth: Scores) -> dict[str, float]:
     """How reliable a score is, with seeds that all share and with seeds of their own; and its tau with the truth."""
-    truth = complete(truth)
     shared, own = (reliability(scores, shared=shared) for shared in (True, False))
     tau = tau_interval(scores, truth)
     known = [each for each in (shared, reliability(truth, shared=True)) if each > 0]  # NaN with one seed
@@ -142,15 +140,15 @@ def agreement(scores: Scores, truth: Scores) -> dict[str, float]:
 
 def against(scores: pd.DataFrame, reference: pd.DataFrame, truth: Scores) -> str:
     """How far the tau of scores is from that of the reference's mean loss, of the same architectures and seeds."""
-    pair, truth = (scores.to_numpy(), reference[scores.columns].to_numpy()), complete(truth)
+    pair = scores.to_numpy(), reference[scores.columns].to_numpy()
     mine, others = (tau(each, truth) for each in pair)
     drawn, others_drawn = (resampled_taus(each, truth) for each in pair)
     return str(estimate(mine - others, drawn - others_drawn))
 
 
-def complete(truth: Scores) -> Scores:
-    """The seeds with which all architectures were trained in full."""
-    return truth[:, ~np.isnan(truth).any(axis=0)]
+def complete(trainings: pd.DataFrame) -> pd.DataFrame:
+    """The seeds, a column each, with which all of these architectures were trained."""
+    return trainings.loc[:, trainings.notna().all()]
 
 
 def draw(table: pd.DataFrame) -> None:
