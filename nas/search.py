@@ -316,7 +316,7 @@ class Search:
         Raises as `SearchData.ensemble` does.
         """
         folder, seed = self.options.cache / "teachers", self.options.seed
-        if views := self.settings.views:
+        if views := self.settings.score.views:
             self.screen.note(told_beforehand(views[0], data.view_bytes(self.settings.teachers, views)))
         with self.screen.teaching() as on_step:
             ensemble = data.ensemble(

@@ -31,14 +31,12 @@ SAMPLES = 2_048
 """The default length of a short distillation, in clips drawn for training, repeats counted."""
 
 
-GENTLE = Augmentation(mixstyle_probability=0.1, mixup_alpha=0.1)
-"""Augmentation for short trainings, weaker than a full training's. On the pocket set (studies/pocket) Table 1 reaches
-62 % in 3,072 samples with roll and masks alone, 45 % with Freq-MixStyle and mixup at full training's strength as well:
-scores that low tell architectures apart badly.
-"""
+VIEWED = Augmentation(mixstyle_probability=0.0, mixup_alpha=1.0)
+"""The augmentation of the views that students and teachers hear: weights of the mixup are uniform in [0, 1], as in
+https://arxiv.org/abs/2106.05237."""
 
 
-SHORT = Recipe(samples=SAMPLES, batch=16, peak_rate=5e-3, weight_decay=1e-4, warm_up=0.25, augmentation=GENTLE)
+SHORT = Recipe(samples=SAMPLES, batch=16, peak_rate=5e-3, weight_decay=1e-4, warm_up=0.25, augmentation=VIEWED)
 """The default recipe of one candidate's training."""
 
 
@@ -46,8 +44,15 @@ TEACHERS = TeacherSettings(epochs=4, batch=32, mn_rate=1e-3, dymn_rate=1e-3, cro
 """The default settings of a search's teachers, which are fine-tuned for a short while only: minutes on two cores."""
 
 
-DISTILLATION = Distillation(temperature=1.0)
-"""The default loss: the labels, and what cross-fitted teachers say as they say it."""
+FULL_EPOCHS = 6
+"""The default length of a full training in the race, in passes over the training clips."""
+
+
+DISTILLATION = Distillation(temperature=1.0, views=FULL_EPOCHS)
+"""The default loss: the labels, and what cross-fitted teachers say, as they say it, of the views that students hear.
+
+A full training hears another view of a clip in each epoch.
+"""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,11 @@ class ScoreSettings:
     """The training; its `samples` are replaced by those of each training."""
     distillation: Distillation = DISTILLATION
     """The loss."""
+
+    @property
+    def views(self) -> tuple[int, Augmentation] | None:
+        """How many views teachers are asked about, and how they are augmented; None for none."""
+        return (self.distillation.views, self.recipe.augmentation) if self.distillation.views else None
 
 
 @dataclass(frozen=True)
@@ -72,17 +82,12 @@ class SearchSettings:
     teachers: TeacherSettings = sourced(TEACHERS, "chosen here: minutes on two cores; cross-fitted: studies/teaching")
     recipe: Recipe = sourced(SHORT, "chosen here for short trainings: studies/score, studies/fidelity")
     distillation: Distillation = sourced(DISTILLATION, "what brought most on real audio: studies/teaching")
-    full_epochs: int = sourced(6, "of a full training in the race, chosen here: minutes on two cores")
+    full_epochs: int = sourced(FULL_EPOCHS, "of a full training in the race, chosen here: minutes on two cores")
 
     def __post_init__(self) -> None:
         require(self.full_epochs >= 1, "full_epochs", self.full_epochs, "at least 1")
         if self.distillation.views:
             self.recipe.augmentation.require_views()
-
-    @property
-    def views(self) -> tuple[int, Augmentation] | None:
-        """How many views teachers are asked about, and how they are augmented; None for none."""
-        return (self.distillation.views, self.recipe.augmentation) if self.distillation.views else None
 
     @property
     def score(self) -> ScoreSettings:

@@ -18,12 +18,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dynacp.audio.batches import Features
-from dynacp.student.architecture import Architecture
-from dynacp.student.model import DynaCP
+from dynacp.overrides import restored
 from dynacp.training.distillation import Distillation
-from dynacp.training.examples import Augmented
-from dynacp.training.loop import one_hot, train
 from nas.export import pick
 from nas.results.finalists import finalists
 from nas.scoring.clips import SearchData, load_search_data
@@ -39,8 +35,8 @@ SEEDS, EPOCHS = range(5), (6, 20)
 MARK = 2_026
 """Marks the seeds of these trainings, so that no search has used them."""
 
-RECIPE = replace(SHORT, batch=32)
-"""Of a full training, but for its length."""
+BATCH = 32
+"""Of a full training; all else but its length is as in the search."""
 
 
 def main() -> None:
@@ -61,7 +57,8 @@ def main() -> None:
     for epochs, each, seed in share(jobs, options):
         if (options.search, epochs, each.name, seed) not in rows.done():
             started = time.perf_counter()
-            network = in_full(each.architecture, scorer, epochs, seed=combined_seed(MARK, seed))
+            recipe = replace(scorer.settings.recipe, batch=BATCH, samples=epochs * len(data.labels))
+            network, _ = scorer.distil(each.architecture, recipe, seed=combined_seed(MARK, seed))
             cost = {"macs": each.macs, "bytes": each.bytes}
             key = {"search": options.search, "epochs": epochs, "network": each.name, "seed": seed}
             rows.keep({**key, **cost, **test.judged(network), "seconds": time.perf_counter() - started})
@@ -88,22 +85,13 @@ def candidates(store: Store) -> list[Candidate]:
 
 
 def teaching(options: argparse.Namespace, data: SearchData, store: Store) -> Scorer:
-    """The search's teachers, fine-tuned anew where the cache lacks them, and its loss."""
+    """What distils as the search did, on all clips; its teachers are fine-tuned anew where the cache lacks them."""
     search, folder = store.settings.identity, options.cache / "teachers"
+    told = restored(ScoreSettings(SHORT, Distillation()), search["score"])
     teachers = replace(TEACHERS, mn=options.mn, cross_fitted=search["teachers"].get("cross_fitted", False))
-    ensemble = data.ensemble(teachers, seed=search["seed"], folder=folder, on_step=lambda *_: None)
-    return Scorer.from_ensemble(data, ensemble, ScoreSettings(RECIPE, Distillation(**search["score"]["distillation"])))
-
-
-def in_full(architecture: Architecture, scorer: Scorer, epochs: int, *, seed: int) -> DynaCP:
-    """A network distilled from scratch on all training clips."""
-    torch.manual_seed(seed)
-    network, data = DynaCP(architecture), scorer.data
-    recipe = replace(RECIPE, samples=epochs * len(data.labels))
-    clips = Features(data.log_mels, np.arange(len(data.labels)), data.device)
-    targets = scorer.soft_labels, one_hot(data.labels, len(data.classes))
-    train(network, Augmented(clips, targets, recipe.augmentation), scorer.settings.distillation.loss, recipe, seed=seed)
-    return network
+    ensemble = data.ensemble(teachers, seed=search["seed"], folder=folder, on_step=lambda *_: None, views=told.views)
+    everything = replace(data, held_out=np.zeros((1, len(data.labels)), dtype=bool))
+    return replace(Scorer.from_ensemble(data, ensemble, told), data=everything)
 
 
 if __name__ == "__main__":

@@ -26,17 +26,16 @@ from dynacp.student.layers import layers_of
 from dynacp.student.model import DynaCP
 from dynacp.training.examples import Augmented
 from dynacp.training.loop import one_hot, train
-from nas.scoring.score import SHORT
 from nas.strategy.propose import combined_seed
 from studies.in_full import TestSplit, summary
-from studies.sharing import Rows, share, study_parser
+from studies.sharing import UNVIEWED, Rows, share, study_parser
 
 HERE = Path(__file__).parent
 SEEDS, EPOCHS = range(5), 3
 MARK = 2_027
 """Marks the seeds of these trainings."""
 
-RECIPE = replace(SHORT, batch=32)
+RECIPE = replace(UNVIEWED, batch=32)
 """Of a training, but for its length."""
 
 

@@ -23,12 +23,12 @@ from dynacp.training.distillation import Distillation
 from dynacp.training.loop import one_hot
 from nas.designer.links import to_text
 from nas.scoring.clips import load_search_data
-from nas.scoring.score import SHORT, Scorer, ScoreSettings, finite_losses
+from nas.scoring.score import Scorer, ScoreSettings, finite_losses
 from nas.space.network_wide import EVERY
 from nas.space.space import Space
 from nas.strategy.propose import History, Proposal, Rules, Scored, combined_seed, propose
 from studies.optunas import COMPARED
-from studies.sharing import Rows, share, study_parser
+from studies.sharing import UNVIEWED, Rows, share, study_parser
 
 HERE = Path(__file__).parent
 ROWS = Rows(HERE / "candidates.csv", ["sampler", "seed", "number"])
@@ -42,7 +42,7 @@ EARLIER = {"thompson": 100}
 CLASSES = 10
 RULES = Rules(Space(with_classes(TABLE1, CLASSES), network_wide=EVERY), Limits(), "float16")
 STATISTICS = ("training_loss", "late_loss", "seconds")
-LABELS = ScoreSettings(replace(SHORT, samples=SAMPLES), Distillation(label_weight=1.0))
+LABELS = ScoreSettings(replace(UNVIEWED, samples=SAMPLES), Distillation(label_weight=1.0))
 
 
 @dataclass(frozen=True)

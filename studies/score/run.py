@@ -33,12 +33,12 @@ from dynacp.training.examples import Augmented, Examples
 from dynacp.training.loop import macro_accuracy, macro_cross_entropy, macro_mean, one_hot, predict, train
 from dynacp.training.schedule import Recipe
 from nas.scoring.clips import SearchData, load_search_data
-from nas.scoring.score import GENTLE, TEACHERS, Scorer, ScoreSettings
+from nas.scoring.score import TEACHERS, VIEWED, Scorer, ScoreSettings
 from nas.space.counting import count
 from studies.fidelity.run import chosen
 from studies.pool.run import read_pool
-from studies.sharing import Rows, share, study_parser
-from studies.teaching.run import MIXED, MN, SOFT
+from studies.sharing import GENTLE, Rows, share, study_parser
+from studies.teaching.run import MN, SOFT
 
 HERE, CPU = Path(__file__).parent, torch.device("cpu")
 SHORT = Rows(HERE / "short.csv", ["set", "layout", "variant", "seed"])
@@ -87,7 +87,7 @@ VARIANTS = (
     Variant("distilled", distillation=Distillation()),
     Variant("cross-fitted", REFERENCE, SOFT, cross_fitted=True),
     Variant("cross-fitted, and labels", REFERENCE, TOLD, cross_fitted=True, searches=True),
-    Variant("views, and labels", replace(REFERENCE, augmentation=MIXED), replace(TOLD, views=2), cross_fitted=True),
+    Variant("views, and labels", replace(REFERENCE, augmentation=VIEWED), replace(TOLD, views=2), cross_fitted=True),
     Variant("distilled, batch 32", replace(REFERENCE, batch=32), Distillation()),
     Variant("batch 32", replace(REFERENCE, batch=32)),
     Variant("batch 8", replace(REFERENCE, batch=8)),
@@ -128,11 +128,10 @@ class Data:
         if variant.name not in self._scorers:
             assert variant.distillation is not None
             told = ScoreSettings(variant.recipe, variant.distillation)
-            views = (variant.distillation.views, variant.recipe.augmentation) if variant.distillation.views else None
             teachers = replace(TEACHERS, mn=self.options.mn, cross_fitted=variant.cross_fitted)
             clips = replace(self.clips, members=MN) if variant.cross_fitted else self.clips
             folder = self.options.cache / "teachers"
-            ensemble = clips.ensemble(teachers, seed=0, folder=folder, on_step=lambda *_: None, views=views)
+            ensemble = clips.ensemble(teachers, seed=0, folder=folder, on_step=lambda *_: None, views=told.views)
             self._scorers[variant.name] = Scorer.from_ensemble(clips, ensemble, told)
         return self._scorers[variant.name]
 

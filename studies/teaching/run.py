@@ -29,10 +29,10 @@ from dynacp.teachers.ensemble import MEMBERS, Member
 from dynacp.training.distillation import Distillation
 from dynacp.training.loop import train
 from nas.scoring.clips import load_search_data
-from nas.scoring.score import SHORT, TEACHERS, Scorer, ScoreSettings
+from nas.scoring.score import TEACHERS, VIEWED, Scorer, ScoreSettings
 from nas.strategy.propose import combined_seed
 from studies.in_full import TestSplit, summary
-from studies.sharing import Rows, share, study_parser
+from studies.sharing import UNVIEWED, Rows, share, study_parser
 
 HERE = Path(__file__).parent
 TRAINED = Rows(HERE / "trained.csv", ["net", "way", "seed"])
@@ -46,11 +46,8 @@ RECALLED = 20
 PARTS = 20
 """One part of so many is for neither teachers nor students."""
 
-RECIPE = replace(SHORT, batch=32)
+RECIPE = replace(UNVIEWED, batch=32)
 """Of a training, but for its length."""
-
-MIXED = Augmentation(mixstyle_probability=0.0, mixup_alpha=1.0)
-"""Of views: weights of the mixup are uniform in [0, 1], as in https://arxiv.org/abs/2106.05237."""
 
 LABELS, SOFT = Distillation(label_weight=1.0), Distillation(label_weight=0.0, temperature=1.0)
 
@@ -71,22 +68,22 @@ MN, ONE = MEMBERS[:4], MEMBERS[3:4]
 VIEWS, MORE_VIEWS = replace(SOFT, views=EPOCHS), replace(SOFT, views=2 * EPOCHS)
 WAYS = (
     Way("labels", LABELS),
-    Way("labels, mixed as views are", LABELS, augmentation=MIXED),
-    Way("four MN, cross-fitted, views", MORE_VIEWS, MN, True, MIXED),
+    Way("labels, mixed as views are", LABELS, augmentation=VIEWED),
+    Way("four MN, cross-fitted, views", MORE_VIEWS, MN, True, VIEWED),
     Way("four MN, cross-fitted", SOFT, MN, True),
     Way("four MN, cross-fitted, and labels", replace(SOFT, label_weight=0.17), MN, True),
     Way("four MN", SOFT, MN),
     Way("four MN, as a search had them", Distillation(), MN),
     Way("one MN", SOFT, ONE),
-    Way("four MN, views", VIEWS, MN, augmentation=MIXED),
-    Way("four MN, cross-fitted, views, T = 2", replace(MORE_VIEWS, temperature=2.0), MN, True, MIXED),
-    Way("four MN, cross-fitted, views, and labels", replace(MORE_VIEWS, label_weight=0.17), MN, True, MIXED),
-    Way("four MN, cross-fitted, views, and half labels", replace(MORE_VIEWS, label_weight=0.5), MN, True, MIXED),
+    Way("four MN, views", VIEWS, MN, augmentation=VIEWED),
+    Way("four MN, cross-fitted, views, T = 2", replace(MORE_VIEWS, temperature=2.0), MN, True, VIEWED),
+    Way("four MN, cross-fitted, views, and labels", replace(MORE_VIEWS, label_weight=0.17), MN, True, VIEWED),
+    Way("four MN, cross-fitted, views, and half labels", replace(MORE_VIEWS, label_weight=0.5), MN, True, VIEWED),
     Way("labels, long", LABELS, epochs=LONG),
-    Way("labels, mixed as views are, long", LABELS, augmentation=MIXED, epochs=LONG),
-    Way("four MN, cross-fitted, views, long", MORE_VIEWS, MN, True, MIXED, epochs=LONG),
+    Way("labels, mixed as views are, long", LABELS, augmentation=VIEWED, epochs=LONG),
+    Way("four MN, cross-fitted, views, long", MORE_VIEWS, MN, True, VIEWED, epochs=LONG),
     Way("eight", SOFT),
-    Way("eight, cross-fitted, views", VIEWS, cross_fitted=True, augmentation=MIXED),
+    Way("eight, cross-fitted, views", VIEWS, cross_fitted=True, augmentation=VIEWED),
 )
 
 
@@ -151,15 +148,14 @@ class Teaching:
         return self._scorers[way.name]
 
     def _scorer(self, way: Way) -> Scorer:
-        settings = ScoreSettings(RECIPE, way.distillation)
+        settings = ScoreSettings(replace(RECIPE, augmentation=way.augmentation), way.distillation)
         if way.distillation.label_weight == 1:
             untold = torch.full((len(self.data.labels), len(self.data.classes)), 1 / len(self.data.classes))
             return Scorer(self.data, untold, settings)
         teachers = replace(TEACHERS, mn=self.options.mn, cross_fitted=way.cross_fitted)
-        views = (way.distillation.views, way.augmentation) if way.distillation.views else None
         folder = self.options.cache / "teachers"
         data = replace(self.data, members=way.members)
-        ensemble = data.ensemble(teachers, seed=0, folder=folder, on_step=lambda *_: None, views=views)
+        ensemble = data.ensemble(teachers, seed=0, folder=folder, on_step=lambda *_: None, views=settings.views)
         print(f"{way.name}: seen {ensemble.seen}, unseen {ensemble.unseen}, {ensemble.accuracies}", flush=True)
         return Scorer.from_ensemble(data, ensemble, settings)
 
