@@ -80,7 +80,7 @@ class SearchSettings:
     """
 
     teachers: TeacherSettings = sourced(TEACHERS, "chosen here: minutes on two cores; cross-fitted: studies/teaching")
-    recipe: Recipe = sourced(SHORT, "chosen here for short trainings: studies/score, studies/fidelity")
+    recipe: Recipe = sourced(SHORT, "chosen here for short trainings: studies/score, of views: studies/teaching")
     distillation: Distillation = sourced(DISTILLATION, "what brought most on real audio: studies/teaching")
     full_epochs: int = sourced(FULL_EPOCHS, "of a full training in the race, chosen here: minutes on two cores")
 
