@@ -164,7 +164,7 @@ def draw(table: pd.DataFrame) -> None:
             axes.errorbar(shown["tau"], shown[label], xerr=reach, fmt="o", color="#1f3a93", capsize=3)
             axes.invert_yaxis()
             axes.grid(alpha=0.25)
-        left.set_title(f"{name} set, truth on {truth}: statistics of the reference", loc="left", fontsize=10.5)
+        left.set_title(f"{name} set, truth {truth}: statistics of the reference", loc="left", fontsize=10.5)
         right.set_title("mean training loss, by variant", loc="left", fontsize=10.5)
     for axes in panels[-1]:
         axes.set_xlabel("Kendall's tau with the full training")
