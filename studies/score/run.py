@@ -37,8 +37,8 @@ from nas.scoring.score import TEACHERS, VIEWED, Scorer, ScoreSettings
 from nas.space.counting import count
 from studies.fidelity.run import chosen
 from studies.pool.run import read_pool
-from studies.sharing import GENTLE, Rows, share, study_parser
-from studies.teaching.run import MN, SOFT
+from studies.sharing import UNVIEWED, Rows, share, study_parser
+from studies.teaching.run import MN, SOFT, TOLD
 
 HERE, CPU = Path(__file__).parent, torch.device("cpu")
 SHORT = Rows(HERE / "short.csv", ["set", "layout", "variant", "seed"])
@@ -51,7 +51,7 @@ VARIED = {"pocket": 24, "field": 36}
 SEEDS = (0, 1)
 FULL_EPOCHS = {"pocket": 8, "field": 3}
 
-REFERENCE = Recipe(samples=2_048, batch=16, peak_rate=5e-3, weight_decay=1e-4, warm_up=0.25, augmentation=GENTLE)
+REFERENCE = UNVIEWED
 EIGHTHS = 8
 """A training's losses are kept as the means of so many equal parts."""
 
@@ -60,10 +60,6 @@ RESTATED = 512
 
 EMA_DECAY = 0.95
 """Of the averaged weights, for each step: they look back over about 20 of some 128 steps."""
-
-
-TOLD = replace(SOFT, label_weight=0.17)
-"""The weight of the labels that studies/teaching found best for a full training."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ and writes NAME-devices.md.
 """
 
 import argparse
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from dynacp.audio.dataset import GENERAL
 from dynacp.pipeline.evaluation import SPECIFIC, tested_students
 from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import PRESETS, Plan
+from dynacp.pipeline.runner import make_in_turn
 from dynacp.stages import in_order
 from dynacp.student.layers import layers_of
 from dynacp.student.model import DynaCP
@@ -78,11 +78,8 @@ def plan(options: argparse.Namespace, seed: int) -> Plan:
 
 def keep(pipeline: Pipeline, options: argparse.Namespace, seed: int) -> None:
     """Train with one seed, and add a row for each kind."""
-    started, tested = time.perf_counter(), tested_students(pipeline)
-    for stage in in_order([tested]):
-        if pipeline.store.checksum(stage) is None:
-            pipeline.store.make(stage, lambda: None)
-            print(f"{stage.name}, seed {seed}: {time.perf_counter() - started:.0f} s", flush=True)
+    tested = tested_students(pipeline)
+    make_in_turn(pipeline, in_order([tested]), lambda *_: None)
     said = pipeline.store.load(tested)
     test = TestSplit(options.data, SETTINGS.front_end, options.cache)
     kinds = {

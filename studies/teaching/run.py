@@ -50,6 +50,8 @@ RECIPE = replace(UNVIEWED, batch=32)
 """Of a training, but for its length."""
 
 LABELS, SOFT = Distillation(label_weight=1.0), Distillation(label_weight=0.0, temperature=1.0)
+TOLD = replace(SOFT, label_weight=0.17)
+"""Teachers, and labels for a sixth of the loss."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,13 @@ WAYS = (
     Way("labels, mixed as views are", LABELS, augmentation=VIEWED),
     Way("four MN, cross-fitted, views", MORE_VIEWS, MN, True, VIEWED),
     Way("four MN, cross-fitted", SOFT, MN, True),
-    Way("four MN, cross-fitted, and labels", replace(SOFT, label_weight=0.17), MN, True),
+    Way("four MN, cross-fitted, and labels", TOLD, MN, True),
     Way("four MN", SOFT, MN),
     Way("four MN, as a search had them", Distillation(), MN),
     Way("one MN", SOFT, ONE),
     Way("four MN, views", VIEWS, MN, augmentation=VIEWED),
     Way("four MN, cross-fitted, views, T = 2", replace(MORE_VIEWS, temperature=2.0), MN, True, VIEWED),
-    Way("four MN, cross-fitted, views, and labels", replace(MORE_VIEWS, label_weight=0.17), MN, True, VIEWED),
+    Way("four MN, cross-fitted, views, and labels", replace(TOLD, views=2 * EPOCHS), MN, True, VIEWED),
     Way("four MN, cross-fitted, views, and half labels", replace(MORE_VIEWS, label_weight=0.5), MN, True, VIEWED),
     Way("labels, long", LABELS, epochs=LONG),
     Way("labels, mixed as views are, long", LABELS, augmentation=VIEWED, epochs=LONG),

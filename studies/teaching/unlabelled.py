@@ -18,6 +18,7 @@ from budget.ledger import totals
 from dynacp.audio.dataset import GENERAL
 from dynacp.audio.tau import parts_of_whole_groups, training_clips
 from dynacp.pipeline.plan import Plan
+from dynacp.pipeline.runner import make_in_turn
 from dynacp.stages import in_order
 from dynacp.student.layers import layers_of
 from studies.in_full import TestSplit, summary
@@ -105,10 +106,7 @@ def plan(options: argparse.Namespace, root: Path, kind: Kind, seed: int) -> Plan
 
 def keep(pipeline: FourMN, options: argparse.Namespace, kind: Kind, seed: int) -> None:
     """Train a base, and add its row."""
-    for stage in in_order([pipeline.student(GENERAL)]):
-        if pipeline.store.checksum(stage) is None:
-            pipeline.store.make(stage, lambda: None)
-            print(f"{stage.name}: {kind.name}, seed {seed}", flush=True)
+    make_in_turn(pipeline, in_order([pipeline.student(GENERAL)]), lambda *_: None)
     judged = TestSplit(options.data, SETTINGS.front_end, options.cache).judged(pipeline.load_student(GENERAL))
     cost = {"macs": totals(layers_of(pipeline.architecture)).macs}
     TRAINED.keep({"net": options.name, "network": kind.name, "seed": seed, **cost, **judged})
