@@ -89,7 +89,8 @@ def keep(pipeline: Pipeline, options: argparse.Namespace, seed: int) -> None:
     }
     cost = {"macs": totals(layers_of(pipeline.architecture)).macs}
     for name, judged in kinds.items():
-        TRAINED.keep({"net": options.name, "network": name, "seed": seed, **cost, **judged})
+        if (options.name, name, seed) not in TRAINED.done():
+            TRAINED.keep({"net": options.name, "network": name, "seed": seed, **cost, **judged})
         print(f"{name}, seed {seed}: {judged['accuracy']:.1%}", flush=True)
 
 
