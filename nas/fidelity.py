@@ -4,14 +4,13 @@
     python -m nas.fidelity --study NAME --workers 2
 
 Each is trained again: twice for the length of a trial, and `--seeds` times in full (`full_epochs`), on the search's own
-data and with its teachers and settings, taken from the command line stored with the study. Prints how each statistic of
+data and with its teachers and settings, as they are stored with the study. Prints how each statistic of
 a short training ranks the candidates, beside MACs alone, and writes fidelity.csv and fidelity.png into studies/NAME;
 `nas.report` shows them. The full trainings are judged on the validation clips, as the accuracies of the short ones are,
 which flatters these a little. The same command resumes, also after ^C.
 """
 
 import argparse
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -23,7 +22,8 @@ from budget.cli.terminal import show
 from dynacp.files import write_text
 from nas.results.fidelity import agreement, conclusion, spread, wanted
 from nas.scoring.score import Scorer
-from nas.search import Search, parser, training_errors
+from nas.search import Search, training_errors
+from nas.search_options import parser, resuming
 from nas.study.further import train_again
 from nas.study.local_workers import helpers
 from nas.study.queue import Queue
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     add_whole_number(own.add_argument, "--workers", 1, "processes on this machine, which share its cores")
     options = own.parse_args(arguments)
     with opened_study(options) as store:
-        words, baseline = shlex.split(store.settings.command)[3:], store.settings.baseline
+        words, baseline = resuming(store.settings), store.settings.baseline
     asked = parser().parse_args([*words, "--study", options.study, "--workers", str(options.workers)])
     asked.storage = options.storage
     with training_errors(asked):

@@ -5,9 +5,11 @@
 Writes studies/NAME/report.html, which needs no other file and no network.
 """
 
+import shlex
 import sys
 
 from budget.cli.command import CommandParser, answering, run
+from nas.search_options import resuming
 from nas.study.store import add_study_options, opened_study
 from nas.views.page import write_page
 
@@ -19,7 +21,8 @@ def main(arguments: list[str] | None = None) -> None:
     add_study_options(parser.add_argument)
     options = parser.parse_args(arguments)
     with opened_study(options) as store:
-        print(write_page(store))
+        words = [*resuming(store.settings), "--trials", str(len(store.candidates))]
+        print(write_page(store, shlex.join(["python", "-m", "nas.search", *words])))
 
 
 if __name__ == "__main__":

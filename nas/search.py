@@ -17,32 +17,22 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from importlib.metadata import version
 
 import optuna
 import torch
 
-from budget.cli.command import Add, CommandParser, add_limit_options, add_whole_number, answering, limits_of, run
-from budget.dtypes import DEFAULT_DTYPE, DTYPES
-from dynacp.commands.options import (
-    add_cache_option,
-    add_checkpoint_options,
-    add_data_option,
-    add_device_option,
-    cache_errors,
-    data_root,
-    training_device,
-)
-from dynacp.overrides import changed
+from budget.cli.command import answering, limits_of, run
+from dynacp.commands.options import cache_errors, data_root, training_device
 from dynacp.settings import require
 from dynacp.student.architecture import TABLE1, with_classes
 from dynacp.teachers.ensemble import Ensemble, chance_warning
 from dynacp.teachers.views import told_beforehand
 from nas.results.finalists import decided, finalists
 from nas.scoring.clips import FRONT_END, SearchData, load_search_data
-from nas.scoring.score import SAMPLES, SHORT, TEACHERS, Scorer, SearchSettings
-from nas.space.network_wide import add_vary_option, varied
+from nas.scoring.score import Scorer
+from nas.search_options import parser, settings_of
+from nas.space.network_wide import varied
 from nas.space.space import Space
 from nas.strategy.baseline import Baseline
 from nas.strategy.propose import Rules
@@ -50,7 +40,7 @@ from nas.strategy.race import Round, rounds
 from nas.strategy.samplers import SAMPLERS
 from nas.study.database import without_password
 from nas.study.local_workers import helpers
-from nas.study.settings import DEFAULT_MARGIN, StudyError, StudySettings
+from nas.study.settings import StudyError, StudySettings
 from nas.study.storage import Storage
 from nas.study.store import Store, clear_errors, connect, default_storage, study_folder
 from nas.study.worker import SearchPlan, Worker
@@ -60,89 +50,14 @@ from nas.views.terminal import Screen
 REDRAW_EVERY = 4
 """Passes with something newly scored from one drawing of the front to the next, while the search runs."""
 
-SAMPLER_HELP = (
-    "what proposes candidates. model: what a Gaussian process of the scores so far expects to add most to the front; "
-    "local: one choice of a network on the front made otherwise; random (default: %(default)s)"
-)
-"""The help of `--sampler`."""
-
-MARGIN_HELP = "of accuracy that a network may lose against the baseline and count as not worse (default: %(default)g)"
-"""The help of `--margin`."""
-
-BASELINE_HELP = (
-    "the network to beat, in the space or not, within the limits or not: table1 (the default) or a JSON file"
-)
-"""The help of `--baseline`."""
-
 VERSIONED = ("torch", "torchaudio", "optuna", "numpy", "scikit-learn")
 """The libraries whose versions are noted in the study."""
-
-
-def parser() -> CommandParser:
-    """The parser of `python -m nas.search`."""
-    parser = CommandParser(prog="python -m nas.search", description=__doc__)
-    _add_study_options(parser.add_argument_group("the study").add_argument)
-    _add_trial_options(parser.add_argument_group("a trial and its limits").add_argument)
-    _add_teacher_options(parser.add_argument_group("the teachers").add_argument)
-    return parser
-
-
-def _add_study_options(add: Add) -> None:
-    add_data_option(add, "a data set in TAU's layout")
-    add("--study", default="search", metavar="NAME", help="kept under studies/NAME (default: %(default)s)")
-    add("--storage", metavar="URL", help="a database for many machines, in place of SQLite in studies/NAME")
-    add_whole_number(add, "--trials", 200, "candidates in all, the baseline among them")
-    add("--baseline", metavar="ARCH", default="table1", help=BASELINE_HELP)
-    add_whole_number(add, "--workers", 1, "processes on this machine, which share its cores")
-    add(
-        "--sampler",
-        choices=sorted(SAMPLERS),
-        default="model",
-        help=SAMPLER_HELP,
-    )
-    add_vary_option(add)
-    add_whole_number(add, "--seed", 0, "random seed of the whole search", lowest=0, highest=2**32 - 1)
-    add_whole_number(add, "--race", 24, "what the race at the end may cost, in full trainings; 0: no race", lowest=0)
-    add("--margin", type=float, default=100 * DEFAULT_MARGIN, metavar="POINTS", help=MARGIN_HELP)
-    add_device_option(add)
-    add_cache_option(add, "log-mels and teachers")
-
-
-def _add_trial_options(add: Add) -> None:
-    add(
-        "--set",
-        nargs="+",
-        default=[],
-        metavar="NAME=VALUE",
-        help="settings by the names that the search prints, such as full_epochs=8",
-    )
-    add_whole_number(add, "--samples", SAMPLES, "training samples of one trial", lowest=32)
-    add_limit_options(add)
-    add(
-        "--dtype",
-        choices=sorted(DTYPES),
-        default=DEFAULT_DTYPE,
-        help="of the parameters at inference (default: %(default)s)",
-    )
-
-
-def _add_teacher_options(add: Add) -> None:
-    add_checkpoint_options(add)
-    for name, width in (("--mn-width", TEACHERS.mn_width), ("--dymn-width", TEACHERS.dymn_width)):
-        add(
-            name,
-            type=float,
-            default=width,
-            metavar="W",
-            help="of teachers that start without a checkpoint (default: %(default)s)",
-        )
-    add_whole_number(add, "--teacher-epochs", TEACHERS.epochs, "of the teachers' fine-tuning")
 
 
 @answering("Stopped. Finished trials are kept; the same command resumes.")
 def main(arguments: list[str] | None = None) -> None:
     """Run the command with these arguments, by default the process's; `answering` makes it return an exit status."""
-    options = parser().parse_args(arguments)
+    options = parser(__doc__).parse_args(arguments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with training_errors(options):
         Search(options, Screen()).run(sys.argv[1:] if arguments is None else arguments)
@@ -152,7 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
 def training_errors(options: argparse.Namespace) -> Iterator[None]:
     """A context in which what fails while candidates are trained becomes a `UserError`: storage, cache, GPU memory.
 
-    `options` are a search's, as `parser` gives them. Other errors pass.
+    `options` are a search's, as `nas.search_options.parser` gives them. Other errors pass.
     """
     try:
         with clear_errors(options.study), cache_errors(options.cache):
@@ -164,10 +79,11 @@ def training_errors(options: argparse.Namespace) -> Iterator[None]:
 
 
 class Search:
-    """The search that the options of `parser` describe, from data to result; it tells what it does on `screen`.
+    """A search from data to result; it tells what it does on `screen`.
 
-    `limits` are those of a candidate, `settings` all numbers. `baseline` is the network to beat, None for the one that
-    the options name. Raises `UserError` for options that cannot be used, such as a bad `--set`.
+    `options` are as `nas.search_options.parser` gives them, `limits` those of a candidate, `settings` all numbers.
+    `baseline` is the network to beat, None for the one that the options name. Raises `UserError` for options that
+    cannot be used, such as a bad `--set`.
     """
 
     def __init__(self, options: argparse.Namespace, screen: Screen, baseline: Baseline | None = None) -> None:
@@ -175,18 +91,7 @@ class Search:
         self.limits = limits_of(options)
         self.baseline = baseline or Baseline.given(options.baseline, FRONT_END)
         require(0 <= options.margin <= 100, "--margin", options.margin, "from 0 to 100 points")
-        teachers = replace(
-            TEACHERS,
-            mn=options.mn,
-            dymn=options.dymn,
-            mn_width=options.mn_width,
-            dymn_width=options.dymn_width,
-            epochs=options.teacher_epochs,
-        )
-        asked = SearchSettings(teachers, replace(SHORT, samples=options.samples))
-        self.settings = changed(asked, options.set)
-        recipe = self.settings.recipe
-        require(recipe.samples >= recipe.batch, "--samples", recipe.samples, f"at least a batch of {recipe.batch}")
+        self.settings = settings_of(options)
 
     def run(self, arguments: Sequence[str]) -> None:
         """Run the search to its end, this worker's part and, with `--workers`, that of further ones on this machine.

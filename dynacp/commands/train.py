@@ -55,7 +55,8 @@ def add_options(add: Add) -> None:
         help="best: what brought most on real audio, for a GPU; paper: the paper's training where it speaks; quick: as "
         "the paper's, but minutes on two cores (default: quick on the built-in scenes, else best)",
     )
-    add("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings by the names that the run prints")
+    named = "settings by the names that the run prints"
+    add("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help=named)
     add("--seed", type=int, default=0, metavar="N", help="of the students (default: 0)")
     add_checkpoint_options(add)
     add(

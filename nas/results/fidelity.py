@@ -68,10 +68,10 @@ def agreement(done: FurtherTrainings, *, short: int, full: int) -> pd.DataFrame:
     """How each statistic of the short trainings, and MACs alone, ranks candidates as the full trainings do: a row each.
 
     `short` and `full` are training samples. Columns: statistic, candidates (how many), tau, low, high, reliability,
-    noiseless. `tau`, with its 95 % interval from `low` to `high`, is between one short training and the mean accuracy
-    of the full ones; `noiseless` what it would be if neither had training noise; `reliability` the short statistic's
-    (`nas.scoring.agreement`). Only candidates with all their trainings count; the table is empty with fewer than
-    `LEAST`.
+    truth, noiseless. `tau`, with its 95 % interval from `low` to `high`, is between one short training and the mean
+    accuracy of the full ones; `noiseless` what it would be if neither had training noise; `reliability` the short
+    statistic's, and `truth` that of the mean of the full trainings (`nas.scoring.agreement`). Only candidates with all
+    their trainings count; the table is empty with fewer than `LEAST`.
     """
     table = done.table()
     truth = _wide(table, full, "accuracy").dropna()
@@ -108,7 +108,8 @@ def _wide(table: pd.DataFrame, samples: int, statistic: str) -> pd.DataFrame:
 
 
 def _row(statistic: str, scores: Scores, truth: Scores) -> dict[str, object]:
-    tau, own, of_truth = tau_interval(scores, truth), reliability(scores, shared=True), reliability(truth, shared=True)
+    tau, own = tau_interval(scores, truth), reliability(scores, shared=True)
+    of_truth = averaged(reliability(truth, shared=True), truth.shape[1])
     known = [each for each in (own, of_truth) if each > 0]  # NaN with one seed, and where there is nothing but noise
     return {
         "statistic": statistic,
@@ -117,6 +118,7 @@ def _row(statistic: str, scores: Scores, truth: Scores) -> dict[str, object]:
         "low": tau.low,
         "high": tau.high,
         "reliability": own,
+        "truth": of_truth,
         "noiseless": without_noise(tau.value, *known),
     }
 
@@ -138,9 +140,16 @@ def conclusion(table: pd.DataFrame, *, short: int) -> str:
     if own["low"] > TRUSTED:
         return f"{words}The score can be trusted here."
     words += "The score may not rank well enough here. " if own["low"] > 0 else "The score cannot be trusted here. "
-    if not own["noiseless"] > AIMED_TAU or not own["reliability"] > 0:
-        return f"{words}Noise is not what hides the ranking, so more of the same would not help: take more --samples."
-    for trainings in range(1, 101):
-        if with_noise(own["noiseless"], averaged(own["reliability"], trainings)) >= AIMED_TAU:
-            return f"{words}About {trainings * short:,} samples a trial would bring the tau to {AIMED_TAU}."
-    return f"{words}More than {100 * short:,} samples a trial would be needed for a tau of {AIMED_TAU}."
+    if own["tau"] >= AIMED_TAU:
+        return f"{words}Too few candidates were checked to say: take more --layouts."
+    of_truth = own["truth"] if own["truth"] > 0 else 1.0
+    if not with_noise(own["noiseless"], of_truth) > AIMED_TAU or not own["reliability"] > 0:
+        return (
+            f"{words}Without the noise of short trainings the tau would not reach {AIMED_TAU} either: trainings of "
+            f"{short:,} samples rank by something else. Take more --samples, and check again."
+        )
+    told = f"bring the tau to {AIMED_TAU}, if a longer training tells as much as several short ones."
+    for trainings in range(2, 101):
+        if with_noise(own["noiseless"], averaged(own["reliability"], trainings), of_truth) >= AIMED_TAU:
+            return f"{words}About {trainings * short:,} samples a trial would {told}"
+    return f"{words}Only more than {100 * short:,} samples a trial would {told}"

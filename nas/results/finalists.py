@@ -18,8 +18,9 @@ CONFIDENCE = 0.95
 
 NOTE_ON_THE_RACE = (
     "The search score comes from one short training and favours lucky trainings; the race's mean does not. Its "
-    "interval holds simultaneously for all architectures that entered the race, and covers seeds and recordings: every "
-    "recording of the training split is validation once."
+    "interval holds simultaneously for all architectures that entered a race of this search, and covers seeds and "
+    "recordings: every recording of the training split is validation once. Teachers know four fifths of these "
+    "recordings, so all means may be a little higher than on unheard ones."
 )
 """What must be known to read the result, in words for people."""
 
@@ -27,17 +28,18 @@ NOTE_ON_THE_RACE = (
 def hypervolume_history(store: Store) -> pd.DataFrame:
     """How the front grew: a row per candidate, named by how many there were by then.
 
-    Columns: `samples`, training samples of all candidates so far, and `hypervolume`, that of the front in accuracy
-    after short training and MACs, as a share of the area between chance accuracy and 1, and 0 MACs and the limit. Only
-    candidates that are finished and fit enter the front; the others add samples alone.
+    Columns: `samples`, training samples of all candidates so far, and `hypervolume`, that of the front in MACs and in
+    the accuracy that the model of all trainings expects (`Store.expected`), as a share of the area between chance
+    accuracy and 1, and 0 MACs and the limit. Only candidates that are finished and fit enter the front; the others add
+    samples alone.
     """
-    reference = (store.settings.chance, store.settings.limits.max_macs)
+    reference, expected = (store.settings.chance, store.settings.limits.max_macs), store.expected()
     box = (1 - reference[0]) * reference[1]
     best, samples, history = list[Point](), 0, []
     for candidate in store.candidates:
         samples += candidate.samples
-        if candidate.fits and candidate.finished:
-            points = [*best, candidate.point]
+        if candidate.number in expected:
+            points = [*best, (expected[candidate.number].accuracy, candidate.macs)]
             best = [points[index] for index in front(points)]
         history.append({"samples": samples, "hypervolume": hypervolume(best, reference=reference) / box})
     return pd.DataFrame(history, index=pd.RangeIndex(1, len(history) + 1, name="candidates"))
@@ -63,8 +65,10 @@ class Finalist:
     """The least `difference` that the interval holds; NaN for the baseline."""
     high: float
     """The greatest `difference` that the interval holds; NaN for the baseline."""
-    share: float
+    macs_share: float
     """Its MACs as a share of the baseline's."""
+    bytes_share: float
+    """Its bytes of parameters as a share of the baseline's."""
     margin: float
     """The accuracy, in [0, 1], that it may lose against the baseline and still count as not worse."""
 
@@ -92,21 +96,31 @@ class Finalist:
     def verdict(self) -> str:
         """What is proved against the baseline, in words.
 
-        `better`, or `not worse, at 80% of its MACs`, are claims that hold; `worse` and `not told apart` are none; the
-        baseline itself is `the baseline`.
+        `better`, or `not worse, at 80% of its MACs and 95% of its bytes`, are claims that hold; `worse` and `not told
+        apart` are none; the baseline itself is `the baseline`.
         """
         if np.isnan(self.low):
             return "the baseline"
         if self.low > 0:
             return "better"
-        if self.low > -self.margin and self.share < 1:
-            return f"not worse, at {self.share:.0%} of its MACs"
+        if self.low > -self.margin and self.macs_share < 1:
+            return f"not worse, {self.cost}"
         return "worse" if self.high < 0 else "not told apart"
+
+    @property
+    def claim(self) -> str:
+        """The `verdict` without the cost: `better`, `not worse`, `worse`, `not told apart`, or `the baseline`."""
+        return self.verdict.partition(",")[0]
+
+    @property
+    def cost(self) -> str:
+        """Its cost beside the baseline's, in words, such as `at 80% of its MACs and 95% of its bytes`."""
+        return f"at {self.macs_share:.0%} of its MACs and {self.bytes_share:.0%} of its bytes"
 
     @property
     def holds(self) -> bool:
         """Whether it is proved better, or not worse at fewer MACs."""
-        return self.verdict.startswith(("better", "not worse"))
+        return self.claim in ("better", "not worse")
 
 
 def finalists(store: Store) -> list[Finalist]:
@@ -126,8 +140,8 @@ def finalists(store: Store) -> list[Finalist]:
     paired = runs.groupby(blocks).mean().to_numpy().T
     candidates = {candidate.number: candidate for candidate in store.candidates}
     apart = paired.mean(axis=1) - paired[0].mean()
-    entered = max(len(numbers) - 1, len(store.entrants(len(candidates)) or []))
-    reach = _reach(paired, comparisons=entered, looks=store.race.looks)
+    entered = store.entered() | set(numbers[1:])
+    reach = _reach(paired, comparisons=len(entered), looks=store.race.looks)
     entries = []
     for number, accuracies, difference in zip(numbers, paired.tolist(), apart.tolist(), strict=True):
         low, high = (difference - reach, difference + reach) if number else (float("nan"), float("nan"))
@@ -138,7 +152,8 @@ def finalists(store: Store) -> list[Finalist]:
                 difference=difference,
                 low=low,
                 high=high,
-                share=candidates[number].macs / candidates[0].macs,
+                macs_share=candidates[number].macs / candidates[0].macs,
+                bytes_share=candidates[number].bytes / candidates[0].bytes,
                 margin=store.settings.margin,
             )
         )
@@ -152,7 +167,7 @@ def decided(store: Store) -> bool:
 
 
 def what_it_would_take(store: Store, entries: Sequence[Finalist]) -> str | None:
-    """A sentence on what would prove a claim, in trainings and hours, if all means stayed as they are.
+    """A sentence on what more would prove a claim, in trainings and hours, if all means stayed as they are.
 
     It also says where no number of trainings would help. None where a claim is proved, and where no other architecture
     than the baseline is among the entries, which are as `finalists` gives them.
@@ -164,20 +179,23 @@ def what_it_would_take(store: Store, entries: Sequence[Finalist]) -> str | None:
     wanted = list[tuple[float, str, Finalist]]()
     for entry in rivals:
         reach = entry.difference - entry.low
-        claims = {"better": entry.difference, "not worse": entry.difference + entry.margin if entry.share < 1 else 0.0}
+        claims = {
+            "better": entry.difference,
+            "not worse": entry.difference + entry.margin if entry.macs_share < 1 else 0.0,
+        }
         wanted += [((reach / apart) ** 2, claim, entry) for claim, apart in claims.items() if apart > 0]
     baseline = store.settings.baseline.name
     if not wanted:
         return f"No claim holds, and more trainings would not change that: no finalist comes near enough to {baseline}."
     factor, claim, entry = min(wanted, key=lambda each: each[0])
     _, shared = _last_round(store)
-    runs = int(np.ceil(factor * len(shared)))
+    more = int(np.ceil(factor * len(shared))) - len(shared)
     samples = shared[0].samples
     notes = [done[run] for done in store.race.done.values() for run in shared if run in done]
-    hours = float(np.mean([note.get("seconds", np.nan) for note in notes])) * 2 * runs / 3600
+    hours = float(np.mean([note.get("seconds", np.nan) for note in notes])) * 2 * more / 3600
     return (
-        f"No claim holds yet. That {entry.candidate.name} is {claim} would take about {runs} trainings each of it and "
-        f"of {baseline}, if the means stay as they are: {2 * runs * samples:,} samples, {hours:.1f} hours of one "
+        f"No claim holds yet. That {entry.candidate.name} is {claim} would take about {more} more trainings each of it "
+        f"and of {baseline}, if the means stay as they are: {2 * more * samples:,} samples, {hours:.1f} hours of one "
         "worker."
     )
 

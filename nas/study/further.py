@@ -21,7 +21,7 @@ Scoring = Callable[..., Score]
 Wanted = list[tuple[Candidate, Run]]
 """Trainings to do: (candidate, how it is trained)."""
 
-_LOOKS = "looks"
+_LOOKS = "looks"  # what the attributes of a race begin with that say how often its claims are looked at
 
 LIVING = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
 """The states of trials that were not given up."""
@@ -66,13 +66,18 @@ class FurtherTrainings:
 
     @property
     def looks(self) -> int:
-        """How often the claims of these trainings are looked at, at most, by a plan made before the first look."""
-        return self.study.user_attrs.get(_LOOKS, 1)
+        """How often the claims of these trainings are looked at, at most, in all races together.
 
-    def note_looks(self, number: int) -> None:
-        """Store `looks`; a number below the one that is stored changes nothing."""
-        if number > self.looks:
-            self.study.set_user_attr(_LOOKS, number)
+        Each race was planned before its first look.
+        """
+        return max(1, sum(number for name, number in self.study.user_attrs.items() if name.startswith(_LOOKS)))
+
+    def note_looks(self, candidates: int, number: int) -> None:
+        """Note how often the claims of the race of so many candidates are looked at; a lower number than before
+        changes nothing."""
+        name = f"{_LOOKS} of {candidates}"
+        if number > self.study.user_attrs.get(name, 0):
+            self.study.set_user_attr(name, number)
 
     def missing(self, wanted: Wanted) -> Wanted:
         """Those of the wanted trainings, (candidate, how it is trained), that are not in `done`, in the order given."""

@@ -75,7 +75,7 @@ class Racer:
             merits = store.expected()
             points = [(merits[each.number].merit, each.macs) for each in able]
             chosen = entrants(points, self.rounds[0].entrants, max_macs=store.settings.limits.max_macs)
-            store.race.note_looks(repetitions(self.rounds))
+            store.race.note_looks(len(of), repetitions(self.rounds))
             noted = store.note_entrants(len(of), [able[index].number for index in chosen])
         return [of[number] for number in noted]
 

@@ -24,7 +24,15 @@ BASELINE, BASELINE_NAME = "baseline", "baseline_name"
 is there where that is Table 1."""
 
 ACTIVATIONS = "max_activation_bytes"
-"""The entry of stored limits that is there only where activations have one."""
+"""The entry of stored limits that holds the one of activations, None for none."""
+
+BEFORE: dict[str, Any] = {
+    "limits": {ACTIVATIONS: None},
+    "space": {NETWORK_WIDE: {}},
+    "teachers": {"cross_fitted": False},
+    "score": {"distillation": {"views": 0}},
+}
+"""The entries of a stored identity that older studies lack: what each was before it could be chosen."""
 
 _SHAPE: dict[str, Any] = {
     "identity": {
@@ -127,25 +135,28 @@ class StudySettings:
         settings = cls(content)
         check_shape(settings.network_wide, {}, f"settings.identity.space.{NETWORK_WIDE}")
         check_shape(settings.network_wide, {name: [str] for name in settings.network_wide}, NETWORK_WIDE)
-        if ACTIVATIONS in settings.identity["limits"]:
+        if settings.identity["limits"][ACTIVATIONS] is not None:
             check_shape(settings.identity["limits"], {ACTIVATIONS: int}, "settings.identity.limits")
         settings.limits  # noqa: B018  (raises for limits that are none)
         settings.baseline  # noqa: B018  (raises for what is no network)
         return settings
 
-    @property
+    @cached_property
     def identity(self) -> Mapping[str, Any]:
-        """All that candidates and scores depend on, as plain JSON: a search is resumed with the same, or refused."""
-        return self.content["identity"]
+        """All that candidates and scores depend on, as plain JSON: a search is resumed with the same, or refused.
+
+        It has every entry of `BEFORE` too, which older studies lack.
+        """
+        return _with(self.content["identity"], BEFORE)
 
     @property
     def limits(self) -> Limits:
-        """The limits that candidates keep; one without an entry, as of activations in older studies, is none.
+        """The limits that candidates keep.
 
         Raises `UserError` as `Limits` does.
         """
         stored = self.identity["limits"]
-        return Limits(stored["max_bytes"], stored["max_macs"], stored.get(ACTIVATIONS))
+        return Limits(stored["max_bytes"], stored["max_macs"], stored[ACTIVATIONS])
 
     @property
     def dtype(self) -> str:
@@ -166,7 +177,7 @@ class StudySettings:
     @property
     def network_wide(self) -> Mapping[str, Sequence[str]]:
         """The network-wide choices, each with the names of its values; empty where the study varies none."""
-        return self.identity["space"].get(NETWORK_WIDE, {})
+        return self.identity["space"][NETWORK_WIDE]
 
     @property
     def chance(self) -> float:
@@ -185,13 +196,24 @@ class StudySettings:
         check_shape(self.content, {BASELINE_NAME: str}, "settings")
         return Baseline(Architecture.from_json(json.dumps(stored)), self.content[BASELINE_NAME])
 
-    def differences(self, other: "StudySettings") -> list[str]:
-        """What differs between the identities of these settings, a study's, and of others, a line for each entry.
+    def refuse_other(self, name: str, wanted: "StudySettings") -> None:
+        """Raise `StudyError` where the study `name`, whose settings these are, cannot be resumed with those `wanted`.
 
-        Raises `UserError` as `baseline` does.
+        It names each difference between their identities. Raises `UserError` as `baseline` does.
         """
-        mine, others = ({**each.identity, BASELINE: str(each.baseline.architecture)} for each in (self, other))
-        return [f"{path}: {old!r} in the study, {new!r} now" for path, old, new in _differences(mine, others)]
+        wanted = StudySettings(json.loads(json.dumps(wanted.content)))
+        mine, others = ({**each.identity, BASELINE: str(each.baseline.architecture)} for each in (self, wanted))
+        if differences := list(_differences(mine, others)):
+            remedy = (
+                "Take the study's settings, as in the command that `python -m nas.report` shows, or another --study."
+            )
+            if self.baseline.architecture != wanted.baseline.architecture:
+                remedy += (
+                    " Its baseline is its candidate 0, which `python -m nas.export --pick 0` writes for --baseline."
+                )
+            lines = [f"{path}: {old!r} in the study, {new!r} now" for path, old, new in differences]
+            told = f"study {name!r} was made with other settings and would mix what cannot be compared"
+            raise StudyError("\n  ".join([f"{told}:", *lines]) + f"\n{remedy}")
 
     @property
     def margin(self) -> float:
@@ -200,20 +222,23 @@ class StudySettings:
 
     @property
     def command(self) -> str:
-        """The command line that created the study.
+        """The command line that created the study."""
+        return self.content["command"]
 
-        Studies from before the option `--vary` existed get `--vary none` appended, which resumes them unchanged.
-        """
-        command = self.content["command"]
-        return command if self.network_wide or "--vary" in command else f"{command} --vary none"
+
+def _with(stored: Any, absent: Mapping[str, Any]) -> Any:
+    """Nested settings and those of `absent` that they lack; what is no mapping is returned as it is."""
+    if not isinstance(stored, Mapping):
+        return stored
+    inner = {name: _with(stored.get(name, {}), each) for name, each in absent.items() if isinstance(each, Mapping)}
+    return {**absent, **stored, **inner}
 
 
 def _described(space: Space, classes: int) -> dict[str, Any]:
-    """A space as plain JSON; one that varies nothing network-wide has no entry for that, as older studies have none."""
+    """A space as plain JSON."""
     described = {**asdict(space), "classes": classes, "stem": space.frame.stem}
-    described = {name: value for name, value in described.items() if name not in ("frame", NETWORK_WIDE)}
-    values = {name: list(values) for name, values in space.network_wide.values.items()}
-    return {**described, NETWORK_WIDE: values} if values else described
+    del described["frame"]
+    return {**described, NETWORK_WIDE: {name: list(values) for name, values in space.network_wide.values.items()}}
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:

@@ -129,8 +129,7 @@ class Store:
             study = _made(name, storage)
             if study.user_attrs or study.trials or tuple(study.directions) != DIRECTIONS:
                 _refuse_foreign(study)
-                wanted = StudySettings(json.loads(json.dumps(settings.content)))
-                _refuse_other(name, StudySettings(study.user_attrs["settings"]), wanted)
+                StudySettings(study.user_attrs["settings"]).refuse_other(name, settings)
             else:
                 study.set_user_attr("settings", settings.content)
                 study.set_metric_names(["validation macro accuracy", "MACs"])
@@ -188,6 +187,11 @@ class Store:
     def entrants(self, candidates: int) -> list[int] | None:
         """Numbers of the candidates that entered the race of a search of so many; None where none has begun."""
         return self.study.user_attrs.get(f"{_ENTRANTS}{candidates}")
+
+    def entered(self) -> set[int]:
+        """Numbers of the candidates that entered any race of this search: a search that goes on races again."""
+        noted = self.study.user_attrs
+        return {number for name in noted if name.startswith(_ENTRANTS) for number in noted[name]}
 
     @property
     def baseline(self) -> Candidate | None:
@@ -335,16 +339,3 @@ def _refuse_damaged(study: optuna.Study) -> None:
         StudySettings.read(study.user_attrs["settings"])
     except UserError as error:
         raise StudyError(f"study {study.study_name!r} is damaged, or another version's: {error}.") from None
-
-
-def _refuse_other(name: str, stored: StudySettings, wanted: StudySettings) -> None:
-    """Compare all but the versions, which are only recorded."""
-    if differences := stored.differences(wanted):
-        remedy = "Take the study's settings, or another --study name."
-        if stored.baseline.architecture != wanted.baseline.architecture:
-            remedy += " Its baseline is its candidate 0, which `python -m nas.export --pick 0` writes for --baseline."
-        raise StudyError(
-            f"study {name!r} was made with other settings and would mix what cannot be compared:\n  "
-            + "\n  ".join(differences)
-            + f"\n{remedy}"
-        )

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 from markupsafe import Markup
 
+from nas.results.fidelity import TRUSTED
 from nas.results.finalists import Finalist, hypervolume_history
 from nas.results.importance import importance_grid, importance_of_the_rest, well_read
 from nas.study.candidate import Candidate
@@ -129,8 +131,29 @@ def growth(store: Store) -> Markup:
     return _html(figure, height=320)
 
 
+def fidelity(table: pd.DataFrame) -> Markup:
+    """A chart of how statistics of short trainings rank as full ones do; `front` must come before it on the page.
+
+    `table` is as `nas.results.fidelity.agreement` gives it, not empty.
+    """
+    reach = {"array": table["high"] - table["tau"], "arrayminus": table["tau"] - table["low"]}
+    dots = go.Scatter(
+        x=table["tau"],
+        y=table["statistic"],
+        error_x={"type": "data", **reach, "thickness": 1.5},
+        mode="markers",
+        marker={"color": BASELINE_COLOUR, "size": 9},
+        hovertemplate="%{y}: %{x:.2f}<extra></extra>",
+    )
+    figure = go.Figure(dots)
+    figure.add_vline(x=TRUSTED, line={"color": LIMIT_COLOUR, "dash": "dash", "width": 1})
+    figure.update_xaxes(title="Kendall's tau with the full training, 95 %")
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    return _html(figure, height=300)
+
+
 def importance(store: Store) -> Markup:
-    """A chart of how important each choice is for the accuracy; `front` must come before it on the page.
+    """A chart of how important each choice is for the ranking; `front` must come before it on the page.
 
     The store should have `IMPORTANCE_TRIALS` candidates.
     """

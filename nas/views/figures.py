@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -32,7 +33,7 @@ def draw_hypervolume(store: Store) -> list[Path]:
 
 
 def draw_importance(store: Store) -> list[Path]:
-    """Draw importance.png and .svg in the study's folder: how important each choice is for the accuracy.
+    """Draw importance.png and .svg in the study's folder: how important each choice is for the ranking.
 
     Returns their paths; draws and returns none with fewer than `IMPORTANCE_TRIALS` candidates. Raises `OSError`.
     """
@@ -110,11 +111,11 @@ def pareto_figure(store: Store) -> Figure:
     entries = finalists(store)
     if (results["candidate"] == 0).any():
         _baseline(store, results.iloc[0], entries, axes)
-    _finalists([entry for entry in entries if entry.candidate.number != 0], axes)
     axes.figure.colorbar(dots, ax=axes, label=f"parameters, kB in {store.settings.dtype}", pad=0.01)
     axes.set(xlabel="MACs for one second of audio, millions", ylabel="validation macro accuracy, %")
     axes.set_title(f"{store.folder.name}: {len(results)} trained architectures", loc="left", weight="bold")
     axes.set_xlim(0, 1.06 * max(limits.max_macs / 1e6, results["MMACs"].max()))
+    _finalists([entry for entry in entries if entry.candidate.number != 0], axes)
     axes.grid(alpha=0.25)
     axes.figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     sns.despine(ax=axes)
@@ -139,12 +140,15 @@ def _finalists(entries: list[Finalist], axes: Axes) -> None:
             yerr=[entry.deviation * 100 for entry in entries], fmt="D", ms=5.5, color=FRONT_COLOUR, mec="white",
             capsize=3, zorder=4, label=f"finalist in full, mean ± sd of {len(entries[0].accuracies)}",
         )  # fmt: skip
-        for index, entry in enumerate(entries):
-            side = 1 if index % 2 else -1  # neighbours on the front are close: label them on either side
+        middle, height = np.mean(axes.get_xlim()), 4
+        for entry in entries:
+            side = 1 if entry.candidate.macs / 1e6 < middle else -1  # towards the middle, where there is room
             axes.annotate(
-                f"#{entry.candidate.number}", (entry.candidate.macs / 1e6, entry.mean * 100), xytext=(7 * side, 4),
-                textcoords="offset points", ha="left" if side > 0 else "right", fontsize=8.5, color=FRONT_COLOUR,
+                f"{entry.candidate.name}: {entry.claim}", (entry.candidate.macs / 1e6, entry.mean * 100),
+                xytext=(7 * side, height), textcoords="offset points", ha="left" if side > 0 else "right",
+                fontsize=8.5, color=FRONT_COLOUR,
             )  # fmt: skip
+            height = 4 if height < 0 else -12  # neighbours on the front are close
 
 
 def hypervolume_figure(store: Store) -> Figure:
@@ -157,8 +161,8 @@ def hypervolume_figure(store: Store) -> Figure:
     axes.set(xlabel="training samples, thousands", ylabel="hypervolume, share of the box", xlim=(0, thousands.iloc[-1]))
     axes.set_title(f"{store.folder.name}: growth of the front", loc="left", weight="bold")
     axes.annotate(
-        "box: from chance and the MAC limit to 100 % and 0 MACs; search scores", (0.99, 0.03), ha="right",
-        xycoords="axes fraction", fontsize=8.5, color=LIMIT_COLOUR,
+        "box: from chance and the MAC limit to 100 % and 0 MACs; accuracies as expected from all trainings",
+        (0.99, 0.03), ha="right", xycoords="axes fraction", fontsize=8.5, color=LIMIT_COLOUR,
     )  # fmt: skip
     axes.grid(alpha=0.25)
     sns.despine(ax=axes)
@@ -177,7 +181,7 @@ def importance_figure(store: Store) -> Figure:
     grid = importance_grid(store, shares)
     sns.heatmap(
         grid * 100, ax=axes, cmap="rocket_r", annot=True, fmt=".0f", linewidths=0.5, annot_kws={"fontsize": 8.5},
-        cbar_kws={"label": "importance for accuracy, %"},
+        cbar_kws={"label": "importance for the ranking, %"},
     )  # fmt: skip
     axes.tick_params(axis="both", rotation=0, labelsize=9)
     axes.set_title(

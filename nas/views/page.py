@@ -1,6 +1,5 @@
 """The page of a search, as one HTML file that needs no other file and no network."""
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +12,26 @@ from nas.results.finalists import NOTE_ON_THE_RACE, Finalist, finalists, hypervo
 from nas.results.importance import IMPORTANCE_TRIALS
 from nas.scoring.agreement import Estimate
 from nas.study.posterior import how_ranked
-from nas.study.settings import StudyError
 from nas.study.store import Store
 from nas.views import charts
 from nas.views.colours import BASELINE_COLOUR, FRONT_COLOUR
 
 
-def write_page(store: Store) -> Path:
-    """Write the page to report.html in the study's folder; returns its path.
+def write_page(store: Store, command: str) -> Path:
+    """Write the page to report.html in the study's folder; returns its path. `command` is shown as what resumes it.
 
-    Raises `StudyError` for a study whose command line cannot be read, `OSError` for a folder that cannot be written.
+    Raises `OSError` for a folder that cannot be written.
     """
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
         Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     )
     path = store.folder / "report.html"
-    write_text(path, template.render(**_content(store)))
+    write_text(path, template.render(command=command, **_content(store)))
     return path
 
 
 def _content(store: Store) -> dict[str, Any]:
-    settings, entries = store.settings, finalists(store)
+    settings, entries, checked = store.settings, finalists(store), of_study(store)
     return {
         "name": store.folder.name,
         "colours": {"front": FRONT_COLOUR, "baseline": BASELINE_COLOUR},
@@ -49,34 +47,25 @@ def _content(store: Store) -> dict[str, Any]:
         "plots": {
             "front": charts.front(store, entries),
             "growth": charts.growth(store),
+            "fidelity": "" if checked.empty else charts.fidelity(checked),
             "importance": charts.importance(store) if len(store.candidates) >= IMPORTANCE_TRIALS else "",
         },
         "finalists": [_row(entry) for entry in entries],
         "note": NOTE_ON_THE_RACE,
         "ranked": how_ranked(store.finished()),
-        **_fidelity(store),
+        "fidelity": list(map(_checked, checked.to_dict("records"))),
+        "trust": conclusion(checked, short=settings.samples),
         "more": what_it_would_take(store, entries),
         "proposals": _proposals(store),
         "readers": IMPORTANCE_TRIALS,
-        "command": command(store),
         "settings": _settings(store),
     }
 
 
-def _fidelity(store: Store) -> dict[str, Any]:
-    """What the full trainings of some candidates say of the short ones; nothing where there are none."""
-    table = of_study(store)
-    if table.empty:
-        return {"fidelity": [], "trust": ""}
-    rows = [
-        {
-            "statistic": row["statistic"],
-            "tau": str(Estimate(row["tau"], row["low"], row["high"])),
-            "reliability": "" if np.isnan(row["reliability"]) else f"{row['reliability']:.2f}",
-        }
-        for row in table.to_dict("records")
-    ]
-    return {"fidelity": rows, "trust": conclusion(table, short=store.settings.samples)}
+def _checked(row: dict[Any, Any]) -> dict[str, str]:
+    """What full trainings say of a statistic of short ones, a row of `agreement`, as text."""
+    known = {name: "" if np.isnan(row[name]) else f"{row[name]:.2f}" for name in ("reliability", "noiseless")}
+    return {"statistic": row["statistic"], "tau": str(Estimate(row["tau"], row["low"], row["high"])), **known}
 
 
 def verdict(store: Store, entries: list[Finalist]) -> str:
@@ -102,7 +91,7 @@ def verdict(store: Store, entries: list[Finalist]) -> str:
 def _in_words(entry: Finalist, baseline: str) -> str:
     if entry.verdict == "better":
         return f"better than {baseline}"
-    return f"not worse than {baseline} by more than {entry.margin * 100:g} points, at {entry.share:.0%} of its MACs"
+    return f"not worse than {baseline} by more than {entry.margin * 100:g} points, {entry.cost}"
 
 
 def _facts(store: Store) -> list[dict[str, str]]:
@@ -127,21 +116,6 @@ def _proposals(store: Store) -> str:
         f"anything was built, {refused['duplicates']:,} were known, {len(results):,} were trained. "
         f"{1 - refused['rejected'] / proposals:.0%} of the proposals fit."
     )
-
-
-def command(store: Store) -> str:
-    """The command line that created the study, with `--trials` set to the number of candidates that it has come to.
-
-    Raises `StudyError` for a damaged one.
-    """
-    try:
-        words = shlex.split(store.settings.command)
-    except ValueError as error:
-        raise StudyError(f"the study's command cannot be read ({error}): it is damaged.") from None
-    asked = [index for index, word in enumerate(words) if word.split("=")[0] == "--trials"]
-    for index in reversed(asked):
-        del words[index : index + (1 if "=" in words[index] else 2)]
-    return shlex.join([*words, "--trials", str(len(store.candidates))])
 
 
 def _settings(store: Store) -> dict[str, str]:

@@ -10,6 +10,7 @@ from made_up import made_up_training, stored
 from optuna.trial import create_trial
 
 from nas.results.fidelity import MACS, RANKING, STATISTICS, agreement, conclusion, spread, wanted
+from nas.scoring.agreement import without_noise
 from nas.strategy.propose import DIRECTIONS
 from nas.study.candidate import training_key
 from nas.study.further import FurtherTrainings, Wanted
@@ -60,7 +61,11 @@ def test_each_candidate_is_trained_twice_shortly_and_in_full_with_seeds_that_all
 
 @pytest.mark.parametrize(
     ("noise", "said"),
-    [(0.002, "can be trusted here"), (0.08, r"samples a trial would bring the tau to 0.65"), (9.0, "would not help")],
+    [
+        (0.002, "can be trusted here"),
+        (0.08, "samples a trial would bring the tau to 0.65"),
+        (9.0, "Take more --samples, and check again"),
+    ],
 )
 def test_the_conclusion_says_whether_to_trust_and_what_would_help(tmp_path: Path, noise: float, said: str) -> None:
     store = search(tmp_path)
@@ -74,13 +79,30 @@ def test_the_conclusion_says_whether_to_trust_and_what_would_help(tmp_path: Path
     assert of[RANKING]["tau"] == pytest.approx(of["validation accuracy"]["tau"]), "one falls as the other rises"
 
 
-def test_more_trainings_than_one_are_reckoned_by_spearman_and_brown() -> None:
-    """A tau of 0.65 is a correlation of sin(0.65 pi / 2) = 0.853, and the noiseless one 0.951. So the mean must have a
-    reliability of (0.853 / 0.951)^2 = 0.804; that of k trainings with 0.5 each is k / (k + 1): 0.800 of four, 0.833 of
-    five."""
-    row = {"candidates": 20, "tau": 0.47, "low": 0.2, "high": 0.7, "reliability": 0.5, "noiseless": 0.8}
+@pytest.mark.parametrize(("truth", "samples"), [(np.nan, 500), (0.9, 900)])
+def test_more_trainings_than_one_are_reckoned_by_spearman_and_brown(truth: float, samples: int) -> None:
+    """A tau of 0.65 is a correlation of sin(0.65 pi / 2) = 0.853, and the noiseless one 0.951. So the reliabilities of
+    the mean of k trainings and of the truth must make (0.853 / 0.951)^2 = 0.804. With 0.5 each, k trainings have
+    k / (k + 1): 0.800 of four, 0.833 of five; beside a truth of 0.9 they need 0.893: 0.889 of eight, 0.900 of nine."""
+    row = {"candidates": 20, "tau": 0.47, "low": 0.2, "high": 0.7, "reliability": 0.5, "truth": truth, "noiseless": 0.8}
     table = pd.DataFrame([{"statistic": RANKING} | row, {"statistic": MACS} | row])
-    assert "About 500 samples a trial" in conclusion(table, short=100)
+    assert f"About {samples} samples a trial" in conclusion(table, short=100)
+
+
+def test_a_good_tau_of_few_candidates_asks_for_more_of_them() -> None:
+    row = {"candidates": 6, "tau": 0.7, "low": 0.1, "high": 1.0, "reliability": 0.9, "truth": 0.9, "noiseless": 0.8}
+    table = pd.DataFrame([{"statistic": RANKING} | row, {"statistic": MACS} | row])
+    assert "take more --layouts" in conclusion(table, short=100)
+
+
+def test_the_truth_is_the_mean_of_the_full_trainings(tmp_path: Path) -> None:
+    """Its noise is a thousandth here, a hundredth of what candidates differ by, so its mean is all but exact."""
+    store = search(tmp_path)
+    truth = {each.number: each.accuracy for each in store.candidates}
+    done = trained(wanted(store.candidates, short=SHORT, full=FULL, seeds=2, seed=0), truth, 0.08)
+    row = next(row for row in agreement(done, short=SHORT, full=FULL).to_dict("records") if row["statistic"] == RANKING)
+    assert 0.9999 < row["truth"] < 1
+    assert row["noiseless"] == pytest.approx(without_noise(row["tau"], row["reliability"], row["truth"]))
 
 
 def test_only_candidates_with_all_their_trainings_count_and_few_say_nothing(tmp_path: Path) -> None:

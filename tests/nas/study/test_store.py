@@ -286,4 +286,4 @@ def test_a_database_with_any_bytes_changed_is_read_or_refused(
         assert "\n" not in str(error)
     else:
         assert len(store.results()) == len(store.candidates)
-        write_page(store)
+        write_page(store, "python -m nas.search")
