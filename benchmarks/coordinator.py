@@ -62,9 +62,8 @@ def made_up_score(architecture: Architecture) -> float:
 
 def made_up_training(architecture: Architecture) -> Score:
     accuracy = made_up_score(architecture)
-    return Score(
-        training_loss=-accuracy, late_loss=-accuracy, loss=-accuracy, accuracy=accuracy, cross_entropy=0.0, seconds=0.0
-    )
+    losses = dict.fromkeys(("training_loss", "early_loss", "late_loss", "loss"), -accuracy)
+    return Score(**losses, accuracy=accuracy, cross_entropy=0.0, recording_cross_entropy=0.0, seconds=0.0)
 
 
 def candidates() -> Iterator[FrozenTrial]:

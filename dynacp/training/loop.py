@@ -124,18 +124,29 @@ def macro_accuracy(logits: Tensor, labels: np.ndarray) -> float:
     return macro_mean(logits.argmax(dim=1).numpy() == labels, labels)
 
 
-def macro_cross_entropy(logits: Tensor, labels: np.ndarray) -> float:
-    """The mean over classes of the mean cross-entropy of each class's clips, in nats.
+def cross_entropies(logits: Tensor, labels: np.ndarray) -> np.ndarray:
+    """The cross-entropy of each clip with its label in nats, [clips].
 
-    `logits` are [clips, classes] on the CPU, `labels` class numbers, int64 [clips]; classes without clips do not count.
+    `logits` are [clips, classes] on the CPU, `labels` class numbers, int64 [clips].
     """
-    losses = torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels), reduction="none").numpy()
-    return macro_mean(losses, labels)
+    return torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels), reduction="none").numpy()
 
 
 def macro_mean(values: np.ndarray, labels: np.ndarray) -> float:
     """The mean over classes of the mean of each class's values; of `values` [clips], with class numbers `labels`."""
     return float(np.mean([values[labels == label].mean() for label in np.unique(labels)]))
+
+
+def macro_recording_mean(values: np.ndarray, labels: np.ndarray, recordings: np.ndarray) -> float:
+    """The mean over classes of the mean over each one's recordings of the mean of the values of their clips.
+
+    All are [clips]: `values`, class numbers `labels`, and names of `recordings`. A recording with clips of two classes
+    counts in each.
+    """
+    pairs = np.stack([recordings, labels.astype(str)])
+    _, first, which = np.unique(pairs, axis=1, return_index=True, return_inverse=True)
+    means = np.bincount(which.ravel(), values) / np.bincount(which.ravel())
+    return macro_mean(means, labels[first])
 
 
 def batches(clips: int) -> int:

@@ -35,10 +35,12 @@ MACS = "MACs alone"
 
 STATISTICS = {
     RANKING: ("training_loss", -1),
+    "training loss, mean of the first half": ("early_loss", -1),
     "training loss, mean of the last half": ("late_loss", -1),
     "training loss, last step": ("loss", -1),
     "validation accuracy": ("accuracy", 1),
     "validation cross-entropy": ("cross_entropy", -1),
+    "the same by recording": ("recording_cross_entropy", -1),
 }
 """Statistic's title: (its name in a training's record, the sign that makes larger better)."""
 
@@ -74,16 +76,17 @@ def agreement(done: FurtherTrainings, *, short: int, full: int) -> pd.DataFrame:
     their trainings count; the table is empty with fewer than `LEAST`.
     """
     table = done.table()
-    truth = _wide(table, full, "accuracy").dropna()
-    rows, both = list[dict[str, object]](), truth.index
+    full_ones, short_ones = (_wide(table, samples, "accuracy").dropna() for samples in (full, short))
+    both = full_ones.index.intersection(short_ones.index)
+    if len(both) < LEAST:
+        return pd.DataFrame()
+    truth = full_ones.loc[both].to_numpy()
+    rows = []
     for name, (statistic, sign) in STATISTICS.items():
-        scores = sign * _wide(table, short, statistic).dropna()
-        both = scores.index.intersection(truth.index)
-        if len(both) >= LEAST:
-            rows.append(_row(name, scores.loc[both].to_numpy(), truth.loc[both].to_numpy()))
-    if rows:
-        rows.append(_row(MACS, _macs(done, both), truth.loc[both].to_numpy()))
-    return pd.DataFrame(rows)
+        scores = _wide(table, short, statistic).loc[both].to_numpy()
+        if not np.isnan(scores).any():  # trainings of an older version lack some
+            rows.append(_row(name, sign * scores, truth))
+    return pd.DataFrame([*rows, _row(MACS, _macs(done, both), truth)])
 
 
 def of_study(store: Store) -> pd.DataFrame:
@@ -101,9 +104,8 @@ def _macs(done: FurtherTrainings, numbers: Iterable[int]) -> Scores:
 
 
 def _wide(table: pd.DataFrame, samples: int, statistic: str) -> pd.DataFrame:
-    """A row per candidate, a column per seed; empty where none was trained so."""
-    if statistic not in table:
-        return pd.DataFrame()
+    """A row per candidate, a column per seed; NaN where a training lacks the statistic."""
+    table = table.reindex(columns=["candidate", "samples", "seed", statistic])
     return table[table["samples"] == samples].pivot(index="candidate", columns="seed", values=statistic)
 
 

@@ -23,7 +23,15 @@ from dynacp.teachers.ensemble import Ensemble
 from dynacp.teachers.settings import TeacherSettings
 from dynacp.training.distillation import Distillation
 from dynacp.training.examples import Augmented, Examples, Viewed
-from dynacp.training.loop import macro_accuracy, macro_cross_entropy, one_hot, predict, train
+from dynacp.training.loop import (
+    cross_entropies,
+    macro_accuracy,
+    macro_mean,
+    macro_recording_mean,
+    one_hot,
+    predict,
+    train,
+)
 from dynacp.training.schedule import Recipe
 from nas.scoring.clips import SearchData
 
@@ -53,6 +61,10 @@ DISTILLATION = Distillation(temperature=1.0, views=FULL_EPOCHS)
 
 A full training hears another view of a clip in each epoch.
 """
+
+
+DIVERGED = 10.0
+"""The loss, in nats, of each step of a training whose first loss is no number: more than guessing costs."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +111,13 @@ class SearchSettings:
 class Score:
     """The statistics of one training.
 
-    `training_loss`, `late_loss` and `loss` are the distillation loss in nats.
+    `training_loss`, `early_loss`, `late_loss` and `loss` are the distillation loss in nats.
     """
 
     training_loss: float
     """The mean over all training steps: what candidates are ranked by."""
+    early_loss: float
+    """The mean over the first half of the steps."""
     late_loss: float
     """The mean over the last half of the steps."""
     loss: float
@@ -112,6 +126,8 @@ class Score:
     """Validation macro accuracy in [0, 1]: what people read."""
     cross_entropy: float
     """Validation cross-entropy with the labels in nats, the mean over the classes of each one's mean."""
+    recording_cross_entropy: float
+    """The same, where each recording (the clips of one location) counts as much as any other of its class."""
     seconds: float
     """Wall-clock seconds of training and validation."""
 
@@ -150,13 +166,16 @@ class Scorer:
         recipe, data = replace(self.settings.recipe, samples=samples), self._divided[way]
         network, losses = self.distil(architecture, recipe, seed=seed, way=way)
         labels, logits = data.validation_labels, predict(network, data.validation)
-        counted = finite_losses(losses, recipe.steps)
+        counted, of_clips = finite_losses(losses, recipe.steps), cross_entropies(logits, labels)
+        early, late = np.array_split(counted, [recipe.steps // 2])
         return Score(
-            training_loss=float(np.mean(counted)),
-            late_loss=float(np.mean(counted[recipe.steps // 2 :])),
+            training_loss=float(counted.mean()),
+            early_loss=float(early.mean()) if early.size else losses[0],
+            late_loss=float(late.mean()),
             loss=losses[-1],
             accuracy=macro_accuracy(logits, labels),
-            cross_entropy=macro_cross_entropy(logits, labels),
+            cross_entropy=macro_mean(of_clips, labels),
+            recording_cross_entropy=macro_recording_mean(of_clips, labels, data.groups[data.validation_rows]),
             seconds=time.perf_counter() - started,
         )
 
@@ -187,6 +206,9 @@ class Scorer:
 
 
 def finite_losses(losses: Sequence[float], steps: int) -> np.ndarray:
-    """The losses of all steps, a finite number each: those of a training that diverged go on with its highest one."""
+    """The losses of all steps, a finite number each: those of a training that diverged go on with its highest one.
+
+    With `DIVERGED` where it never had one.
+    """
     finite = np.array(losses)[np.isfinite(losses)]
-    return np.pad(finite, (0, steps - len(finite)), constant_values=finite.max(initial=0.0))
+    return np.pad(finite, (0, steps - len(finite)), constant_values=finite.max() if finite.size else DIVERGED)

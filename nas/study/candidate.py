@@ -26,7 +26,7 @@ _NUMBER = (int, float)
 _TRAINING = ("accuracy", "seed", "loss", "seconds")
 """The entries of a training's note that every version writes."""
 
-STATISTICS = ("training_loss", "late_loss", "cross_entropy")
+STATISTICS = ("training_loss", "early_loss", "late_loss", "cross_entropy", "recording_cross_entropy")
 """Further entries of a training's note, by the names of `nas.scoring.score.Score`; older studies lack them."""
 
 _NOTES: dict[str, type | tuple[type, ...]] = {

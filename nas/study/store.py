@@ -224,8 +224,8 @@ class Store:
         """A row per candidate, as in results.csv: its cost, score, architecture, and the proposals that it took.
 
         `macs` are for one clip, `bytes` and `activation_bytes` (their peak) at the inference dtype. `samples` is the
-        length of its training, which `seed`, `accuracy` (in [0, 1]), `seconds` and the losses are of: `loss`,
-        `training_loss`, `late_loss`, `cross_entropy`, in nats. `expected` is its accuracy without noise, NaN unless
+        length of its training, which `seed`, `accuracy` (in [0, 1]), `seconds` and the losses are of, those of
+        `nas.scoring.score.Score`, in nats. `expected` is its accuracy without noise, NaN unless
         `finished` gives it; `front` whether it is on the expected front. `layout` and `key` name the architecture;
         `rejected` and `duplicates` count the proposals refused before it, which with its own took `proposing_seconds`.
         """

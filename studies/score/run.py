@@ -30,7 +30,15 @@ from dynacp.student.architecture import Architecture, with_classes
 from dynacp.student.model import DynaCP
 from dynacp.training.distillation import Distillation
 from dynacp.training.examples import Augmented, Examples
-from dynacp.training.loop import macro_accuracy, macro_cross_entropy, macro_mean, one_hot, predict, train
+from dynacp.training.loop import (
+    cross_entropies,
+    macro_accuracy,
+    macro_mean,
+    macro_recording_mean,
+    one_hot,
+    predict,
+    train,
+)
 from dynacp.training.schedule import Recipe
 from nas.scoring.clips import SearchData, load_search_data
 from nas.scoring.score import TEACHERS, VIEWED, Scorer, ScoreSettings
@@ -192,7 +200,10 @@ def full(architecture: Architecture, data: Data, job: FullJob) -> dict[str, floa
     train(network, examples, functional.cross_entropy, recipe, seed=job.seed)
     features, truth = data.test
     logits = predict(network, features)
-    return {"accuracy": macro_accuracy(logits, truth), "cross_entropy": macro_cross_entropy(logits, truth)}
+    return {
+        "accuracy": macro_accuracy(logits, truth),
+        "cross_entropy": macro_mean(cross_entropies(logits, truth), truth),
+    }
 
 
 def short(architecture: Architecture, data: Data, job: ShortJob) -> dict[str, float]:
@@ -248,13 +259,11 @@ def judged(network: nn.Module, data: Data, variant: Variant, weights: str) -> di
     """What weights say of the validation clips: accuracy, cross-entropy by clip and by recording, divergence."""
     clips = data.clips
     labels, logits = clips.validation_labels, predict(network, clips.validation)
-    losses = functional.cross_entropy(logits, torch.from_numpy(labels), reduction="none").numpy()
-    recordings, first = np.unique(clips.groups[clips.validation_rows], return_index=True)
-    of_recording = pd.Series(losses).groupby(clips.groups[clips.validation_rows]).mean()[recordings].to_numpy()
+    losses, recordings = cross_entropies(logits, labels), clips.groups[clips.validation_rows]
     told = {
         "accuracy": macro_accuracy(logits, labels),
         "cross_entropy": macro_mean(losses, labels),
-        "recording_cross_entropy": macro_mean(of_recording, labels[first]),
+        "recording_cross_entropy": macro_recording_mean(losses, labels, recordings),
         "divergence": np.nan,
     }
     if variant.distillation is not None and not variant.distillation.views:

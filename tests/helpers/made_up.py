@@ -41,8 +41,8 @@ def made_up_training(accuracy: float, *, seconds: float = 0.0) -> Score:
     """A training that came to this accuracy, and to losses that fall as it rises."""
     loss = 3 * (1 - accuracy)
     return Score(
-        training_loss=loss, late_loss=0.9 * loss, loss=0.8 * loss, accuracy=accuracy, cross_entropy=loss,
-        seconds=seconds,
+        training_loss=loss, early_loss=1.1 * loss, late_loss=0.9 * loss, loss=0.8 * loss, accuracy=accuracy,
+        cross_entropy=loss, recording_cross_entropy=loss, seconds=seconds,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from dynacp.student.architecture import Architecture, Block
 from dynacp.training.loop import macro_accuracy, one_hot, predict
 from dynacp.training.schedule import Recipe
 from nas.scoring.clips import SearchData
-from nas.scoring.score import Scorer, ScoreSettings
+from nas.scoring.score import DIVERGED, Scorer, ScoreSettings, finite_losses
 
 OFF = Augmentation(0, 0, 0, 0.0, 0.4, 0.0)
 RECIPE = Recipe(samples=256, batch=16, peak_rate=1e-2, weight_decay=1e-4, warm_up=0.25, augmentation=OFF)
@@ -25,11 +25,11 @@ def scorer(recipe: Recipe = RECIPE) -> Scorer:
     pictures = np.random.default_rng(0).normal(0, 0.3, (96, 16, 16)).astype(np.float16)
     for label in range(2):
         pictures[labels == label, 8 * label : 8 * label + 8] += 1
-    thirds = np.arange(96) // 32
+    thirds, places = np.arange(96) // 32, np.arange(96) // 10
     data = SearchData(
         log_mels=pictures,
         labels=labels,
-        groups=thirds.astype(str),
+        groups=np.array([f"{label} in {place}" for label, place in zip(labels, places, strict=True)]),
         held_out=thirds == np.arange(3)[::-1, None],
         left_out=np.zeros((8, 96), dtype=bool),
         classes=("low", "high"),
@@ -54,7 +54,7 @@ def noted(monkeypatch: pytest.MonkeyPatch) -> list[list[float]]:
     return kept
 
 
-def test_a_score_holds_the_means_of_the_losses_of_all_steps_and_of_their_last_half(
+def test_a_score_holds_the_means_of_the_losses_of_all_steps_and_of_their_halves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scoring = scorer()
@@ -63,6 +63,7 @@ def test_a_score_holds_the_means_of_the_losses_of_all_steps_and_of_their_last_ha
     (steps,) = losses
     assert len(steps) == 256 // 16
     assert score.training_loss == pytest.approx(sum(steps) / 16)
+    assert score.early_loss == pytest.approx(sum(steps[:8]) / 8)
     assert score.late_loss == pytest.approx(sum(steps[8:]) / 8)
     assert score.loss == steps[-1]
     assert score.late_loss < score.training_loss
@@ -77,6 +78,10 @@ def test_a_score_holds_what_the_trained_network_says_of_the_validation_clips() -
     of_class = [-np.log(right[labels == label]).mean() for label in (0, 1)]
     assert score.cross_entropy == pytest.approx(np.mean(of_class), rel=1e-5)
     assert score.accuracy == macro_accuracy(logits, labels)
+    places = scoring.data.groups[scoring.data.validation_rows]
+    of_place = {place: (labels[places == place][0], -np.log(right[places == place]).mean()) for place in set(places)}
+    by_class = [np.mean([loss for label, loss in of_place.values() if label == each]) for each in (0, 1)]
+    assert score.recording_cross_entropy == pytest.approx(np.mean(by_class), rel=1e-5)
 
 
 def test_the_same_seed_gives_the_same_statistics_and_another_does_not() -> None:
@@ -95,6 +100,11 @@ def test_a_training_that_diverges_has_a_high_finite_training_loss(monkeypatch: p
     missing = 16 - len(finite)
     assert score.training_loss == pytest.approx((sum(finite) + missing * max(finite)) / 16)
     assert score.training_loss > scorer()(SMALL, seed=0, samples=256).training_loss
+
+
+def test_a_training_whose_first_loss_is_no_number_ranks_last() -> None:
+    assert finite_losses([float("nan")], 16).tolist() == [DIVERGED] * 16
+    assert finite_losses([2.0, 3.0, float("inf")], 4).tolist() == [2.0, 3.0, 3.0, 3.0]
 
 
 @pytest.mark.parametrize("samples", [64, 128])
