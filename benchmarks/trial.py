@@ -1,22 +1,20 @@
 """What a trial costs: our short distillation against the plain recipe, as samples per second in the same run.
 
-    python -m benchmarks.trial --data PATH [--mn FILE]
+    python -m benchmarks.trial [--data PATH] [--mn FILE] [--device cuda]
 
-Both train Table 1 with the same loss, batches and augmentations on the same machine. The plain recipe does in its loop
-what a training script without caches does for every batch: read the wavs, compute the log-mels, ask the eight teachers.
-The short distillation reads log-mels from the memory-mapped cache and the teachers' soft labels from memory. Its caches
-are built before the clock starts: once for a whole search, not once for each of its trials.
+Both train Table 1 by a search's default recipe, on one thread: the same loss, batches, and augmentation. The plain
+recipe does in its loop what a training script without caches does for every batch: read the wavs, compute the log-mels,
+ask the eight teachers. The short distillation reads the log-mels of both clips that a view mixes from the memory-mapped
+cache, and what the teachers say of it from memory. Its caches are built before the clock starts: once for a whole
+search, not once for each of its trials.
 
-Notes. With teachers of width 0.4 the plain recipe spends 65 % of its time on them, 4 % on the front end and 2 % on
-reading: what the search saves is the teachers. What is left is the student's own backward pass, which this processor
-runs at the pace of its memory (batch norm, pools and activations as much as convolutions), so a deeper cache would save
-nothing. More threads than free cores cost a factor of ten: torch's threads spin while they wait for each other.
+Notes. NOTES
 """
 
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +26,11 @@ from torch import Tensor
 
 from dynacp.audio.augmentation_settings import Augmentation
 from dynacp.audio.batches import Features
-from dynacp.audio.cache import log_mels, read_wave
-from dynacp.audio.features import FrontEnd, LogMel
+from dynacp.audio.cache import read_wave
+from dynacp.audio.features import LogMel
 from dynacp.audio.scenes import write_scenes
-from dynacp.audio.tau import Clips, split_validation, training_clips
+from dynacp.audio.tau import Clips, training_clips
+from dynacp.audio.views import Views
 from dynacp.efficientat import Teacher
 from dynacp.student.architecture import TABLE1, with_classes
 from dynacp.student.model import DynaCP
@@ -39,29 +38,28 @@ from dynacp.teachers.ensemble import MEMBERS
 from dynacp.training.distillation import Distillation
 from dynacp.training.examples import Augmented
 from dynacp.training.loop import one_hot, train
-from nas.scoring.score import TEACHERS, ScoreSettings
+from nas.scoring.clips import FRONT_END, SearchData, load_search_data
+from nas.scoring.score import DISTILLATION, TEACHERS, Scorer, ScoreSettings
 
 RECIPE = ScoreSettings().recipe
-PLAIN_SAMPLES, SHORT_SAMPLES = 256, 1_024
+PLAIN_SAMPLES, SHORT_SAMPLES, WARM_UP = 256, 1_024, 32
 
 
 class PlainFeatures(Features):
     """Clips decoded and transformed anew for every batch."""
 
-    def __init__(self, clips: Clips, settings: FrontEnd) -> None:
-        self.clips, self.settings, self.front_end = clips, settings, LogMel(settings)
-        self.device = torch.device("cpu")
+    def __init__(self, clips: Clips, device: torch.device) -> None:
+        self.clips, self.device, self.front_end = clips, device, LogMel(FRONT_END).to(device)
         self.seconds: dict[str, float] = {"read wavs": 0.0, "log-mels": 0.0}
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def __getitem__(self, clips: Tensor) -> Tensor:
-        started = time.perf_counter()
-        rate = self.settings.sample_rate
+        started, rate = time.perf_counter(), FRONT_END.sample_rate
         waves = [read_wave(self.clips.files[index], sample_rate=rate, samples=rate) for index in clips.tolist()]
         read = time.perf_counter()
-        log_mels = self.front_end(torch.from_numpy(np.stack(waves)))
+        log_mels = self.front_end(torch.from_numpy(np.stack(waves)).to(self.device))
         self.seconds["read wavs"] += read - started
         self.seconds["log-mels"] += time.perf_counter() - read
         return log_mels
@@ -101,50 +99,58 @@ class Asking(Augmentation):
         return log_mels, (hard,)
 
 
-def show(plain_rate: float, short_rate: float, seconds: dict[str, float]) -> None:
-    """Print both rates in samples/s, and the plain recipe's seconds by part as shares of its whole time."""
-    view = Table(title=f"Table 1, batch 32, {torch.get_num_threads()} threads", title_justify="left")
-    for name in ("recipe", "samples/s", "ratio"):
-        view.add_column(name, justify="left" if name == "recipe" else "right")
-    view.add_row("plain: wavs, mel and teachers in the loop", f"{plain_rate:.1f}", "1")
-    view.add_row("short distillation from the caches", f"{short_rate:.1f}", f"{short_rate / plain_rate:.1f}")
-    console = Console(width=120)
-    console.print(view)
-    total = PLAIN_SAMPLES / plain_rate
-    parts = {**seconds, "student and augmentation": total - sum(seconds.values())}
-    console.print("plain recipe: " + ", ".join(f"{name} {seconds / total:.0%}" for name, seconds in parts.items()))
+def plain(data: SearchData, clips: Clips, teachers: TeachersInTheLoop) -> tuple[float, dict[str, float]]:
+    """Samples a second of the plain recipe, and the share in its time of each part of it."""
+    source, labels = PlainFeatures(clips, data.device), one_hot(data.training_labels, len(data.classes))
+    asking = Augmented(source, (labels,), Asking(**asdict(RECIPE.augmentation), teachers=teachers))
+    network = DynaCP(with_classes(TABLE1, len(data.classes)))
+    train(network, asking, teachers.loss, replace(RECIPE, samples=WARM_UP), seed=0)
+    teachers.seconds, source.seconds = 0.0, dict.fromkeys(source.seconds, 0.0)
+    started = time.perf_counter()
+    train(network, asking, teachers.loss, replace(RECIPE, samples=PLAIN_SAMPLES), seed=0)
+    took = time.perf_counter() - started
+    parts = {**source.seconds, "teachers": teachers.seconds}
+    shares = {name: seconds / took for name, seconds in parts.items()}
+    return PLAIN_SAMPLES / took, {**shares, "student and augmentation": 1 - sum(shares.values())}
+
+
+def short(data: SearchData) -> float:
+    """Samples a second of the short distillation. What teachers said does not change what it costs."""
+    clips, classes = len(data.labels), len(data.classes)
+    everything = Features(data.log_mels, np.arange(clips), data.device)
+    views = Views(everything, RECIPE.augmentation, cells=np.zeros(clips, dtype=np.int64), seed=0)
+    said = torch.full((DISTILLATION.views, clips, classes), 1 / classes)
+    scorer, network = Scorer(data, said, ScoreSettings(), views), with_classes(TABLE1, classes)
+    scorer.distil(network, replace(RECIPE, samples=WARM_UP), seed=0)
+    started = time.perf_counter()
+    scorer.distil(network, replace(RECIPE, samples=SHORT_SAMPLES), seed=0)
+    return SHORT_SAMPLES / (time.perf_counter() - started)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="in TAU's layout (default: the built-in scenes)")
     parser.add_argument("--mn", type=Path, help="an EfficientAT MN checkpoint (default: random weights, width 0.1)")
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"), help="cpu (the default) or cuda")
     options = parser.parse_args()
+    torch.set_num_threads(1)
     cache = user_cache_path("dynacp")
-    clips, _ = split_validation(training_clips(options.data or write_scenes(cache / "scenes")), seed=0)
-    classes, settings = len(clips.classes), replace(TEACHERS, mn=options.mn)
+    root = options.data or write_scenes(cache / "scenes")
+    data = load_search_data(root, seed=0, cache=cache, device=options.device)
+    settings = replace(TEACHERS, mn=options.mn)
     torch.manual_seed(0)
-    front_end, distillation = FrontEnd(), Distillation()
-    teachers = TeachersInTheLoop([settings.build(member.family, classes).eval() for member in MEMBERS], distillation)
-
-    plain = PlainFeatures(clips, front_end)
-    labels = one_hot(clips.labels, classes)
-    network = with_classes(TABLE1, classes)
-    plain_recipe = replace(RECIPE, samples=PLAIN_SAMPLES, augmentation=Asking(teachers=teachers))
-    short_recipe = replace(RECIPE, samples=SHORT_SAMPLES, augmentation=Augmentation())
-    started = time.perf_counter()
-    asking = Augmented(plain, (labels,), plain_recipe.augmentation)
-    train(DynaCP(network), asking, teachers.loss, plain_recipe, seed=0)
-    plain_rate = PLAIN_SAMPLES / (time.perf_counter() - started)
-
-    cached = Features(log_mels(clips, front_end, cache), np.arange(len(clips)), torch.device("cpu"))
-    soft = torch.full((len(clips), classes), 1 / classes)  # what the teachers said does not change what it costs
-    started = time.perf_counter()
-    examples = Augmented(cached, (soft, labels), short_recipe.augmentation)
-    train(DynaCP(network), examples, distillation.loss, short_recipe, seed=0)
-    short_rate = SHORT_SAMPLES / (time.perf_counter() - started)
-
-    show(plain_rate, short_rate, {**plain.seconds, "teachers": teachers.seconds})
+    teachers = [settings.build(member.family, len(data.classes)).eval().to(data.device) for member in MEMBERS]
+    asked = TeachersInTheLoop(teachers, DISTILLATION)
+    rate, shares = plain(data, training_clips(root).take(~data.held_out[0]), asked)
+    ours = short(data)
+    view = Table(title=f"Table 1, batch {RECIPE.batch}, on {data.device}", title_justify="left")
+    for name in ("recipe", "samples/s", "ratio"):
+        view.add_column(name, justify="left" if name == "recipe" else "right")
+    view.add_row("plain: wavs, mel and teachers in the loop", f"{rate:.1f}", "1")
+    view.add_row("short distillation from the caches", f"{ours:.1f}", f"{ours / rate:.1f}")
+    console = Console(width=120)
+    console.print(view)
+    console.print("plain recipe: " + ", ".join(f"{name} {share:.0%}" for name, share in shares.items()))
 
 
 if __name__ == "__main__":

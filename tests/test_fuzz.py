@@ -26,7 +26,7 @@ from dynacp.audio.augment import load_impulse_responses
 from dynacp.audio.dataset import Dataset
 from dynacp.audio.features import FrontEnd
 from dynacp.audio.recording_devices import RecordingDevices
-from dynacp.audio.tau import DataError, split_validation
+from dynacp.audio.tau import VALIDATION_FOLDS, DataError, parts_of_whole_groups
 from dynacp.efficientat import mn
 from dynacp.efficientat.__main__ import main as efficientat
 from dynacp.settings import SettingError
@@ -71,7 +71,7 @@ def dataset(sandbox: Sandbox) -> Make:
         dataset = Dataset(root, sandbox.out / "cache", FrontEnd(), torch.device("cpu"), recording=roles)
         dataset.check()
         dataset.decode()
-        split_validation(dataset.training, seed=0)
+        parts_of_whole_groups(dataset.training, VALIDATION_FOLDS, seed=0)
 
     check(answered(read))
 

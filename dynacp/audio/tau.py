@@ -113,16 +113,6 @@ def test_clips(root: Path) -> Clips:
     return _clips(root, "test.csv")
 
 
-def split_validation(clips: Clips, *, seed: int) -> tuple[Clips, Clips]:
-    """Training and validation clips: whole groups, about 4 to 1, in every class and on every device where that can be.
-
-    Validation is the first of the parts that `parts_of_whole_groups` gives; raises `DataError` as that does. `seed`
-    picks the fifth of the groups that is held out. The clips of each split keep their order.
-    """
-    held_out = parts_of_whole_groups(clips, VALIDATION_FOLDS, seed=seed)[0]
-    return clips.take(~held_out), clips.take(held_out)
-
-
 def parts_of_whole_groups(clips: Clips, number: int, *, seed: int) -> np.ndarray:
     """That many (two or more) ways to hold out a part of the clips: bool [number, clips].
 

@@ -2,7 +2,7 @@
 
 The views themselves are not stored, being computed from their seed. With K views, what the teachers say takes 4 K bytes
 a clip and class where they are cross-fitted, and eight times as much where all of them hear every clip: for the 34,900
-clips of TAU and 32 views 45 or 357 MB.
+clips of TAU and 32 views 45 or 357 MB by general teachers, and as much again by those of devices.
 """
 
 import json

@@ -16,9 +16,14 @@ from dynacp.audio.tau import (
     DataError,
     class_by_device,
     parts_of_whole_groups,
-    split_validation,
     training_clips,
 )
+
+
+def split_validation(clips: Clips, *, seed: int) -> tuple[Clips, Clips]:
+    """Training and validation clips in the first way to divide them, which a search uses."""
+    held_out = parts_of_whole_groups(clips, VALIDATION_FOLDS, seed=seed)[0]
+    return clips.take(~held_out), clips.take(held_out)
 
 
 def within(shares: pd.Series | pd.DataFrame, low: float, high: float) -> bool:
