@@ -1,8 +1,8 @@
 """Scores an architecture by one short distillation from the cached teacher ensemble.
 
 Candidates are ranked by the mean loss of all training steps. In a first epoch every batch is unseen when its loss is
-taken, so that mean is a score on more clips than the validation split holds, and it scatters less between seeds and
-ranks as the full training does better than any other statistic of the same training does (studies/score).
+taken, so that mean is a score on more clips than the validation split holds. It scatters less between seeds than any
+other statistic of the same training, and none is shown to rank better as the full training does (studies/score).
 """
 
 import time

@@ -16,6 +16,7 @@ from dynacp.pictures import new_figure, save_figure
 from nas.scoring.agreement import (
     Estimate,
     Scores,
+    averaged,
     estimate,
     reliability,
     resampled_taus,
@@ -30,6 +31,7 @@ from studies.score.run import EIGHTHS, FULL, SHORT, VARIANTS
 
 HERE = Path(__file__).parent
 MEAN = "training loss, mean"
+TOGETHER = "mean loss and cross-entropy by recording, standardised and added"
 WEIGHTS = ("final", "restated", "averaged")
 LEAST = 12
 """Architectures below which nothing is said."""
@@ -74,16 +76,16 @@ def compared(short: pd.DataFrame, truth: Truth) -> Iterator[dict[str, object]]:
     told = {
         "set": truth.set,
         "truth": truth.name,
-        "its reliability": reliability(known.dropna().to_numpy(), shared=True),
+        "its reliability": reliability(complete(known).to_numpy(), shared=True),
     }
     macs = pd.Series(count(read_pool()).macs)
     yield {**told, "variant": "none", "statistic": "MACs", "samples": 0} | agreement(
         macs[known.index].to_numpy(float)[:, None], complete(known).to_numpy()
     )
-    trained = {
-        variant: statistics(short[(short["set"] == truth.set) & (short["variant"] == variant.name)])
-        for variant in VARIANTS
+    of_variant = {
+        variant: short[(short["set"] == truth.set) & (short["variant"] == variant.name)] for variant in VARIANTS
     }
+    trained = {variant: statistics(rows) for variant, rows in of_variant.items() if len(rows)}
     for variant, rows in trained.items():
         for statistic in [str(column) for column in rows if column not in SHORT.key]:
             scores = complete(wide(rows, statistic))
@@ -95,6 +97,7 @@ def compared(short: pd.DataFrame, truth: Truth) -> Iterator[dict[str, object]]:
                     "variant": variant.name,
                     "statistic": statistic,
                     "samples": variant.recipe.samples,
+                    "seconds": of_variant[variant]["seconds"].median(),
                     **agreement(mine.to_numpy(), full),
                     "against the reference": against(mine, wide(trained[VARIANTS[0]], MEAN).loc[both], full),
                 }
@@ -114,6 +117,8 @@ def statistics(trained: pd.DataFrame) -> pd.DataFrame:
         table[f"cross-entropy by recording, {weights}"] = -trained[f"{weights}_recording_cross_entropy"]
         if trained[f"{weights}_divergence"].notna().any():
             table[f"divergence from the teachers, {weights}"] = -trained[f"{weights}_divergence"]
+    of_seed = table.groupby("seed")[[MEAN, "cross-entropy by recording, final"]]
+    table[TOGETHER] = of_seed.transform(lambda each: (each - each.mean()) / each.std()).sum(axis=1)
     return table
 
 
@@ -126,7 +131,8 @@ def agreement(scores: Scores, truth: Scores) -> dict[str, float]:
     """How reliable a score is, with seeds that all share and with seeds of their own; and its tau with the truth."""
     shared, own = (reliability(scores, shared=shared) for shared in (True, False))
     tau = tau_interval(scores, truth)
-    known = [each for each in (shared, reliability(truth, shared=True)) if each > 0]  # NaN with one seed
+    of_truth = averaged(reliability(truth, shared=True), truth.shape[1])
+    known = [each for each in (shared, of_truth) if each > 0]  # NaN with one seed
     return {
         "architectures": len(scores),
         "reliability": shared,
