@@ -22,6 +22,7 @@ from dynacp.pipeline.intervals import RESAMPLES, Bootstrap, confusion, summary
 from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import computed_in
 from dynacp.student.layers import layers_of, steps_of
+from dynacp.teachers.ensemble import known, what_they_know
 
 STUDENT = "student"
 """The name of the students among the models of a system; the others are `ENSEMBLES`."""
@@ -179,6 +180,7 @@ class Report:
                 self._devices(),
                 "## Teachers and students (the paper's Table 2)",
                 table2.to_markdown(index=False),
+                self._knowledge(),
                 f"Device students against the base: {_points(gain)} points of accuracy.",
                 "## Students by class and device (the paper's Table 3)",
                 table3.to_markdown(index=False),
@@ -189,6 +191,14 @@ class Report:
                 "",
             ]
         )
+
+    def _knowledge(self) -> str:
+        """What general teachers know of training clips that they were fine-tuned on, and of those that they left out."""
+        pipeline = self.pipeline
+        stored = [pipeline.store.load(pipeline.teacher(GENERAL, member)) for member in pipeline.members]
+        labels = pipeline.dataset.training.labels
+        seen, unseen = (known(stored, labels, seen=each) for each in (True, False))
+        return f"Of the training clips: {what_they_know(seen, unseen)}"
 
     def _devices(self) -> str:
         """Which devices are in which group of the tables, and that none is real, where it is so."""

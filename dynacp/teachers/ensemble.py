@@ -10,7 +10,7 @@ label is from those that were not fine-tuned on its group (arXiv 2104.09732).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import product
@@ -139,8 +139,8 @@ class Ensemble:
             validation_logits=mean[training:],
             accuracies={name: macro_accuracy(each["logits"][training:], validation) for name, each in stored.items()},
             accuracy=macro_accuracy(mean[training:], validation),
-            seen=_known([(each["logits"], each["seen"]) for each in stored.values()], labels),
-            unseen=_known([(each["logits"], ~each["seen"]) for each in stored.values()], labels),
+            seen=known(stored.values(), labels, seen=True),
+            unseen=known(stored.values(), labels, seen=False),
         )
 
     @property
@@ -152,13 +152,31 @@ class Ensemble:
         return blake2b(self.logits.numpy().tobytes(), digest_size=4).hexdigest()
 
 
-def _known(teachers: Sequence[tuple[Tensor, Tensor]], labels: np.ndarray) -> Known:
-    """Of each teacher's logits [clips, classes], and whether each clip counts (bool [clips])."""
+def known(stored: Iterable[Mapping[str, Any]], labels: np.ndarray, *, seen: bool) -> Known:
+    """How well teachers know the clips that each was fine-tuned on, or with `seen=False` the others.
+
+    `stored` are the contents of their stages, `labels` the class numbers of the clips whose logits they stored. NaN for
+    no clips.
+    """
     each = []
-    for logits, counts in teachers:
-        entropies = torch.distributions.Categorical(logits=logits[counts]).entropy()
-        each.append((macro_accuracy(logits[counts], labels[counts.numpy()]), entropies.mean().item()))
-    return Known(*np.mean(each, axis=0).tolist())
+    for teacher in stored:
+        counts = teacher["seen"] == seen
+        if counts.any():
+            logits = teacher["logits"][counts]
+            entropies = torch.distributions.Categorical(logits=logits).entropy()
+            each.append((macro_accuracy(logits, labels[counts.numpy()]), entropies.mean().item()))
+    return Known(*np.mean(each, axis=0).tolist()) if each else Known(math.nan, math.nan)
+
+
+def what_they_know(seen: Known, unseen: Known) -> str:
+    """A sentence on how well single teachers know what they were fine-tuned on, and what not, as `known` gives them."""
+    told = (
+        f"In the mean a teacher recognises {seen.accuracy:.1%} of the clips that it was fine-tuned on (the entropy of "
+        f"its probabilities is {seen.entropy:.2f} nats)"
+    )
+    if math.isnan(unseen.accuracy):
+        return f"{told}; there are no others."
+    return f"{told} and {unseen.accuracy:.1%} of others ({unseen.entropy:.2f} nats)."
 
 
 def heard_of(seen: Flags) -> Flags:

@@ -18,7 +18,7 @@ from budget.memory import peak
 from dynacp.efficientat import FAMILIES
 from dynacp.overrides import settings_table
 from dynacp.student.layers import layers_of, steps_of
-from dynacp.teachers.ensemble import Ensemble
+from dynacp.teachers.ensemble import Ensemble, what_they_know
 from nas.results.finalists import NOTE_ON_THE_RACE, Finalist, what_it_would_take
 from nas.scoring.agreement import Estimate
 from nas.scoring.clips import SearchData
@@ -99,12 +99,7 @@ class Screen:
         """Print the validation macro accuracy, in %, of each teacher and of all together, and what they have seen."""
         each = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in ensemble.accuracies.items())
         self.note(f"Teachers on validation: {each}; all eight {ensemble.accuracy:.1%}.")
-        seen, unseen = ensemble.seen, ensemble.unseen
-        self.note(
-            f"In the mean a teacher recognises {seen.accuracy:.1%} of the clips that it was fine-tuned on (the entropy "
-            f"of its probabilities is {seen.entropy:.2f} nats) and {unseen.accuracy:.1%} of others "
-            f"({unseen.entropy:.2f} nats)."
-        )
+        self.note(what_they_know(ensemble.seen, ensemble.unseen))
 
     @contextmanager
     def searching(self, store: Store, total: int) -> Iterator[Callable[[], None]]:

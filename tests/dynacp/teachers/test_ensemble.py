@@ -20,7 +20,7 @@ from dynacp.overrides import changed
 from dynacp.pipeline.plan import TrainingSettings
 from dynacp.settings import SettingError, named
 from dynacp.stages import read_artifact
-from dynacp.teachers.ensemble import MEMBERS, Ensemble, Member, chance_warning, left_out
+from dynacp.teachers.ensemble import MEMBERS, Ensemble, Member, chance_warning, known, left_out, what_they_know
 from dynacp.teachers.settings import TeacherSettings
 from dynacp.training.loop import predict, train
 from nas.scoring.clips import SearchData
@@ -162,6 +162,21 @@ def test_a_cross_fitted_clip_hears_the_teacher_that_left_it_out(
     assert ensemble.unseen.entropy == pytest.approx(Categorical(logits=unseen).entropy().mean().item(), rel=1e-4)
     names = {file.name for folder in (tmp_path, prepared) for file in folder.glob("*.pt")}
     assert len(names) == 16, "teachers that see all clips are others"
+
+
+def test_what_teachers_know_is_told_of_clips_that_they_have_seen_and_of_others() -> None:
+    """One is sure of its two clips, of which one is right, and undecided about the others."""
+    sure, undecided = [[9.0, -9.0], [9.0, -9.0]], [[0.0, 0.0], [0.0, 0.0]]
+    stored = [{"logits": torch.tensor(sure + undecided), "seen": torch.tensor([True, True, False, False])}]
+    labels = np.array([0, 1, 0, 1])
+    seen, unseen = (known(stored, labels, seen=each) for each in (True, False))
+    assert seen.accuracy == 0.5
+    assert seen.entropy == pytest.approx(0, abs=1e-6)
+    assert unseen.entropy == pytest.approx(np.log(2))
+    assert "50.0% of the clips that it was fine-tuned on" in what_they_know(seen, unseen)
+    assert "and 50.0% of others (0.69 nats)" in what_they_know(seen, unseen)
+    stored[0]["seen"][:] = True
+    assert "there are no others" in what_they_know(seen, known(stored, labels, seen=False))
 
 
 def at(*places: str) -> Clips:
