@@ -57,10 +57,10 @@ def _reason(error: Exception) -> str:
     return str(error).partition("\n")[0].rstrip(".")
 
 
-def settings_table(settings: Settings, preset: Settings, title: str) -> Table:
-    """A table of every setting, its value, and where that comes from: the default's source, the preset, or the user.
+def settings_table(settings: Settings, preset: Settings, title: str, *, preset_source: str = "preset") -> Table:
+    """A table of every setting, its value, and where that comes from: the default's source, the preset's, or the user.
 
-    `preset` is what the settings were before the user changed them.
+    `preset` is what the settings were before the user changed them, and `preset_source` is shown for what it changed.
     """
     view = Table(title=title, title_justify="left")
     for name in ("setting", "value", "source"):
@@ -69,6 +69,6 @@ def settings_table(settings: Settings, preset: Settings, title: str) -> Table:
     expected = {name: value for name, value, _ in named(preset)}
     rows = list(named(settings))
     for (name, value, source), (following, _, _) in zip(rows, [*rows[1:], rows[-1]], strict=True):
-        origin = source if value == default[name] else "preset" if value == expected[name] else "given"
+        origin = source if value == default[name] else preset_source if value == expected[name] else "given"
         view.add_row(name, str(value), origin, end_section=name.rpartition(".")[0] != following.rpartition(".")[0])
     return view

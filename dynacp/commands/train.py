@@ -35,7 +35,7 @@ from dynacp.commands.options import (
 from dynacp.efficientat import FAMILIES
 from dynacp.overrides import changed, settings_table
 from dynacp.pipeline.pipeline import Pipeline
-from dynacp.pipeline.plan import PRESETS, TEACHERS, Plan, TrainingSettings, claim_run
+from dynacp.pipeline.plan import PRESET_SOURCES, PRESETS, TEACHERS, Plan, TrainingSettings, claim_run
 from dynacp.pipeline.runner import GROUPS, make_in_turn, make_side_by_side, stages_of
 from dynacp.settings import SettingError
 from dynacp.stages import Stage, in_order
@@ -91,12 +91,14 @@ def run(options: argparse.Namespace, console: Console) -> None:
 
 
 def _train(options: argparse.Namespace, console: Console) -> None:
-    plan, preset = _plan(options, console)
+    preset = options.preset or ("quick" if options.data == BUILT_IN else "best")
+    plan = _plan(options, PRESETS[preset], console)
     shard = _shard(options)
     pipeline = Pipeline(plan)
     pipeline.check()
     claim_run(plan)
-    show(console, settings_table(plan.settings, preset, f"Settings of {plan.run}"))
+    title = f"Settings of {plan.run}"
+    show(console, settings_table(plan.settings, PRESETS[preset], title, preset_source=PRESET_SOURCES[preset]))
     _introduce(pipeline, console)
     groups = GROUPS if options.only is None else (options.only,)
     if options.only:
@@ -120,27 +122,23 @@ def _train(options: argparse.Namespace, console: Console) -> None:
         console.print(f"Next: python -m dynacp predict {shlex.quote(str(plan.run))} WAV...", soft_wrap=True)
 
 
-def _plan(options: argparse.Namespace, console: Console) -> tuple[Plan, TrainingSettings]:
-    """What the options ask for, and the preset that it started from."""
+def _plan(options: argparse.Namespace, preset: TrainingSettings, console: Console) -> Plan:
+    """What the options ask for, starting from a preset."""
     architecture = resolve(options.architecture)
-    preset = PRESETS[options.preset or ("quick" if options.data == BUILT_IN else "best")]
     settings = replace(preset, seed=options.seed, teachers=replace(preset.teachers, mn=options.mn, dymn=options.dymn))
     run = options.out or Path("runs") / Path(options.architecture).stem
     if options.jobs < 1:
         raise SettingError(f"`--jobs` must be at least 1, but got {options.jobs}.")
-    return (
-        Plan(
-            architecture=architecture,
-            settings=changed(settings, options.set),
-            data=data_root(options, console.print),
-            run=run,
-            teachers=options.teachers or run / TEACHERS,
-            cache=options.cache,
-            responses=options.irs,
-            unlabelled=options.unlabelled,
-            device=_device(options),
-        ),
-        preset,
+    return Plan(
+        architecture=architecture,
+        settings=changed(settings, options.set),
+        data=data_root(options, console.print),
+        run=run,
+        teachers=options.teachers or run / TEACHERS,
+        cache=options.cache,
+        responses=options.irs,
+        unlabelled=options.unlabelled,
+        device=_device(options),
     )
 
 

@@ -125,9 +125,17 @@ PRESETS = {
 """Settings by the name of `--preset`.
 
 `paper`: the DynaCP paper's training where it speaks, hours on a GPU. `best`: the same, but teachers are cross-fitted,
-students hear the same views as teachers, and what these say is not softened (studies/teaching). `quick`: as the
-paper's, but minutes on two CPU cores, for teachers that start from random weights and know little.
+students hear the same views as teachers, mixed by weights uniform in [0, 1] and without Freq-MixStyle, and what these
+say is not softened (studies/teaching). `quick`: as the paper's, but minutes on two CPU cores, for teachers that
+start from random weights and know little.
 """
+
+PRESET_SOURCES = {
+    "best": "preset best: brought most on real audio (studies/teaching)",
+    "paper": "preset paper",
+    "quick": "preset quick: minutes on two cores",
+}
+"""Where the settings that a preset changes come from, in words, by its name."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -193,7 +193,7 @@ class Report:
         )
 
     def _knowledge(self) -> str:
-        """What general teachers know of training clips that they were fine-tuned on, and of those that they left out."""
+        """What general teachers know of training clips that they were fine-tuned on, and of those they left out."""
         pipeline = self.pipeline
         stored = [pipeline.store.load(pipeline.teacher(GENERAL, member)) for member in pipeline.members]
         labels = pipeline.dataset.training.labels

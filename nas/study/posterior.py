@@ -83,8 +83,8 @@ def how_ranked(candidates: Sequence[Candidate]) -> str:
     if any(each.merit == each.accuracy for each in candidates):
         return "Candidates are ranked by their accuracy."
     words = (
-        "Candidates are ranked by the mean loss of their training, which says more than their accuracy (studies/score); "
-        "that is what people read."
+        "Candidates are ranked by the mean loss of their training, which says more than their accuracy does "
+        "(studies/score); that is what people read."
     )
     if len(candidates) < LEAST:
         return words

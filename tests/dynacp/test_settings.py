@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from dynacp.overrides import changed, restored, settings_table
-from dynacp.pipeline.plan import PRESETS, TrainingSettings
+from dynacp.pipeline.plan import PRESET_SOURCES, PRESETS, TrainingSettings
 from dynacp.settings import SettingError, named, sourced
 
 
@@ -68,12 +68,17 @@ def test_stored_settings_come_back_as_they_were() -> None:
 def test_the_table_says_where_each_value_comes_from() -> None:
     console = Console(width=200)
     with console.capture() as captured:
-        console.print(settings_table(changed(PRESETS["quick"], ["base.epochs=7"]), PRESETS["quick"], "Settings"))
+        settings, source = changed(PRESETS["quick"], ["base.epochs=7"]), PRESET_SOURCES["quick"]
+        console.print(settings_table(settings, PRESETS["quick"], "Settings", preset_source=source))
     lines = [[cell.strip() for cell in line.split("│")] for line in captured.get().split("\n")]
     rows = {cells[1]: cells[2:4] for cells in lines if len(cells) > 3}
     assert rows["base.epochs"] == ["7", "given"]
-    assert rows["base.batch"] == ["32", "preset"]
+    assert rows["base.batch"] == ["32", "preset quick: minutes on two cores"]
     assert rows["augmentation.mask_bands"] == ["48", "paper, section 2.2"]
+
+
+def test_every_preset_has_a_source() -> None:
+    assert PRESETS.keys() == PRESET_SOURCES.keys()
 
 
 def test_every_default_of_a_full_training_has_a_source() -> None:
