@@ -8,7 +8,10 @@ ask the eight teachers. The short distillation reads the log-mels of both clips 
 cache, and what the teachers say of it from memory. Its caches are built before the clock starts: once for a whole
 search, not once for each of its trials.
 
-Notes. NOTES
+Notes. With teachers of width 0.4, on an EPYC with AVX2: 65 samples/s against 13.4, 4.8 times as fast. The plain recipe
+spends 74 % of its time on the teachers, 5 % on reading and the front end; what is left is the student's own training
+step, which bounds the ratio at five. Views cost 5 ms a batch more than one clip drawn and augmented at random, of 240.
+Before, the plain recipe was timed from its first batch on, with what that compiles: so measured the ratio was 5.9.
 """
 
 import argparse

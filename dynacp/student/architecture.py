@@ -3,7 +3,7 @@
 `TABLE1` is the network of the DynaCP paper, read so that it has exactly the paper's 28,938,900 MACs and 61,644
 parameters (the table's Input column is a stale copy and cannot be met). Where the counts do not decide, this project
 takes, once and here: average pools in the parallel branch and in the shortcut (CP-Mobile's shortcut is one, and the
-report says that both pools match), batch norm after the sum of both branches, ReLU6 throughout (the table gives it for
+paper says that both pools match), batch norm after the sum of both branches, ReLU6 throughout (the table gives it for
 the stem), and dilation 1 in the second block (the table's Dilation column; dilation 2 then falls exactly on the
 blocks with stride 1 x 1). No torch is imported here.
 """
