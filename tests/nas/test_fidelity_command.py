@@ -31,7 +31,9 @@ def test_candidates_of_a_search_are_trained_in_full_once_and_the_report_shows_wh
     assert main(command) == 0, "nothing is left to train"
     assert "samples;" not in capsys.readouterr().out
     assert report(["--study", "checked"]) == 0
-    assert "Can the short trainings be trusted?" in Path("studies/checked/report.html").read_text()
+    page = Path("studies/checked/report.html").read_text()
+    assert "Can the short trainings be trusted?" in page
+    assert page.count("Kendall's tau with the full training, 95 %") == 1, "a chart of them"
     assert Path("studies/checked/fidelity.png").stat().st_size > 0
 
 

@@ -138,6 +138,14 @@ def test_the_claim_is_better_or_not_worse_at_fewer_macs_or_none(tmp_path: Path, 
     assert entry.holds == (apart >= 0)
 
 
+def test_the_picture_says_which_claim_holds(tmp_path: Path) -> None:
+    store = stored(tmp_path, [0.5, 0.9])
+    for number, apart in ((0, 0.0), (1, 0.2)):
+        add_race(store, number, {way: 0.5 + apart + way / 1_000 for way in range(5)})
+    (_, svg) = draw_pareto(store)
+    assert "#1: better" in svg.read_text()
+
+
 def test_an_architecture_that_costs_more_is_not_called_as_good(tmp_path: Path) -> None:
     entry = replace(cheaper_and(tmp_path, 0.0), macs_share=1.01)
     assert entry.verdict == "not told apart"
