@@ -21,6 +21,9 @@ The tau is Kendall's rank correlation with the accuracies of full trainings, as 
 AIMED_TAU = 0.65
 """The tau with full trainings, as `agreement` gives it, that the needed training length is estimated for."""
 
+LEAST_TRUTH = 0.5
+"""The reliability of the mean of a candidate's full trainings below which it is no truth to judge by."""
+
 _SEEDS = 3_000_000
 """Marks the seeds of these trainings, so that neither the search nor its race used one of them."""
 
@@ -141,6 +144,11 @@ def conclusion(table: pd.DataFrame, *, short: int) -> str:
     words += f"{macs['tau']:.2f}. "
     if own["low"] > TRUSTED:
         return f"{words}The score can be trusted here."
+    if own["truth"] < LEAST_TRUTH:
+        return (
+            f"{words}The full trainings scatter too much to judge by (their mean has a reliability of "
+            f"{max(own['truth'], 0):.2f}): take more --seeds."
+        )
     words += "The score may not rank well enough here. " if own["low"] > 0 else "The score cannot be trusted here. "
     if own["tau"] >= AIMED_TAU:
         return f"{words}Too few candidates were checked to say: take more --layouts."

@@ -89,6 +89,12 @@ def test_more_trainings_than_one_are_reckoned_by_spearman_and_brown(truth: float
     assert f"About {samples} samples a trial" in conclusion(table, short=100)
 
 
+def test_full_trainings_that_scatter_as_far_as_candidates_differ_are_no_truth() -> None:
+    row = {"candidates": 20, "tau": 0.1, "low": -0.2, "high": 0.4, "reliability": 0.9, "truth": -0.1, "noiseless": 0.1}
+    table = pd.DataFrame([{"statistic": RANKING} | row, {"statistic": MACS} | row])
+    assert "a reliability of 0.00): take more --seeds" in conclusion(table, short=100)
+
+
 def test_a_good_tau_of_few_candidates_asks_for_more_of_them() -> None:
     row = {"candidates": 6, "tau": 0.7, "low": 0.1, "high": 1.0, "reliability": 0.9, "truth": 0.9, "noiseless": 0.8}
     table = pd.DataFrame([{"statistic": RANKING} | row, {"statistic": MACS} | row])
