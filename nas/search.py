@@ -28,7 +28,7 @@ from dynacp.settings import require
 from dynacp.student.architecture import TABLE1, with_classes
 from dynacp.teachers.ensemble import Ensemble, chance_warning
 from dynacp.teachers.views import told_beforehand
-from nas.results.finalists import decided, finalists
+from nas.results.finalists import decided, finalists, weak_teachers
 from nas.scoring.clips import FRONT_END, SearchData, load_search_data
 from nas.scoring.score import Scorer
 from nas.search_options import parser, settings_of
@@ -82,7 +82,8 @@ class Search:
     """A search from data to result; it tells what it does on `screen`.
 
     `options` are as `nas.search_options.parser` gives them, `limits` those of a candidate, `settings` all numbers.
-    `baseline` is the network to beat, None for the one that the options name. Raises `UserError` for options that
+    `baseline` is the network to beat, None for the one that the options name. `ensemble` is what the teachers say, None
+    before they were asked. Raises `UserError` for options that
     cannot be used, such as a bad `--set`.
     """
 
@@ -90,6 +91,7 @@ class Search:
         self.options, self.screen = options, screen
         self.limits = limits_of(options)
         self.baseline = baseline or Baseline.given(options.baseline, FRONT_END)
+        self.ensemble: Ensemble | None = None
         require(0 <= options.margin <= 100, "--margin", options.margin, "from 0 to 100 points")
         self.settings = settings_of(options)
 
@@ -120,7 +122,10 @@ class Search:
                 self._work(worker, scorer)
         store.read()
         store.write_tables()
-        screen.conclude(store, finalists(store), draw_pareto(store), options.storage)
+        entries = finalists(store)
+        screen.conclude(store, entries, draw_pareto(store), options.storage)
+        if self.ensemble and (warning := weak_teachers(entries, self.ensemble.unseen.accuracy)):
+            screen.note(warning)
 
     def opened(self, arguments: Sequence[str]) -> tuple[Store, Storage, SearchData, Rules]:
         """Open the study, new or to be resumed; returns it, its database, the clips, and what a candidate must be.
@@ -159,9 +164,11 @@ class Search:
     def scorer(self, store: Store, data: SearchData) -> Scorer:
         """What trains and scores candidates of this study; fine-tunes the teachers first where that is not done.
 
-        Notes these teachers in the study. Raises as `teachers_of` does.
+        Notes these teachers in the study. A loss of labels alone needs none. Raises as `teachers_of` does.
         """
-        ensemble = self.teachers_of(data)
+        if not self.settings.distillation.needs_teachers:
+            return Scorer.on_labels(data, self.settings.score)
+        self.ensemble = ensemble = self.teachers_of(data)
         if others := store.note_teachers(ensemble.fingerprint):
             self.screen.note(
                 f"These teachers ({ensemble.fingerprint}) are not those of other workers ({', '.join(others)}): "

@@ -35,6 +35,11 @@ class Distillation:
         require(0 <= self.label_weight <= 1, "label_weight", self.label_weight, "in [0, 1]")
         require(self.temperature > 0, "temperature", self.temperature, "positive")
 
+    @property
+    def needs_teachers(self) -> bool:
+        """Whether anything is learned from teachers; with a weight of 1 labels are all."""
+        return self.label_weight < 1
+
     def soft_labels(self, mean_logits: Tensor) -> Tensor:
         """The teachers' mean logits [..., classes] as softened probabilities [..., classes]."""
         return torch.softmax(mean_logits / self.temperature, dim=-1)

@@ -19,8 +19,8 @@ CONFIDENCE = 0.95
 NOTE_ON_THE_RACE = (
     "The search score comes from one short training and favours lucky trainings; the race's mean does not. Its "
     "interval holds simultaneously for all architectures that entered a race of this search, and covers seeds and "
-    "recordings: every recording of the training split is validation once. Teachers know four fifths of these "
-    "recordings, so all means may be a little higher than on unheard ones."
+    "recordings: every recording of the training split is validation once. Teachers, if any, know four fifths of "
+    "these recordings, so all means may be a little higher than on unheard ones."
 )
 """What must be known to read the result, in words for people."""
 
@@ -197,6 +197,21 @@ def what_it_would_take(store: Store, entries: Sequence[Finalist]) -> str | None:
         f"No claim holds yet. That {entry.candidate.name} is {claim} would take about {more} more trainings each of it "
         f"and of {baseline}, if the means stay as they are: {2 * more * samples:,} samples, {hours:.1f} hours of one "
         "worker."
+    )
+
+
+def weak_teachers(entries: Sequence[Finalist], accuracy: float) -> str | None:
+    """A warning where teachers recognise less than the baseline that they taught; else, and without finalists, None.
+
+    `accuracy` is a teacher's, in [0, 1], on clips that it was not fine-tuned on; `entries` are as `finalists` gives.
+    """
+    baseline = next((entry for entry in entries if np.isnan(entry.low)), None)
+    if baseline is None or accuracy >= baseline.mean:
+        return None
+    return (
+        f"A teacher recognises {accuracy:.1%} of the clips that it was not fine-tuned on, {baseline.candidate.name} in "
+        f"full {baseline.mean:.1%}: such teachers may cost more than they bring (studies/teaching). Better ones start "
+        "from checkpoints (--mn, --dymn); `--set distillation.label_weight=1` does without any."
     )
 
 

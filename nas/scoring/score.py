@@ -156,6 +156,12 @@ class Scorer:
         logits[data.training_rows], logits[data.validation_rows] = ensemble.logits, ensemble.validation_logits
         return cls(data, soften(logits), settings)
 
+    @classmethod
+    def on_labels(cls, data: SearchData, settings: ScoreSettings) -> "Scorer":
+        """A scorer without teachers, for a loss that needs none."""
+        untold = torch.full((len(data.labels), len(data.classes)), 1 / len(data.classes))
+        return cls(data, untold, settings)
+
     def __call__(self, architecture: Architecture, *, seed: int, samples: int, way: int = 0) -> Score:
         """Distil from scratch with so many training samples, and score on the validation clips of a way.
 

@@ -65,6 +65,9 @@ class Screen:
         account = ledger(layers_of(baseline.architecture), dtype=dtype)
         verdict = limits.verdict(account, peak(steps_of(baseline.architecture)))
         self.note(f"To beat: {baseline.name}, {account.macs / 1e6:.2f} MMACs, {verdict}.")
+        if not settings.distillation.needs_teachers:
+            self.note("No teachers: candidates learn from labels alone.")
+            return
         for name, family in FAMILIES.items():
             self.note(f"Teachers {name}: four, {settings.teachers.start(family)}.")
 

@@ -151,9 +151,8 @@ class Teaching:
 
     def _scorer(self, way: Way) -> Scorer:
         settings = ScoreSettings(replace(RECIPE, augmentation=way.augmentation), way.distillation)
-        if way.distillation.label_weight == 1:
-            untold = torch.full((len(self.data.labels), len(self.data.classes)), 1 / len(self.data.classes))
-            return Scorer(self.data, untold, settings)
+        if not way.distillation.needs_teachers:
+            return Scorer.on_labels(self.data, settings)
         teachers = replace(TEACHERS, mn=self.options.mn, cross_fitted=way.cross_fitted)
         folder = self.options.cache / "teachers"
         data = replace(self.data, members=way.members)

@@ -2,9 +2,9 @@
 
     python -m studies.teaching.weak --cache CACHE
 
-Trains in full, as a search's race does: on labels alone, and as a search teaches. With seeds that both share, judged on
-the scenes' test split. Adds a row for each training to weak.csv, so the command may be stopped and given again, and
-writes weak.md.
+Trains in full, as a search's race does: on labels alone, of clips augmented as views are, and as a search teaches; with
+seeds that both share, judged on the scenes' test split. Adds a row for each training to weak.csv, so the command may be
+stopped and given again, and writes weak.md.
 """
 
 import argparse
@@ -40,7 +40,8 @@ def main() -> None:
     test = TestSplit(root, data.front_end, cache)
     recipe = replace(SHORT, samples=FULL_EPOCHS * len(data.training))
     architecture = with_classes(TABLE1, len(data.classes))
-    scorers = {ALONE: on_labels(data), TAUGHT: taught(data, cache / "teachers")}
+    on_labels = Scorer.on_labels(data, ScoreSettings(distillation=LABELS))
+    scorers = {ALONE: on_labels, TAUGHT: taught(data, cache / "teachers")}
     for seed, (name, scorer) in product(SEEDS, scorers.items()):
         if (name, seed) not in TRAINED.done():
             network, _ = scorer.distil(architecture, recipe, seed=combined_seed(MARK, seed))
@@ -50,12 +51,6 @@ def main() -> None:
     text = summary(TRAINED.read(), test, reference=ALONE).to_markdown(index=False)
     (HERE / "weak.md").write_text(text + "\n", encoding="utf-8")
     print(text)
-
-
-def on_labels(data: SearchData) -> Scorer:
-    """What trains on labels, of clips that are augmented as views are."""
-    untold = torch.full((len(data.labels), len(data.classes)), 1 / len(data.classes))
-    return Scorer(data, untold, ScoreSettings(distillation=LABELS))
 
 
 def taught(data: SearchData, folder: Path) -> Scorer:

@@ -94,6 +94,16 @@ def test_a_search_trains_what_fits_table_1_first_and_ends_in_a_race(
     pd.testing.assert_frame_equal(results("whole"), table)
 
 
+def test_a_search_on_labels_alone_needs_no_teachers(data: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [*options(data, "labels", trials=2, race=0), "--set", "distillation.label_weight=1"]
+    assert main([*arguments, "--cache", str(here / "cache")]) == 0
+    out = capsys.readouterr().out
+    assert "No teachers: candidates learn from labels alone." in out
+    assert "Teachers" not in out
+    assert not (here / "cache/teachers").exists()
+    assert len(results("labels")) == 2
+
+
 def test_the_same_seed_gives_the_same_candidates_and_scores_also_when_resumed_by_two_workers(
     data: Path, finished_search: Path, here: Path
 ) -> None:

@@ -15,7 +15,14 @@ from scipy.stats import t as student_t
 
 from budget.limits import Limits
 from nas.export import _knee
-from nas.results.finalists import Finalist, dunnett_quantile, finalists, hypervolume_history, what_it_would_take
+from nas.results.finalists import (
+    Finalist,
+    dunnett_quantile,
+    finalists,
+    hypervolume_history,
+    weak_teachers,
+    what_it_would_take,
+)
 from nas.results.importance import importances
 from nas.space.space import Space, encodings
 from nas.strategy.propose import Proposal, Rules
@@ -136,6 +143,19 @@ def test_the_claim_is_better_or_not_worse_at_fewer_macs_or_none(tmp_path: Path, 
     assert entry.macs_share < 1
     assert re.fullmatch(claim, entry.verdict)
     assert entry.holds == (apart >= 0)
+
+
+def test_teachers_that_know_less_than_table_1_are_warned_of(tmp_path: Path) -> None:
+    store = stored(tmp_path, [0.5, 0.9])
+    assert weak_teachers(finalists(store), 0.1) is None, "nothing was trained in full"
+    for number in (0, 1):
+        add_race(store, number, {0: 0.5, 1: 0.52})
+    assert weak_teachers(finalists(store), 0.52) is None
+    warning = weak_teachers(finalists(store), 0.424)
+    assert warning
+    assert warning.startswith(
+        "A teacher recognises 42.4% of the clips that it was not fine-tuned on, Table 1 in full 51.0%"
+    )
 
 
 def test_the_picture_says_which_claim_holds(tmp_path: Path) -> None:
