@@ -99,7 +99,7 @@ def test_a_search_on_labels_alone_needs_no_teachers(data: Path, here: Path, caps
     assert main([*arguments, "--cache", str(here / "cache")]) == 0
     out = capsys.readouterr().out
     assert "No teachers: candidates learn from labels alone." in out
-    assert "Teachers" not in out
+    assert "Teachers on validation" not in out
     assert not (here / "cache/teachers").exists()
     assert len(results("labels")) == 2
 
