@@ -31,7 +31,9 @@ from studies.score.run import EIGHTHS, FULL, SHORT, VARIANTS
 
 HERE = Path(__file__).parent
 MEAN = "training loss, mean"
-TOGETHER = "mean loss and cross-entropy by recording, standardised and added"
+TOGETHER = "mean loss + cross-entropy"
+"""The mean training loss and the final cross-entropy by recording, each standardised over the architectures, added."""
+
 WEIGHTS = ("final", "restated", "averaged")
 LEAST = 12
 """Architectures below which nothing is said."""
