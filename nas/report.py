@@ -10,7 +10,7 @@ import sys
 
 from budget.cli.command import CommandParser, answering, run
 from nas.search_options import resuming
-from nas.study.store import add_study_options, opened_study
+from nas.study.store import Store, add_study_options, opened_study
 from nas.views.page import write_page
 
 
@@ -21,8 +21,16 @@ def main(arguments: list[str] | None = None) -> None:
     add_study_options(parser.add_argument)
     options = parser.parse_args(arguments)
     with opened_study(options) as store:
-        words = [*resuming(store.settings), "--trials", str(len(store.candidates))]
-        print(write_page(store, shlex.join(["python", "-m", "nas.search", *words])))
+        print(write_page(store, command(store)))
+
+
+def command(store: Store) -> str:
+    """The command line that resumes the study, with `--trials` set to the number of candidates that it has come to.
+
+    Raises `StudyError` for a damaged one.
+    """
+    words = [*resuming(store.settings), "--trials", str(len(store.candidates))]
+    return shlex.join(["python", "-m", "nas.search", *words])
 
 
 if __name__ == "__main__":

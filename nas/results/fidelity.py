@@ -1,6 +1,7 @@
 """Whether the short trainings of a search rank as full trainings do, on the data of the search itself."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -126,6 +127,13 @@ def _row(statistic: str, scores: Scores, truth: Scores) -> dict[str, object]:
         "truth": of_truth,
         "noiseless": without_noise(tau.value, *known),
     }
+
+
+def as_text(row: Mapping[Any, Any]) -> dict[str, str]:
+    """A row of what `agreement` gives, for people: `statistic`, `candidates`, `tau`, `reliability` and `noiseless`."""
+    known = {name: "" if np.isnan(row[name]) else f"{row[name]:.2f}" for name in ("reliability", "noiseless")}
+    tau = str(Estimate(row["tau"], row["low"], row["high"]))
+    return {"statistic": row["statistic"], "candidates": str(row["candidates"]), "tau": tau, **known}
 
 
 def conclusion(table: pd.DataFrame, *, short: int) -> str:

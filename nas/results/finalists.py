@@ -93,24 +93,24 @@ class Finalist:
         return f"{self.difference * 100:+.1f} [{self.low * 100:+.1f}, {self.high * 100:+.1f}]"
 
     @property
-    def verdict(self) -> str:
+    def claim(self) -> str:
         """What is proved against the baseline, in words.
 
-        `better`, or `not worse, at 80% of its MACs and 95% of its bytes`, are claims that hold; `worse` and `not told
-        apart` are none; the baseline itself is `the baseline`.
+        `better` and `not worse` (at fewer MACs) are claims that hold; `worse` and `not told apart` are none; the
+        baseline itself is `the baseline`.
         """
         if np.isnan(self.low):
             return "the baseline"
         if self.low > 0:
             return "better"
         if self.low > -self.margin and self.macs_share < 1:
-            return f"not worse, {self.cost}"
+            return "not worse"
         return "worse" if self.high < 0 else "not told apart"
 
     @property
-    def claim(self) -> str:
-        """The `verdict` without the cost: `better`, `not worse`, `worse`, `not told apart`, or `the baseline`."""
-        return self.verdict.partition(",")[0]
+    def verdict(self) -> str:
+        """The `claim`, and for `not worse` at which cost: `not worse, at 80% of its MACs and 95% of its bytes`."""
+        return f"{self.claim}, {self.cost}" if self.claim == "not worse" else self.claim
 
     @property
     def cost(self) -> str:

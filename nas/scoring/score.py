@@ -172,16 +172,14 @@ class Scorer:
         recipe, data = replace(self.settings.recipe, samples=samples), self._divided[way]
         network, losses = self.distil(architecture, recipe, seed=seed, way=way)
         labels, logits = data.validation_labels, predict(network, data.validation)
-        counted, of_clips = finite_losses(losses, recipe.steps), cross_entropies(logits, labels)
+        counted = finite_losses(losses, recipe.steps)
         early, late = np.array_split(counted, [recipe.steps // 2])
         return Score(
             training_loss=float(counted.mean()),
             early_loss=float(early.mean()) if early.size else losses[0],
             late_loss=float(late.mean()),
             loss=losses[-1],
-            accuracy=macro_accuracy(logits, labels),
-            cross_entropy=macro_mean(of_clips, labels),
-            recording_cross_entropy=macro_recording_mean(of_clips, labels, data.groups[data.validation_rows]),
+            **validation_statistics(logits, labels, data.groups[data.validation_rows]),
             seconds=time.perf_counter() - started,
         )
 
@@ -209,6 +207,19 @@ class Scorer:
         if self.views is not None:
             return Viewed(self.views, rows, self.soft_labels, labels)
         return Augmented(data.training, (self.soft_labels[rows], labels[rows]), augmentation)
+
+
+def validation_statistics(logits: Tensor, labels: np.ndarray, recordings: np.ndarray) -> dict[str, float]:
+    """The `accuracy`, `cross_entropy` and `recording_cross_entropy` of a `Score`, from logits [clips, classes].
+
+    `labels` are class numbers, int64 [clips]; `recordings` name where each clip was recorded.
+    """
+    losses = cross_entropies(logits, labels)
+    return {
+        "accuracy": macro_accuracy(logits, labels),
+        "cross_entropy": macro_mean(losses, labels),
+        "recording_cross_entropy": macro_recording_mean(losses, labels, recordings),
+    }
 
 
 def finite_losses(losses: Sequence[float], steps: int) -> np.ndarray:

@@ -135,7 +135,7 @@ class StudySettings:
         settings = cls(content)
         check_shape(settings.network_wide, {}, f"settings.identity.space.{NETWORK_WIDE}")
         check_shape(settings.network_wide, {name: [str] for name in settings.network_wide}, NETWORK_WIDE)
-        if settings.identity["limits"][ACTIVATIONS] is not None:
+        if ACTIVATIONS in content["identity"]["limits"]:
             check_shape(settings.identity["limits"], {ACTIVATIONS: int}, "settings.identity.limits")
         settings.limits  # noqa: B018  (raises for limits that are none)
         settings.baseline  # noqa: B018  (raises for what is no network)
@@ -203,7 +203,7 @@ class StudySettings:
         """
         wanted = StudySettings(json.loads(json.dumps(wanted.content)))
         mine, others = ({**each.identity, BASELINE: str(each.baseline.architecture)} for each in (self, wanted))
-        if differences := list(_differences(mine, others)):
+        if differences := _differences(mine, others):
             remedy = (
                 "Take the study's settings, as in the command that `python -m nas.report` shows, or another --study."
             )

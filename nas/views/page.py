@@ -3,14 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from dynacp.files import write_text
-from nas.results.fidelity import conclusion, of_study
+from nas.results.fidelity import as_text, conclusion, of_study
 from nas.results.finalists import NOTE_ON_THE_RACE, Finalist, finalists, hypervolume_history, what_it_would_take
 from nas.results.importance import IMPORTANCE_TRIALS
-from nas.scoring.agreement import Estimate
 from nas.study.posterior import how_ranked
 from nas.study.store import Store
 from nas.views import charts
@@ -53,19 +51,13 @@ def _content(store: Store) -> dict[str, Any]:
         "finalists": [_row(entry) for entry in entries],
         "note": NOTE_ON_THE_RACE,
         "ranked": how_ranked(store.finished()),
-        "fidelity": list(map(_checked, checked.to_dict("records"))),
+        "fidelity": list(map(as_text, checked.to_dict("records"))),
         "trust": conclusion(checked, short=settings.samples),
         "more": what_it_would_take(store, entries),
         "proposals": _proposals(store),
         "readers": IMPORTANCE_TRIALS,
         "settings": _settings(store),
     }
-
-
-def _checked(row: dict[Any, Any]) -> dict[str, str]:
-    """What full trainings say of a statistic of short ones, a row of `agreement`, as text."""
-    known = {name: "" if np.isnan(row[name]) else f"{row[name]:.2f}" for name in ("reliability", "noiseless")}
-    return {"statistic": row["statistic"], "tau": str(Estimate(row["tau"], row["low"], row["high"])), **known}
 
 
 def verdict(store: Store, entries: list[Finalist]) -> str:

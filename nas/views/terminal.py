@@ -19,8 +19,8 @@ from dynacp.efficientat import FAMILIES
 from dynacp.overrides import settings_table
 from dynacp.student.layers import layers_of, steps_of
 from dynacp.teachers.ensemble import Ensemble, what_they_know
+from nas.results.fidelity import as_text
 from nas.results.finalists import NOTE_ON_THE_RACE, Finalist, what_it_would_take
-from nas.scoring.agreement import Estimate
 from nas.scoring.clips import SearchData
 from nas.scoring.score import SearchSettings
 from nas.space.counting import share_that_fits
@@ -218,9 +218,7 @@ def fidelity_table(table: pd.DataFrame) -> Table:
     for name in ("statistic", "candidates", "tau (95 %)", "reliability", "tau without noise"):
         view.add_column(name, justify="left" if name == "statistic" else "right")
     for row in table.to_dict("records"):
-        numbers = ["" if np.isnan(row[name]) else f"{row[name]:.2f}" for name in ("reliability", "noiseless")]
-        tau = Estimate(row["tau"], row["low"], row["high"])
-        view.add_row(str(row["statistic"]), str(row["candidates"]), str(tau), *numbers)
+        view.add_row(*as_text(row).values())
     return view
 
 

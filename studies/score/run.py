@@ -34,14 +34,13 @@ from dynacp.training.loop import (
     cross_entropies,
     macro_accuracy,
     macro_mean,
-    macro_recording_mean,
     one_hot,
     predict,
     train,
 )
 from dynacp.training.schedule import Recipe
 from nas.scoring.clips import SearchData, load_search_data
-from nas.scoring.score import TEACHERS, VIEWED, Scorer, ScoreSettings
+from nas.scoring.score import TEACHERS, VIEWED, Scorer, ScoreSettings, validation_statistics
 from nas.space.counting import count
 from studies.fidelity.run import chosen
 from studies.pool.run import read_pool
@@ -259,13 +258,8 @@ def judged(network: nn.Module, data: Data, variant: Variant, weights: str) -> di
     """What weights say of the validation clips: accuracy, cross-entropy by clip and by recording, divergence."""
     clips = data.clips
     labels, logits = clips.validation_labels, predict(network, clips.validation)
-    losses, recordings = cross_entropies(logits, labels), clips.groups[clips.validation_rows]
-    told = {
-        "accuracy": macro_accuracy(logits, labels),
-        "cross_entropy": macro_mean(losses, labels),
-        "recording_cross_entropy": macro_recording_mean(losses, labels, recordings),
-        "divergence": np.nan,
-    }
+    said = validation_statistics(logits, labels, clips.groups[clips.validation_rows])
+    told = {**said, "divergence": np.nan}
     if variant.distillation is not None and not variant.distillation.views:
         soft = data.scorer(variant).soft_labels[torch.from_numpy(clips.validation_rows)]
         student = functional.log_softmax(logits / variant.distillation.temperature, dim=-1)

@@ -44,7 +44,7 @@ def test_a_study_without_a_limit_of_activations_has_no_entry_for_it_as_older_stu
     assert stored(LIMITED)["identity"]["limits"]["max_activation_bytes"] == 400_000
 
 
-@pytest.mark.parametrize("damage", ["400000", 4e5, True, [400_000], 0, -1])
+@pytest.mark.parametrize("damage", [None, "400000", 4e5, True, [400_000], 0, -1])
 def test_a_limit_of_activations_that_is_none_is_damage_with_its_name(damage: object) -> None:
     content = stored(LIMITED)
     content["identity"]["limits"]["max_activation_bytes"] = damage

@@ -17,6 +17,7 @@ from tiny import search_options
 
 from budget.cli.command import run
 from nas.export import main as export_main
+from nas.report import command
 from nas.report import main as report_main
 from nas.results.finalists import finalists
 from nas.search import main
@@ -87,6 +88,17 @@ def test_it_says_what_the_study_holds(study: Store) -> None:
     assert "python -m nas.search --data" in text
     for name in ("torch", "optuna"):
         assert f"{name} {study.settings.content['versions'][name]}" in text
+
+
+@pytest.mark.parametrize("asked", ["", " --trials 200", " --trials=20", " --trials 2 --seed 1"])
+def test_the_command_that_reproduces_a_search_names_as_many_trials_as_there_are(
+    study: Store, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(study.settings.content, "command", f"python -m nas.search --data 'a folder'{asked}")
+    words = shlex.split(command(study))
+    assert words[:5] == ["python", "-m", "nas.search", "--data", "a folder"]
+    assert [word for word in words if word.startswith("--trials")] == ["--trials"]
+    assert words[words.index("--trials") + 1] == str(len(study.candidates))
 
 
 @pytest.mark.usefixtures("handlers")
