@@ -37,7 +37,7 @@ from dynacp.audio.views import Views
 from dynacp.efficientat import Teacher
 from dynacp.student.architecture import TABLE1, with_classes
 from dynacp.student.model import DynaCP
-from dynacp.teachers.ensemble import MEMBERS
+from dynacp.teachers.members import MEMBERS
 from dynacp.training.distillation import Distillation
 from dynacp.training.examples import Augmented
 from dynacp.training.loop import one_hot, train

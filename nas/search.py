@@ -5,7 +5,7 @@
     python -m nas.search --workers 4                         four trainings at a time
     python -m nas.search --baseline my-network.json          the network to beat is this one, not Table 1
 
-Eight teachers are fine-tuned once and their logits cached. Each trial distils a new candidate that fits; the baseline,
+Teachers are fine-tuned once and their logits cached. Each trial distils a new candidate that fits; the baseline,
 Table 1 of the DynaCP paper or another, goes first. At the end comes a race: promising candidates and the baseline are
 trained longer, half of them dropped each time, and the finalists in full, several times, which decides what is claimed
 of them. The same command resumes, also after ^C. Started while the search runs, here or with the same --storage on
@@ -239,7 +239,7 @@ class Search:
                 views=views,
             )
         self.screen.teachers(ensemble)
-        accuracies = {**ensemble.accuracies, "all eight": ensemble.accuracy}
+        accuracies = {**ensemble.accuracies, "all together": ensemble.accuracy}
         if warning := chance_warning(accuracies, data.validation_labels, "the validation clips"):
             self.screen.note(warning)
         return ensemble

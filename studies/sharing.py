@@ -13,6 +13,7 @@ from filelock import FileLock
 from scipy.stats import t
 
 from dynacp.audio.augmentation_settings import Augmentation
+from dynacp.teachers.settings import ALL
 from dynacp.training.distillation import Distillation
 from nas.scoring.clips import load_search_data
 from nas.scoring.score import SHORT, TEACHERS, Scorer, ScoreSettings
@@ -57,7 +58,7 @@ def scorer(options: argparse.Namespace) -> Scorer:
     These hear all training clips and are softened, as in the paper, as the searches' were when these studies were made.
     """
     data = load_search_data(options.data, seed=0, cache=options.cache, device=torch.device("cpu"))
-    teachers = replace(TEACHERS, mn=options.mn, cross_fitted=False)
+    teachers = replace(TEACHERS, which=ALL, mn=options.mn, cross_fitted=False)
     ensemble = data.ensemble(teachers, seed=0, folder=options.cache / "teachers", on_step=lambda *_: None)
     torch.set_num_threads(1)
     return Scorer.from_ensemble(data, ensemble, ScoreSettings(UNVIEWED, Distillation()))

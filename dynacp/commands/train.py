@@ -32,7 +32,6 @@ from dynacp.commands.options import (
     resumable,
     training_device,
 )
-from dynacp.efficientat import FAMILIES
 from dynacp.overrides import changed, settings_table
 from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import PRESET_SOURCES, PRESETS, TEACHERS, Plan, TrainingSettings, claim_run
@@ -162,8 +161,8 @@ def _introduce(pipeline: Pipeline, console: Console) -> None:
         console.print(f"Device {device} has a single training clip and gets no models of its own; the base serves it.")
     real = [device for device in pipeline.dataset.devices if device in settings.recording.real_names]
     console.print(f"Real devices (`recording.real`) among them: {', '.join(real) or 'none'}.")
-    for name, family in FAMILIES.items():
-        console.print(f"Teachers {name}: four, {settings.teachers.start(family)}.")
+    for sentence in settings.teachers.described():
+        console.print(sentence)
     if pipeline.dataset.unlabelled:
         console.print(f"{pipeline.dataset.unlabelled:,} seconds without labels, which the base student hears as well.")
     if settings.distillation.views:

@@ -4,7 +4,7 @@
         |                                                                    |
         +-> each device's teachers -> the device's ensemble -> device student
 
-Eight general teachers are fine-tuned on all training clips, and each again on each device's clips. The base student is
+General teachers are fine-tuned on all training clips, and each again on each device's clips. The base student is
 distilled from scratch from the general ensemble, each device student from the base student and its device's ensemble.
 Every training takes its last state: no clip is held out, and the test split is read by the evaluation alone.
 """
@@ -24,15 +24,16 @@ from budget.witness import by_torch
 from dynacp.audio.augmentation_settings import Augmentation
 from dynacp.audio.dataset import BASE, FINE_TUNED, GENERAL, MIN_CLIPS, Dataset
 from dynacp.audio.views import Joined, ViewedSource
-from dynacp.efficientat import FAMILIES, Teacher
+from dynacp.efficientat import Teacher
 from dynacp.pipeline.plan import Plan
 from dynacp.settings import SettingError
 from dynacp.stages import FORMAT, OnStep, Stage, StageStore, derived_seed
 from dynacp.student.architecture import Architecture, with_classes
 from dynacp.student.layers import layers_of
 from dynacp.student.model import DynaCP
-from dynacp.teachers.ensemble import MEMBERS, Member, left_out, mean_logits, shared_among
+from dynacp.teachers.ensemble import left_out, mean_logits
 from dynacp.teachers.fine_tuning import TeacherData, load_teacher, teacher_stage
+from dynacp.teachers.members import Member
 from dynacp.teachers.views import Viewing, mean_logits_of_views
 from dynacp.training.examples import Augmented, Examples, Viewed
 from dynacp.training.loop import TRAINING_WORK, one_hot, refuse_divergence, state_on_cpu, train
@@ -48,9 +49,6 @@ class Pipeline:
     training clip is of.
     """
 
-    members = MEMBERS
-    """The teachers of each ensemble."""
-
     def __init__(self, plan: Plan) -> None:
         settings = plan.settings
         self.plan, self.settings, self.store = plan, settings, StageStore()
@@ -64,6 +62,11 @@ class Pipeline:
             plan.unlabelled,
         )
         self._stages: dict[str, Stage] = {}
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The teachers of each ensemble."""
+        return self.settings.teachers.members
 
     @cached_property
     def classes(self) -> int:
@@ -102,7 +105,7 @@ class Pipeline:
         rows = dataset.rows(device)
         seen = self._taught(rows, member)
         clips = int(seen.sum())
-        recipe = member.recipe(settings.teachers, clips)
+        recipe = settings.teachers.recipe(member, clips)
         start: object = self._origins[member.family.name]
         needs: tuple[Stage, ...] = ()
         if not general:
@@ -316,7 +319,7 @@ class Pipeline:
     @cached_property
     def _left_out(self) -> np.ndarray:
         if self.settings.teachers.cross_fitted:
-            return shared_among(left_out(self.dataset.training), len(self.members))
+            return left_out(self.dataset.training, len(self.members))
         return np.zeros((len(self.members), len(self.dataset.training)), dtype=bool)
 
     @cached_property
@@ -333,7 +336,8 @@ class Pipeline:
     def teacher_macs(self) -> dict[str, int]:
         """Name of a family -> its teacher's MACs for one clip; the work of stages is estimated from it."""
         build, shape = self.settings.teachers.build, (1, 1, *self.architecture.input)
-        return {name: by_torch(build(family, self.classes).eval(), shape) for name, family in FAMILIES.items()}
+        families = self.settings.teachers.families
+        return {family.name: by_torch(build(family, self.classes).eval(), shape) for family in families}
 
     @cached_property
     def student_macs(self) -> int:

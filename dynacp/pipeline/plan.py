@@ -105,7 +105,7 @@ _UNIFORM_MIXUP = Augmentation(roll_frames=0, mixstyle_probability=0.0, mixup_alp
 PRESETS = {
     "best": replace(
         _PAPER,
-        teachers=replace(_PAPER.teachers, cross_fitted=True),
+        teachers=replace(_PAPER.teachers, which="mn", cross_fitted=True),
         augmentation=_UNIFORM_MIXUP,
         device_augmentation=_UNIFORM_MIXUP,
         distillation=Distillation(temperature=1.0, views=32),
@@ -124,10 +124,10 @@ PRESETS = {
 }
 """Settings by the name of `--preset`.
 
-`paper`: the DynaCP paper's training where it speaks, hours on a GPU. `best`: the same, but teachers are cross-fitted,
-students hear the same views as teachers, mixed by weights uniform in [0, 1] and without Freq-MixStyle, and what these
-say is not softened (studies/teaching). `quick`: as the paper's, but minutes on two CPU cores, for teachers that
-start from random weights and know little.
+`paper`: the DynaCP paper's training where it speaks, hours on a GPU. `best`: the same, but teachers are the four MN,
+cross-fitted, students hear the same views as teachers, mixed by weights uniform in [0, 1] and without Freq-MixStyle,
+and what these say is not softened (studies/teaching). `quick`: as the paper's, but minutes on two CPU cores, for
+teachers that start from random weights and know little.
 """
 
 PRESET_SOURCES = {

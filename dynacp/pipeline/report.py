@@ -13,7 +13,7 @@ from budget.limits import Verdict
 from budget.memory import peak
 from dynacp.audio.dataset import GENERAL
 from dynacp.audio.recording_devices import OVERALL, REAL
-from dynacp.efficientat import FAMILIES
+from dynacp.efficientat import Family
 from dynacp.files import write_text
 from dynacp.pictures import new_figure, save_figure
 from dynacp.pipeline import paper_figures
@@ -25,11 +25,16 @@ from dynacp.student.layers import layers_of, steps_of
 from dynacp.teachers.ensemble import known, what_they_know
 
 STUDENT = "student"
-"""The name of the students among the models of a system; the others are `ENSEMBLES`."""
+"""The name of the students among the models of a system; the others are ensembles."""
 
-_BY_TITLE = {family.title: (name,) for name, family in sorted(FAMILIES.items())}
-ENSEMBLES = {**_BY_TITLE, " + ".join(_BY_TITLE): tuple(sorted(FAMILIES))}
-"""Title -> families of the ensembles in the paper's Table 2: each family by itself, and all together."""
+
+def ensembles_of(families: Iterable[Family]) -> dict[str, tuple[str, ...]]:
+    """Title -> names of the families of the ensembles in the paper's Table 2: each family by itself, and all together.
+
+    A single family is both at once.
+    """
+    each = {family.title: (family.name,) for family in sorted(families, key=lambda family: family.name)}
+    return {**each, " + ".join(each): tuple(name for names in each.values() for name in names)}
 
 
 def figures_of(draws: Mapping[tuple[str, str], pd.DataFrame], classes: tuple[str, ...]) -> pd.DataFrame:
@@ -65,7 +70,8 @@ class Report:
     """All figures of a finished run. Raises `StageError` for a run whose evaluation is not finished.
 
     `logits` [test clips, classes] and `draws` (those of `bootstrap`, a `Bootstrap`) are by (system, model). `clips` are
-    the test clips, `folder` is the run's, and `shared_places` the number of locations that are in both splits.
+    the test clips, `folder` is the run's, `shared_places` the number of locations that are in both splits, and
+    `ensembles` are those of `ensembles_of`.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -77,10 +83,11 @@ class Report:
         self.bootstrap = Bootstrap(self.clips, tuple(sorted(trained)), recording=pipeline.settings.recording)
         teachers = pipeline.store.load(tested_teachers(pipeline))
         students = pipeline.store.load(tested_students(pipeline))
+        self.ensembles = ensembles_of(pipeline.settings.teachers.families)
         self.logits = {
             (system, model): sum(teachers[family][system] for family in families)
             for system in SYSTEMS
-            for model, families in ENSEMBLES.items()
+            for model, families in self.ensembles.items()
         } | {(system, STUDENT): students[system] for system in SYSTEMS}
         self.draws = {key: self.bootstrap.accuracies(logits) for key, logits in self.logits.items()}
 
@@ -152,7 +159,7 @@ class Report:
                 **cells(self.figures, system, model, measures),
             }
             for system in SYSTEMS
-            for model in (*ENSEMBLES, STUDENT)
+            for model in (*self.ensembles, STUDENT)
         ]
         return pd.DataFrame(rows)
 

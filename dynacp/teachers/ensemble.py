@@ -1,19 +1,17 @@
-"""The eight teachers: which they are, what they say together, and whether they know anything.
+"""What teachers say together, and whether they know anything.
 
-As in the paper (section 2.1), each family is fine-tuned four times: time-frequency masking on or off, time roll on or
-off. The paper sums their logits; here they are averaged, which is the same at a matched temperature
+The paper sums their logits; here they are averaged, which is the same at a matched temperature
 (`dynacp.training.distillation`).
 
 A teacher recognises the clips that it was fine-tuned on far better than others, so that what it says of them tells a
-student little more than their labels. Cross-fitted teachers each leave out an eighth of the groups, and a clip's soft
+student little more than their labels. Cross-fitted teachers each leave out their share of the groups, and a clip's soft
 label is from those that were not fine-tuned on its group (arXiv 2104.09732).
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import product
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -22,73 +20,31 @@ from torch import Tensor
 
 from dynacp.audio.tau import Clips, DataError, parts_of_whole_groups
 from dynacp.audio.views import Views
-from dynacp.efficientat import FAMILIES, Family
 from dynacp.stages import Stage, StageStore
-from dynacp.teachers.settings import TeacherSettings
 from dynacp.training.loop import macro_accuracy
-from dynacp.training.schedule import Recipe
-
-
-@dataclass(frozen=True)
-class Member:
-    """One teacher of the ensemble, by what tells it from the others."""
-
-    family: Family
-    """The family of its network."""
-    masking: bool
-    """Whether bands and frames are masked in its training."""
-    roll: bool
-    """Whether clips are rolled in time in its training."""
-
-    @property
-    def name(self) -> str:
-        """The teacher's name, such as mn-masking-roll."""
-        return f"{self.family.name}-{'masking' if self.masking else 'plain'}-{'roll' if self.roll else 'still'}"
-
-    def recipe(self, settings: TeacherSettings, clips: int) -> Recipe:
-        """How this teacher is fine-tuned on that many clips; raises `SettingError` for none."""
-        augmentation = settings.augmentation
-        if not self.masking:
-            augmentation = replace(augmentation, mask_bands=0, mask_frames=0)
-        if not self.roll:
-            augmentation = replace(augmentation, roll_frames=0)
-        return settings.schedule(self.family).recipe(clips, augmentation)
-
-
-MEMBERS = tuple(Member(*choice) for choice in product(FAMILIES.values(), (False, True), (False, True)))
-"""The eight teachers: each family with and without masking and roll."""
-
 
 LEAST_LOCATIONS = 3
 """A class from fewer is heard by all teachers: one that leaves out a location, where another is held out for
 validation, must still hear a third."""
 
 
-def left_out(clips: Clips) -> np.ndarray:
-    """The training clips that each of `MEMBERS` leaves out where they are cross-fitted: bool [members, clips].
+def left_out(clips: Clips, teachers: int) -> np.ndarray:
+    """The training clips that each of so many (three or more) cross-fitted teachers leaves out: bool [teachers, clips].
 
     Every group is left out by one of them at least, but for those of a class from fewer than `LEAST_LOCATIONS`, which
     none leaves out. Raises `DataError` for a group with clips of two classes.
     """
     places = [len(np.unique(clips.groups[clips.labels == label])) for label in range(len(clips.classes))]
     divided = np.array(places)[clips.labels] >= LEAST_LOCATIONS
-    parts = np.zeros((len(MEMBERS), len(clips)), dtype=bool)
+    parts = np.zeros((teachers, len(clips)), dtype=bool)
     try:
-        parts[:, divided] = parts_of_whole_groups(clips.take(divided), len(MEMBERS), seed=0)
+        parts[:, divided] = parts_of_whole_groups(clips.take(divided), teachers, seed=0)
     except DataError as error:
         raise DataError(
             f"{error} Cross-fitted teachers leave out whole locations; `--set teachers.cross_fitted=false` lets them "
             "hear all."
         ) from None
     return parts
-
-
-def shared_among(left_out: np.ndarray, teachers: int) -> np.ndarray:
-    """Parts that clips are divided into, shared out among so many teachers: bool [parts, clips] -> [teachers, clips].
-
-    Fewer teachers than parts leave out several each.
-    """
-    return np.stack([left_out[first::teachers].any(0) for first in range(teachers)])
 
 
 Flags = TypeVar("Flags", Tensor, np.ndarray)

@@ -18,7 +18,8 @@ from budget.cli.terminal import warn
 from dynacp.audio.batches import ClipSource, Features
 from dynacp.efficientat import FAMILIES, DyMN, Teacher
 from dynacp.stages import OnStep, Stage, StageStore, derived_seed
-from dynacp.teachers.ensemble import Member, chance_warning
+from dynacp.teachers.ensemble import chance_warning
+from dynacp.teachers.members import Member
 from dynacp.training.examples import Augmented
 from dynacp.training.loop import (
     TRAINING_WORK,

@@ -4,14 +4,21 @@ The paper gives no widths of the masks. These are EfficientAT's 48 bands, and it
 of 89.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b, file_digest
 from pathlib import Path
 
 from dynacp.audio.augmentation_settings import Augmentation
 from dynacp.efficientat import FAMILIES, CheckpointError, Family, Teacher, load_checkpoint
-from dynacp.settings import require, sourced
-from dynacp.training.schedule import Schedule
+from dynacp.settings import SettingError, require, sourced
+from dynacp.teachers.members import MEMBERS, Member
+from dynacp.training.schedule import Recipe, Schedule
+
+ALL = "all"
+"""The value of `which` that takes all teachers."""
+
+LEAST_CROSS_FITTED = 3
+"""Of fewer teachers, one that leaves out its share of a class's locations may hear no more than one."""
 
 MASKING_AND_ROLL = Augmentation(mask_frames=17, mixstyle_probability=0.0)
 """The augmentation of a teacher with masking and roll; the module's docstring derives the widths."""
@@ -19,13 +26,14 @@ MASKING_AND_ROLL = Augmentation(mask_frames=17, mixstyle_probability=0.0)
 
 @dataclass(frozen=True)
 class TeacherSettings:
-    """Where the teachers start, and how they are fine-tuned.
+    """Which teachers there are, where they start, and how they are fine-tuned.
 
     `mn` and `dymn` are official EfficientAT checkpoints. Without `dymn`, DyMN starts from the MN checkpoint
     ("MN-initialised"); without either, both start from random weights at the widths given here. Raises `SettingError`
     for values that make no training; widths and files are first looked at when a teacher is built.
     """
 
+    which: str = sourced(ALL, "the paper's eight; else those whose names begin so, such as mn")
     mn: Path | None = sourced(None, "given with --mn")
     dymn: Path | None = sourced(None, "given with --dymn")
     mn_width: float = sourced(0.1, "without checkpoints: the smallest that teaches at all")
@@ -37,9 +45,7 @@ class TeacherSettings:
     scratch_rate: float = sourced(1e-2, "peak, from random weights: the best of a few short runs")
     weight_decay: float = sourced(1e-4, "the paper gives none: CP-JKU's for students (EfficientAT has 0)")
     warm_up: float = sourced(0.25, "share of the steps before the peak; the paper gives none, chosen here")
-    cross_fitted: bool = sourced(
-        False, "as in the paper; if true, each of the eight leaves out an eighth of the groups"
-    )
+    cross_fitted: bool = sourced(False, "as in the paper; if true, each leaves out its share of the groups")
     augmentation: Augmentation = MASKING_AND_ROLL
     """The augmentation of a teacher with masking and roll; the others leave out one or both."""
 
@@ -47,6 +53,33 @@ class TeacherSettings:
         for name in ("mn_rate", "dymn_rate", "scratch_rate"):
             require(getattr(self, name) > 0, name, getattr(self, name), "positive")
         self.schedule(FAMILIES["mn"])
+        names = ", ".join(member.name for member in MEMBERS)
+        require(bool(self.members), "which", self.which, f"{ALL}, or how some of these begin: {names}")
+        require(
+            len(self.members) >= LEAST_CROSS_FITTED or not self.cross_fitted,
+            "which",
+            self.which,
+            f"{LEAST_CROSS_FITTED} teachers or more where `cross_fitted` is true",
+        )
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The teachers."""
+        return tuple(member for member in MEMBERS if self.which == ALL or member.name.startswith(self.which))
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """The families of the teachers."""
+        return tuple(dict.fromkeys(member.family for member in self.members))
+
+    def recipe(self, member: Member, clips: int) -> Recipe:
+        """How a teacher is fine-tuned on that many clips; raises `SettingError` for none."""
+        augmentation = self.augmentation
+        if not member.masking:
+            augmentation = replace(augmentation, mask_bands=0, mask_frames=0)
+        if not member.roll:
+            augmentation = replace(augmentation, roll_frames=0)
+        return self.schedule(member.family).recipe(clips, augmentation)
 
     def checkpoint(self, family: Family) -> Path | None:
         """The file that a family's weights come from: its own, or that of the family it is made from; or None."""
@@ -56,6 +89,11 @@ class TeacherSettings:
     def width(self, family: Family) -> float:
         """The width of a family's networks that start from random weights; 1 is MobileNetV3-Large's."""
         return float(getattr(self, f"{family.name}_width"))
+
+    def described(self) -> list[str]:
+        """A sentence on the teachers of each family: how many there are, and what they start from."""
+        families = [member.family for member in self.members]
+        return [f"{families.count(family)} {family.title} teachers, {self.start(family)}." for family in self.families]
 
     def start(self, family: Family) -> str:
         """What a family starts from, in words, such as "from random weights, width 0.1"."""
@@ -87,18 +125,31 @@ class TeacherSettings:
         return network if own or family.convert is None else family.convert(network, classes)
 
     def check(self, classes: int) -> None:
-        """Raise `UserError` (`CheckpointError` for a checkpoint) for settings that no teacher can be built from."""
-        for family in FAMILIES.values():
+        """Raise `UserError` (`CheckpointError` for a checkpoint) for settings that no teacher can be built from.
+
+        Or for a checkpoint that none would start from.
+        """
+        used = {self.checkpoint(family) for family in self.families}
+        for name in FAMILIES:
+            file = getattr(self, name)
+            if file not in {None, *used}:
+                raise SettingError(
+                    f"`--{name} {file}`: none of the teachers starts from it, which are those of `teachers.which` "
+                    f"{self.which!r}. Leave it out, or add `--set teachers.which={ALL}`."
+                )
+        for family in self.families:
             self.build(family, classes)
 
     def identity(self) -> dict[str, object]:
         """All settings that the teachers depend on, as plain JSON; checkpoints are named by their content.
 
-        Besides settings by their names, each family's name -> its `rate`, and its `width` or `checkpoint` (a hash).
+        Besides settings by their names, the name of each of their families -> its `rate`, and its `width` or
+        `checkpoint` (a hash).
         Raises `OSError` for a checkpoint that cannot be read.
         """
         return {
-            **{name: self._origin(family) for name, family in FAMILIES.items()},
+            "which": self.which,
+            **{family.name: self._origin(family) for family in self.families},
             "epochs": self.epochs,
             "batch": self.batch,
             "weight_decay": self.weight_decay,

@@ -21,9 +21,8 @@ from dynacp.audio.batches import Features
 from dynacp.audio.cache import log_mels
 from dynacp.audio.features import FrontEnd
 from dynacp.audio.tau import VALIDATION_FOLDS, class_by_device, parts_of_whole_groups, training_clips
-from dynacp.efficientat import FAMILIES
 from dynacp.stages import FORMAT, Stage, StageStore
-from dynacp.teachers.ensemble import MEMBERS, Ensemble, Member, left_out, shared_among
+from dynacp.teachers.ensemble import Ensemble, left_out
 from dynacp.teachers.fine_tuning import TeacherData, load_teacher, teacher_stage
 from dynacp.teachers.settings import TeacherSettings
 from dynacp.teachers.views import Viewing, mean_logits_of_views
@@ -44,11 +43,9 @@ class SearchData:
     """The place where each clip was recorded: str [clips], its city and location."""
     held_out: np.ndarray
     """The clips that are validation in each way to divide them: bool [ways, clips]."""
-    left_out: np.ndarray
-    """The parts of the clips that cross-fitted teachers leave out, as `dynacp.teachers.ensemble.left_out` gives them:
-    bool [parts, clips]."""
-    members: tuple[Member, ...] = MEMBERS
-    """The teachers."""
+    left_out: Callable[[int], np.ndarray]
+    """Gives the clips that each of so many cross-fitted teachers leaves out, as `dynacp.teachers.ensemble.left_out`
+    does: bool [teachers, clips]."""
     way: int = 0
     """The row of `held_out` in use."""
     classes: tuple[str, ...]
@@ -93,15 +90,15 @@ class SearchData:
         return self.labels[self.validation_rows]
 
     def teachers(self, settings: TeacherSettings, seed: int, folder: Path) -> dict[str, Stage]:
-        """The stages of the eight teachers by name, stored in `folder`, with logits of training and validation clips.
+        """The stages of the teachers by name, stored in `folder`, with logits of training and validation clips.
 
         A search fine-tunes on log-mels as they are decoded.
         """
         origins, classes = settings.identity(), len(self.classes)
         shape = (1, 1, self.front_end.mels, self.front_end.frames(self.front_end.sample_rate))
-        macs = {name: by_torch(settings.build(family, classes).eval(), shape) for name, family in FAMILIES.items()}
+        macs = {family: by_torch(settings.build(family, classes).eval(), shape) for family in settings.families}
         stages = {}
-        for member, kept in zip(self.members, self._kept(settings), strict=True):
+        for member, kept in zip(settings.members, self._kept(settings), strict=True):
             data = self._taught(kept)
             stages[member.name] = teacher_stage(
                 f"teachers/{member.name}",
@@ -110,15 +107,18 @@ class SearchData:
                 data,
                 start=origins[member.family.name],
                 build=partial(settings.build, member.family, classes),
-                recipe=member.recipe(settings, data.number),
+                recipe=settings.recipe(member, data.number),
                 seed=seed,
-                macs=macs[member.family.name],
+                macs=macs[member.family],
             )
         return stages
 
     def _kept(self, settings: TeacherSettings) -> np.ndarray:
         """The clips that each teacher does not leave out: bool [teachers, clips]."""
-        return ~(shared_among(self.left_out, len(self.members)) & settings.cross_fitted)
+        teachers = len(settings.members)
+        if settings.cross_fitted:
+            return ~self.left_out(teachers)
+        return np.ones((teachers, len(self.labels)), dtype=bool)
 
     def _taught(self, kept: np.ndarray) -> TeacherData:
         """What a teacher is given that is fine-tuned on the training clips which are `kept` (bool [clips])."""
@@ -142,7 +142,7 @@ class SearchData:
         on_step: Callable[[str, int, int], None],
         views: tuple[int, Augmentation] | None = None,
     ) -> Ensemble:
-        """What the eight teachers say of the training and of the validation clips, and their accuracies on these.
+        """What the teachers say of the training and of the validation clips, and their accuracies on these.
 
         Teachers that are not finished in `folder` yet are fine-tuned, each with a seed that follows from `seed` and its
         name; workers that share the folder share the work. With `views` they are asked about so many views of all
@@ -218,7 +218,7 @@ def load_search_data(root: Path, *, seed: int, cache: Path, device: torch.device
         labels=clips.labels,
         groups=clips.groups,
         held_out=held_out,
-        left_out=left_out(clips),
+        left_out=partial(left_out, clips),
         classes=clips.classes,
         front_end=front_end,
         device=device,

@@ -11,6 +11,7 @@ from budget.limits import Limits
 from dynacp.audio.features import FrontEnd
 from dynacp.strict_json import check_shape
 from dynacp.student.architecture import Architecture
+from dynacp.teachers.settings import ALL
 from nas.scoring.score import ScoreSettings
 from nas.space.space import Space
 from nas.strategy.baseline import DEFAULT_BASELINE, Baseline
@@ -29,7 +30,7 @@ ACTIVATIONS = "max_activation_bytes"
 BEFORE: dict[str, Any] = {
     "limits": {ACTIVATIONS: None},
     "space": {NETWORK_WIDE: {}},
-    "teachers": {"cross_fitted": False},
+    "teachers": {"which": ALL, "cross_fitted": False},
     "score": {"distillation": {"views": 0}},
 }
 """The entries of a stored identity that older studies lack: what each was before it could be chosen."""

@@ -15,7 +15,6 @@ from rich.table import Table
 from budget.cli.terminal import console, show
 from budget.ledger import ledger
 from budget.memory import peak
-from dynacp.efficientat import FAMILIES
 from dynacp.overrides import settings_table
 from dynacp.student.layers import layers_of, steps_of
 from dynacp.teachers.ensemble import Ensemble, what_they_know
@@ -68,8 +67,8 @@ class Screen:
         if not settings.distillation.needs_teachers:
             self.note("No teachers: candidates learn from labels alone.")
             return
-        for name, family in FAMILIES.items():
-            self.note(f"Teachers {name}: four, {settings.teachers.start(family)}.")
+        for sentence in settings.teachers.described():
+            self.note(sentence)
 
     def _clips(self, name: str, table: pd.DataFrame) -> None:
         view = Table(title=f"{name} clips", title_justify="left", box=None)
@@ -101,7 +100,7 @@ class Screen:
     def teachers(self, ensemble: Ensemble) -> None:
         """Print the validation macro accuracy, in %, of each teacher and of all together, and what they have seen."""
         each = ", ".join(f"{name} {accuracy:.1%}" for name, accuracy in ensemble.accuracies.items())
-        self.note(f"Teachers on validation: {each}; all eight {ensemble.accuracy:.1%}.")
+        self.note(f"Teachers on validation: {each}; all together {ensemble.accuracy:.1%}.")
         self.note(what_they_know(ensemble.seen, ensemble.unseen))
 
     @contextmanager

@@ -88,7 +88,8 @@ def teaching(options: argparse.Namespace, data: SearchData, store: Store) -> Sco
     """What distils as the search did, on all clips; its teachers are fine-tuned anew where the cache lacks them."""
     search, folder = store.settings.identity, options.cache / "teachers"
     told = restored(ScoreSettings(SHORT, Distillation()), search["score"])
-    teachers = replace(TEACHERS, mn=options.mn, cross_fitted=search["teachers"]["cross_fitted"])
+    which, cross_fitted = (search["teachers"][name] for name in ("which", "cross_fitted"))
+    teachers = replace(TEACHERS, which=which, mn=options.mn, cross_fitted=cross_fitted)
     ensemble = data.ensemble(teachers, seed=search["seed"], folder=folder, on_step=lambda *_: None, views=told.views)
     everything = replace(data, held_out=np.zeros((1, len(data.labels)), dtype=bool))
     return replace(Scorer.from_ensemble(data, ensemble, told), data=everything)

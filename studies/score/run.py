@@ -28,6 +28,7 @@ from dynacp.audio.cache import log_mels
 from dynacp.audio.tau import test_clips
 from dynacp.student.architecture import Architecture, with_classes
 from dynacp.student.model import DynaCP
+from dynacp.teachers.settings import ALL
 from dynacp.training.distillation import Distillation
 from dynacp.training.examples import Augmented, Examples
 from dynacp.training.loop import (
@@ -137,11 +138,11 @@ class Data:
         if variant.name not in self._scorers:
             assert variant.distillation is not None
             told = ScoreSettings(variant.recipe, variant.distillation)
-            teachers = replace(TEACHERS, mn=self.options.mn, cross_fitted=variant.cross_fitted)
-            clips = replace(self.clips, members=MN) if variant.cross_fitted else self.clips
+            which = MN if variant.cross_fitted else ALL
+            teachers = replace(TEACHERS, mn=self.options.mn, which=which, cross_fitted=variant.cross_fitted)
             folder = self.options.cache / "teachers"
-            ensemble = clips.ensemble(teachers, seed=0, folder=folder, on_step=lambda *_: None, views=told.views)
-            self._scorers[variant.name] = Scorer.from_ensemble(clips, ensemble, told)
+            ensemble = self.clips.ensemble(teachers, seed=0, folder=folder, on_step=lambda *_: None, views=told.views)
+            self._scorers[variant.name] = Scorer.from_ensemble(self.clips, ensemble, told)
         return self._scorers[variant.name]
 
     @cached_property

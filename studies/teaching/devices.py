@@ -2,7 +2,7 @@
 
     python -m studies.teaching.devices --data FIELD --mn mn04_as_mAP_432.pt --cache CACHE --network ARCH.json --name NET
 
-Trains a base and its device students by the pipeline of `dynacp train`, in its preset `best`, shortened, with four MN;
+Trains a base and its device students by the pipeline of `dynacp train`, in its preset `best`, shortened;
 and the base further, on all clips, with as many samples as all of its device students have together. Every model is a
 stage in the cache, so the command may be stopped and given again. Adds a row of each kind for each seed to devices.csv,
 and writes NAME-devices.md.
@@ -27,7 +27,7 @@ from dynacp.training.loop import train
 from dynacp.training.schedule import Schedule
 from studies.in_full import TestSplit, summary
 from studies.sharing import Rows
-from studies.teaching.run import MN, SEEDS, network_parser
+from studies.teaching.run import SEEDS, network_parser
 
 HERE = Path(__file__).parent
 TRAINED = Rows(HERE / "devices.csv", ["net", "network", "seed"])
@@ -46,18 +46,12 @@ SETTINGS = replace(
 to 6, 32 views to 12."""
 
 
-class FourMN(Pipeline):
-    """Distils from the four MN alone."""
-
-    members = MN
-
-
 def main() -> None:
     options = network_parser(__doc__).parse_args()
     torch.set_num_threads(1)
     for seed in SEEDS:
         if (options.name, "base", seed) not in TRAINED.done():
-            keep(FourMN(plan(options, seed)), options, seed)
+            keep(Pipeline(plan(options, seed)), options, seed)
     test = TestSplit(options.data, SETTINGS.front_end, options.cache)
     text = summary(TRAINED.read().query("net == @options.name"), test, reference="base").to_markdown(index=False)
     (HERE / f"{options.name}-devices.md").write_text(text + "\n", encoding="utf-8")

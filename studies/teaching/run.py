@@ -25,7 +25,7 @@ from dynacp.audio.tau import parts_of_whole_groups, training_clips
 from dynacp.student.architecture import Architecture, resolve, with_classes
 from dynacp.student.layers import layers_of
 from dynacp.student.model import DynaCP
-from dynacp.teachers.ensemble import MEMBERS, Member
+from dynacp.teachers.settings import ALL
 from dynacp.training.distillation import Distillation
 from dynacp.training.loop import train
 from nas.scoring.clips import load_search_data
@@ -60,13 +60,13 @@ class Way:
 
     name: str
     distillation: Distillation
-    members: tuple[Member, ...] = MEMBERS
+    which: str = ALL
     cross_fitted: bool = False
     augmentation: Augmentation = RECIPE.augmentation
     epochs: int = EPOCHS
 
 
-MN, ONE = MEMBERS[:4], MEMBERS[3:4]
+MN, ONE = "mn", "mn-masking-roll"
 VIEWS, MORE_VIEWS = replace(SOFT, views=EPOCHS), replace(SOFT, views=2 * EPOCHS)
 WAYS = (
     Way("labels", LABELS),
@@ -153,12 +153,11 @@ class Teaching:
         settings = ScoreSettings(replace(RECIPE, augmentation=way.augmentation), way.distillation)
         if not way.distillation.needs_teachers:
             return Scorer.on_labels(self.data, settings)
-        teachers = replace(TEACHERS, mn=self.options.mn, cross_fitted=way.cross_fitted)
+        teachers = replace(TEACHERS, mn=self.options.mn, which=way.which, cross_fitted=way.cross_fitted)
         folder = self.options.cache / "teachers"
-        data = replace(self.data, members=way.members)
-        ensemble = data.ensemble(teachers, seed=0, folder=folder, on_step=lambda *_: None, views=settings.views)
+        ensemble = self.data.ensemble(teachers, seed=0, folder=folder, on_step=lambda *_: None, views=settings.views)
         print(f"{way.name}: seen {ensemble.seen}, unseen {ensemble.unseen}, {ensemble.accuracies}", flush=True)
-        return Scorer.from_ensemble(data, ensemble, settings)
+        return Scorer.from_ensemble(self.data, ensemble, settings)
 
 
 if __name__ == "__main__":

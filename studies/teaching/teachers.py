@@ -20,7 +20,7 @@ from dynacp.training.loop import predict
 from nas.scoring.score import TEACHERS
 from studies.in_full import TestSplit
 from studies.sharing import study_parser
-from studies.teaching.run import MN, TRAINED, Teaching
+from studies.teaching.run import TRAINED, Teaching
 
 HERE = Path(__file__).parent
 WAYS = ("labels", "four MN, cross-fitted, views, and labels")
@@ -30,8 +30,8 @@ def main() -> None:
     options = study_parser(__doc__).parse_args()
     torch.set_num_threads(1)
     teaching, store = Teaching(options), StageStore()
-    test, settings = TestSplit(options.data, *teaching.heard), replace(TEACHERS, mn=options.mn, cross_fitted=True)
-    stages = replace(teaching.data, members=MN).teachers(settings, seed=0, folder=options.cache / "teachers")
+    test, settings = TestSplit(options.data, *teaching.heard), replace(TEACHERS, mn=options.mn)
+    stages = teaching.data.teachers(settings, seed=0, folder=options.cache / "teachers")
     classes = teaching.data.classes
     logits = {name: predict(load_teacher(stage, store, len(classes)), test.features) for name, stage in stages.items()}
     logits["mean of the four"] = torch.stack([*logits.values()]).mean(0)

@@ -17,13 +17,14 @@ import torch
 from budget.ledger import totals
 from dynacp.audio.dataset import GENERAL
 from dynacp.audio.tau import parts_of_whole_groups, training_clips
+from dynacp.pipeline.pipeline import Pipeline
 from dynacp.pipeline.plan import Plan
 from dynacp.pipeline.runner import make_in_turn
 from dynacp.stages import in_order
 from dynacp.student.layers import layers_of
 from studies.in_full import TestSplit, summary
 from studies.sharing import Rows
-from studies.teaching.devices import SETTINGS, FourMN
+from studies.teaching.devices import SETTINGS
 from studies.teaching.run import SEEDS, network_parser
 
 HERE = Path(__file__).parent
@@ -53,7 +54,7 @@ def main() -> None:
     for seed in SEEDS:
         for kind in KINDS:
             if (options.name, kind.name, seed) not in TRAINED.done():
-                keep(FourMN(plan(options, root, kind, seed)), options, kind, seed)
+                keep(Pipeline(plan(options, root, kind, seed)), options, kind, seed)
     test = TestSplit(options.data, SETTINGS.front_end, options.cache)
     told = TRAINED.read().query("net == @options.name")
     text = summary(told, test, reference=KINDS[1].name).to_markdown(index=False)
@@ -104,7 +105,7 @@ def plan(options: argparse.Namespace, root: Path, kind: Kind, seed: int) -> Plan
     )
 
 
-def keep(pipeline: FourMN, options: argparse.Namespace, kind: Kind, seed: int) -> None:
+def keep(pipeline: Pipeline, options: argparse.Namespace, kind: Kind, seed: int) -> None:
     """Train a base, and add its row."""
     make_in_turn(pipeline, in_order([pipeline.student(GENERAL)]), lambda *_: None)
     judged = TestSplit(options.data, SETTINGS.front_end, options.cache).judged(pipeline.load_student(GENERAL))

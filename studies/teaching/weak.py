@@ -18,6 +18,7 @@ from budget.ledger import totals
 from dynacp.audio.scenes import write_scenes
 from dynacp.student.architecture import TABLE1, with_classes
 from dynacp.student.layers import layers_of
+from dynacp.teachers.settings import ALL
 from nas.scoring.clips import SearchData, load_search_data
 from nas.scoring.score import FULL_EPOCHS, SHORT, TEACHERS, Scorer, ScoreSettings
 from nas.strategy.propose import combined_seed
@@ -54,9 +55,11 @@ def main() -> None:
 
 
 def taught(data: SearchData, folder: Path) -> Scorer:
-    """What distils as a search does by default."""
+    """What distils as a search does by default, but that all eight teachers speak."""
     settings = ScoreSettings()
-    ensemble = data.ensemble(TEACHERS, seed=0, folder=folder, on_step=lambda *_: None, views=settings.views)
+    ensemble = data.ensemble(
+        replace(TEACHERS, which=ALL), seed=0, folder=folder, on_step=lambda *_: None, views=settings.views
+    )
     print(f"teachers: seen {ensemble.seen}, unseen {ensemble.unseen}, {ensemble.accuracies}, {ensemble.accuracy:.1%}")
     return Scorer.from_ensemble(data, ensemble, settings)
 

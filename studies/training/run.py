@@ -29,7 +29,6 @@ from dynacp.pipeline.report import Report
 from dynacp.pipeline.runner import GROUPS, make_in_turn, stages_of
 from dynacp.stages import Stage, in_order
 from dynacp.student.architecture import TABLE1, Architecture, resolve
-from dynacp.teachers.ensemble import MEMBERS
 from dynacp.training.loop import predict
 from dynacp.training.schedule import Schedule
 
@@ -48,12 +47,6 @@ SETTINGS = replace(
 """What was shortened: 80 epochs of teachers to 4, 20 of device teachers to 3, 150 of the base to 15, 50 of device
 students to 10. Freq-MixStyle and mixup are as weak as short trainings need them, which the search's validation showed.
 """
-
-
-class OneTeacher(Pipeline):
-    """Distils from the first MN alone: without masking and roll."""
-
-    members = MEMBERS[:1]
 
 
 class SumAtTwo(Pipeline):
@@ -77,7 +70,7 @@ def conditions(winner: Architecture) -> list[Condition]:
         Condition("Table 1", TABLE1, devices=True),
         Condition("the search's winner", winner, devices=True),
         Condition("labels alone", TABLE1, overrides=("distillation.label_weight=1.0",)),
-        Condition("one teacher", TABLE1, OneTeacher),
+        Condition("one teacher", TABLE1, overrides=("teachers.which=mn-plain-still",)),
         Condition("sum at T = 2", TABLE1, SumAtTwo),
         Condition("maximum pools", replace(TABLE1, pool="maximum")),
         Condition("batch norm on D", replace(TABLE1, norm="depthwise")),

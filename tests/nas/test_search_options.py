@@ -40,7 +40,7 @@ def test_a_search_of_an_older_version_is_resumed_with_its_own_settings(name: str
 def test_a_search_with_the_defaults_of_today_is_resumed_by_its_own_command() -> None:
     content = json.loads(json.dumps(dict(stored().content)))
     content["identity"] |= {"score": asdict(SearchSettings().score)}
-    content["identity"]["teachers"]["cross_fitted"] = True
+    content["identity"]["teachers"] |= {"which": "mn", "cross_fitted": True}
     content["command"] = "python -m nas.search --data 'a folder' --seed 1"
     assert resuming(StudySettings(content)) == ["--data", "a folder", "--seed", "1"]
 

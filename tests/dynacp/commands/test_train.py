@@ -28,7 +28,7 @@ from dynacp.pipeline.plan import read_plan
 from dynacp.pipeline.runner import make_side_by_side
 from dynacp.stages import StageError, read_artifact
 from dynacp.student.architecture import with_classes
-from dynacp.teachers.ensemble import MEMBERS
+from dynacp.teachers.members import MEMBERS
 
 STUDENTS = ("base", *tiny.TRAINING_DEVICES)
 KILLS = int(os.environ.get("DYNACP_KILLS", "2"))

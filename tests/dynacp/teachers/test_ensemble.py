@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.distributions import Categorical
 
 from dynacp.audio.augmentation_settings import Augmentation
@@ -20,7 +22,8 @@ from dynacp.overrides import changed
 from dynacp.pipeline.plan import TrainingSettings
 from dynacp.settings import SettingError, named
 from dynacp.stages import read_artifact
-from dynacp.teachers.ensemble import MEMBERS, Ensemble, Member, chance_warning, known, left_out, what_they_know
+from dynacp.teachers.ensemble import Ensemble, chance_warning, known, left_out, what_they_know
+from dynacp.teachers.members import MEMBERS, Member
 from dynacp.teachers.settings import TeacherSettings
 from dynacp.training.loop import predict, train
 from nas.scoring.clips import SearchData
@@ -39,7 +42,7 @@ def data(training: int = 24, validation: int = 6, key: str = "d") -> SearchData:
         labels=np.arange(clips) % CLASSES,
         groups=np.arange(clips).astype(str),
         held_out=np.arange(clips)[None] >= training,
-        left_out=np.arange(clips) % 8 == np.arange(8)[:, None],
+        left_out=lambda teachers: np.arange(clips) % teachers == np.arange(teachers)[:, None],
         classes=tuple("abc"),
         front_end=FrontEnd(mels=64),
         device=torch.device("cpu"),
@@ -72,13 +75,13 @@ def test_there_are_four_mn_and_four_dymn_one_for_each_setting_of_the_two_switche
     assert len({member.name for member in MEMBERS}) == 8
     assert [member.family.name for member in MEMBERS] == ["mn"] * 4 + ["dymn"] * 4
     for member in MEMBERS:
-        augmentation = member.recipe(TeacherSettings(), 100).augmentation
+        augmentation = TeacherSettings().recipe(member, 100).augmentation
         assert bool(augmentation.mask_bands and augmentation.mask_frames) == member.masking
         assert bool(augmentation.roll_frames) == member.roll
 
 
 def test_an_epoch_of_a_teacher_is_as_many_samples_as_there_are_clips() -> None:
-    assert Member(FAMILIES["mn"], True, True).recipe(TeacherSettings(epochs=3), 1_552).samples == 3 * 1_552
+    assert TeacherSettings(epochs=3).recipe(Member(FAMILIES["mn"], True, True), 1_552).samples == 3 * 1_552
 
 
 def test_every_number_of_a_teacher_s_training_is_a_setting_that_is_printed_and_can_be_changed() -> None:
@@ -94,7 +97,7 @@ def test_every_number_of_a_teacher_s_training_is_a_setting_that_is_printed_and_c
     given = changed(TrainingSettings(), [f"teachers.{number}" for number in numbers]).teachers
     printed = {value for _, value, _ in named(given)}
     for member in MEMBERS:
-        recipe = asdict(member.recipe(given, 100))
+        recipe = asdict(given.recipe(member, 100))
         assert recipe.pop("samples") == 100 * given.epochs
         assert recipe.pop("augmentation").keys() == asdict(given.augmentation).keys()
         assert {recipe[name] for name in ("batch", "weight_decay", "warm_up")} == {7, 0.014, 0.15}
@@ -186,22 +189,33 @@ def at(*places: str) -> Clips:
     return Clips(files, labels, devices, np.array(places), ("a", "b"), ("phone",))
 
 
-def test_a_class_of_two_locations_is_heard_by_all_teachers_and_one_of_three_is_left_out() -> None:
-    parts = left_out(at("a1", "a1", "a2", "b1", "b2", "b3"))
+@pytest.mark.parametrize("teachers", [4, 8])
+def test_a_class_of_two_locations_is_heard_by_all_teachers_and_one_of_three_is_left_out(teachers: int) -> None:
+    parts = left_out(at("a1", "a1", "a2", "b1", "b2", "b3"), teachers)
     assert not parts[:, :3].any()
-    assert parts[:, 3:].sum(axis=1).tolist() == [1] * 8, "of three locations each of the eight leaves out one"
+    assert parts[:, 3:].sum(axis=1).tolist() == [1] * teachers, "of three locations each leaves out one"
+
+
+@given(clips=st.lists(st.integers(1, 5), min_size=2, max_size=12), teachers=st.integers(3, 8))
+@settings(max_examples=30, deadline=None)
+def test_a_cross_fitted_teacher_hears_two_locations_of_each_class_or_all(clips: list[int], teachers: int) -> None:
+    """However many clips each location has."""
+    places = [f"{name}{place}" for name in "ab" for place, number in enumerate(clips) for _ in range(number)]
+    parts = left_out(at(*places), teachers)
+    for mine in np.split(np.arange(len(places)), 2):
+        heard = [len({places[clip] for clip in mine if not row[clip]}) for row in parts]
+        assert set(heard) == {len(clips)} or (min(heard) >= 2 and max(heard) < len(clips))
+    assert not parts.any() or parts.any(axis=0).all(), "every location is left out by one at least"
 
 
 def test_who_cannot_cross_fit_is_told_how_to_do_without() -> None:
     shared = replace(at("a1", "a2", "a3", "b1", "b2", "b3"), groups=np.array(["a1", "a2", "a3", "b1", "b2", "a3"]))
     with pytest.raises(DataError, match=r"'a3' holds .* `--set teachers.cross_fitted=false` lets them hear all"):
-        left_out(shared)
+        left_out(shared, 8)
 
 
-def test_four_cross_fitted_teachers_leave_out_two_eighths_each(tmp_path: Path) -> None:
-    four = replace(data(), members=MEMBERS[:4])
-    settings = replace(ONE_EPOCH, cross_fitted=True)
-    ensemble = four.ensemble(settings, seed=0, folder=tmp_path, on_step=lambda *_: None)
+def test_four_cross_fitted_teachers_leave_out_a_quarter_each(tmp_path: Path) -> None:
+    ensemble = prepare(tmp_path, settings=replace(ONE_EPOCH, which="mn", cross_fitted=True))
     of_training, clips = said(tmp_path, data().training, MEMBERS[:4]), torch.arange(24)
     torch.testing.assert_close(ensemble.logits, of_training[clips % 4, clips], rtol=1e-4, atol=1e-4)
     assert set(ensemble.accuracies) == {member.name for member in MEMBERS[:4]}
@@ -285,6 +299,25 @@ def test_a_checkpoint_of_the_wrong_family_is_refused_and_the_right_one_starts_bo
     assert settings.start(FAMILIES["mn"]) == "from checkpoint mn02.pt"
     assert settings.start(FAMILIES["dymn"]) == "MN-initialised from mn02.pt"
     assert replace(settings, mn=None).start(FAMILIES["dymn"]) == "from random weights, width 0.1"
+
+
+def test_teachers_are_chosen_by_how_their_names_begin() -> None:
+    assert TeacherSettings().members == MEMBERS
+    assert TeacherSettings(which="mn").members == MEMBERS[:4]
+    assert [each.name for each in TeacherSettings(which="dymn-plain-still").members] == ["dymn-plain-still"]
+    assert TeacherSettings(which="mn").described() == ["4 MN teachers, from random weights, width 0.1."]
+    assert list(TeacherSettings(which="mn").identity()).count("dymn") == 0
+    with pytest.raises(
+        SettingError, match=r"`which` must be all, or how some of these begin: mn-plain-still, .* 'cnn'"
+    ):
+        TeacherSettings(which="cnn")
+    with pytest.raises(SettingError, match=r"`which` must be 3 teachers or more where .* true, .* 'mn-m'"):
+        TeacherSettings(which="mn-m", cross_fitted=True)
+
+
+def test_a_checkpoint_that_no_teacher_would_start_from_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"`--dymn .*dymn04.pt`: none of the teachers .* `--set teachers.which=all`"):
+        TeacherSettings(which="mn", dymn=tmp_path / "dymn04.pt").check(CLASSES)
 
 
 def test_settings_name_a_checkpoint_by_its_content_not_by_its_path(tmp_path: Path) -> None:
