@@ -4,9 +4,9 @@
 
 Both train Table 1 by a search's default recipe, on one thread: the same loss, batches, and augmentation. The plain
 recipe does in its loop what a training script without caches does for every batch: read the wavs, compute the log-mels,
-ask the eight teachers. The short distillation reads the log-mels of both clips that a view mixes from the memory-mapped
-cache, and what the teachers say of it from memory. Its caches are built before the clock starts: once for a whole
-search, not once for each of its trials.
+ask the paper's eight teachers. The short distillation reads the log-mels of both clips that a view mixes from the
+memory-mapped cache, and what the teachers say of it from memory. Its caches are built before the clock starts: once for
+a whole search, not once for each of its trials.
 
 Notes. With teachers of width 0.4, on an EPYC with AVX2: 65 samples/s against 13.4, 4.8 times as fast. The plain recipe
 spends 74 % of its time on the teachers, 5 % on reading and the front end; what is left is the student's own training

@@ -83,8 +83,7 @@ class Search:
 
     `options` are as `nas.search_options.parser` gives them, `limits` those of a candidate, `settings` all numbers.
     `baseline` is the network to beat, None for the one that the options name. `ensemble` is what the teachers say, None
-    before they were asked. Raises `UserError` for options that
-    cannot be used, such as a bad `--set`.
+    before they were asked. Raises `UserError` for options that cannot be used, such as a bad `--set`.
     """
 
     def __init__(self, options: argparse.Namespace, screen: Screen, baseline: Baseline | None = None) -> None:

@@ -14,11 +14,15 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 from servers import Postgres
 
 from budget.cli.command import name_user
 
 name_user()  # as all commands do
+
+settings.register_profile("unhurried", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("unhurried")
 
 # A shell lets its background jobs ignore ^C, and so would all that the tests start and then interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

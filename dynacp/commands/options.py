@@ -48,7 +48,12 @@ def add_checkpoint_options(add: Add) -> None:
     `add` is `add_argument` of a parser or a group.
     """
     add("--mn", type=Path, metavar="FILE", help="an EfficientAT MN checkpoint; without, MN starts from random weights")
-    add("--dymn", type=Path, metavar="FILE", help="the same for DyMN; without, it starts from MN's, if there is one")
+    add(
+        "--dymn",
+        type=Path,
+        metavar="FILE",
+        help="the same for DyMN, with teachers.which=all; without, it starts from MN's, if there is one",
+    )
 
 
 def add_device_option(add: Add) -> None:

@@ -1,1 +1,1 @@
-"""The eight teachers: what they start from, how they are fine-tuned, and what they say of clips."""
+"""Teachers: which there are, what they start from, how they are fine-tuned, and what they say of clips."""

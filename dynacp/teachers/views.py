@@ -1,8 +1,8 @@
 """What teachers say of views of clips: a stage for each teacher, stored once, and the soft labels of all together.
 
 The views themselves are not stored, being computed from their seed. With K views, what the teachers say takes 4 K bytes
-a clip and class where they are cross-fitted, and eight times as much where all of them hear every clip: for the 34,900
-clips of TAU and 32 views 45 or 357 MB by general teachers, and as much again by those of devices.
+a clip and class where they are cross-fitted, and as much by each of them where all hear every clip: for the 34,900
+clips of TAU and 32 views 45 MB, or 357 MB by eight general teachers, and as much again by those of devices.
 """
 
 import json

@@ -116,7 +116,7 @@ def test_a_seed_gives_the_same_augmentation_on_an_accelerator(name: str) -> None
 # rolls
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(clips=st.integers(1, 6), length=st.integers(1, 40), data=st.data())
 def test_a_roll_is_one_shift_of_each_clip_within_the_limit(clips: int, length: int, data: st.DataObject) -> None:
     most = data.draw(st.integers(0, length))
@@ -143,7 +143,7 @@ def runs(masked: Tensor) -> int:
     return int((masked.int().diff(prepend=torch.tensor([0])) == 1).sum())
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(mels=st.integers(1, 20), frames=st.integers(1, 20), seed=st.integers(0, 1000), data=st.data())
 def test_a_mask_is_one_run_no_wider_than_the_limit(mels: int, frames: int, seed: int, data: st.DataObject) -> None:
     x = torch.zeros(5, 1, mels, frames)
@@ -223,7 +223,7 @@ def test_mixstyle_of_silent_bands_is_finite() -> None:
     assert freq_mixstyle(x, probability=1, alpha=0.4, generator=seeded(0)).isfinite().all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     clips=st.integers(1, 9),
     classes=st.integers(2, 6),

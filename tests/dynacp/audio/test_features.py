@@ -57,7 +57,7 @@ def test_one_second_at_32_khz_gives_64_frames_and_65_without_pre_emphasis() -> N
     assert FrontEnd(sample_rate=32_000, pre_emphasis=0).frames(32_000) == 65  # 1 + 32,000 // 500
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     samples=st.integers(200, 3000),
     hop=st.integers(20, 300),

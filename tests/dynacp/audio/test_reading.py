@@ -66,7 +66,7 @@ def test_a_rate_that_shares_no_divisor_is_resampled_exactly(tmp_path: Path, own_
     assert np.abs(recorded.samples - expected)[50:-50].max() < 1e-3
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(own_rate=st.integers(*RATES), rate=st.sampled_from((16_000, 32_000, 44_100)), seed=st.integers(0, 9))
 def test_both_ways_of_resampling_compute_the_same(own_rate: int, rate: int, seed: int) -> None:
     assume(own_rate != rate)

@@ -11,7 +11,7 @@ import pytest
 import soundfile as sf
 import tiny
 import torch
-from hypothesis import given, reject, settings
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from dynacp.__main__ import main
@@ -162,7 +162,6 @@ def test_names_that_no_file_or_column_can_have_are_refused(name: str, complaint:
     assert "rename" in str(refusal.value)
 
 
-@settings(deadline=None)
 @given(
     st.text(
         st.characters(codec=sys.getfilesystemencoding(), exclude_categories=["C"], exclude_characters='<>:"/\\|?*,'),

@@ -58,7 +58,7 @@ def test_one_seed_gives_one_split_and_seeds_differ(original: Path) -> None:
     assert len({split_validation(clips, seed=seed)[1].files for seed in range(6)}) > 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     cells=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(1, 12)), min_size=4, max_size=12),
     groups_per_class=st.integers(2, 9),

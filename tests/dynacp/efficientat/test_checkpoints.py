@@ -125,7 +125,7 @@ def test_files_that_are_none_are_refused(small: dict[str, dict[str, Tensor]], tm
 
 
 @given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_flipped_bit_is_noticed_or_harmless(
     place: float, bit: int, small: dict[str, dict[str, Tensor]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

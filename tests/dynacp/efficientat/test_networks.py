@@ -152,7 +152,7 @@ def test_autocast_trains_every_parameter_with_finite_gradients(build: type[MN]) 
     temperature=st.sampled_from([1.0, 30.0]),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_dynamic_convolution_is_one_static_convolution_a_sample(
     batch: int, inputs: int, kernel: int, stride: int, temperature: float, seed: int
 ) -> None:

@@ -73,7 +73,7 @@ def test_a_damaged_run_file_is_named_with_what_mends_it(spoil: Callable[[str], s
     assert claimed(tmp_path) == text, "training mends it"
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=st.data())
 def test_whatever_stands_in_a_run_file_is_read_or_refused(drawn: st.DataObject, tmp_path: Path) -> None:
     content = plain({"architecture": TABLE1.to_json(), "settings": asdict(TrainingSettings()), "teachers": None})

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -79,7 +79,6 @@ def random_network(architecture: Architecture) -> DynaCP:
     return network
 
 
-@settings(deadline=None)  # the first call compiles
 @given(architecture=architectures(), batch=st.integers(2, 5), seed=SEEDS, layout=st.sampled_from(LAYOUTS))
 def test_every_network_has_the_step_that_pytorch_gives_it(
     architecture: Architecture, batch: int, seed: int, layout: torch.memory_format

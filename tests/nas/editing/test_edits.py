@@ -22,7 +22,7 @@ def random_network(seed: int) -> Architecture:
     return SPACE.networks(1, np.random.default_rng(seed))[0]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(SEEDS)
 def test_every_single_change_of_the_space_is_an_edit(seed: int) -> None:
     network = random_network(seed)
@@ -31,7 +31,7 @@ def test_every_single_change_of_the_space_is_an_edit(seed: int) -> None:
             assert edited(network, f"{change.name}={change.value}", SPACE) == change.architecture
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(SEEDS, st.data())
 def test_what_is_added_or_moved_can_be_taken_back(seed: int, data: st.DataObject) -> None:
     network = random_network(seed)

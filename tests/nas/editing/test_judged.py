@@ -37,7 +37,7 @@ def values(judged: Judged) -> list[Value]:
     return [value for choice in choices for value in choice.values]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(NETWORKS | st.sampled_from([TABLE1, BASELINE]), TERMS)
 def test_every_value_costs_what_its_network_costs_alone(network: Architecture, terms: Terms) -> None:
     judged = Judged(network, terms)
@@ -57,7 +57,7 @@ def test_every_value_costs_what_its_network_costs_alone(network: Architecture, t
             assert value.chosen or value.network == edited(network, value.edit, judged.space)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(NETWORKS)
 def test_each_choice_shows_every_value_of_the_space_and_marks_the_present_one(network: Architecture) -> None:
     judged = Judged(network, Terms())

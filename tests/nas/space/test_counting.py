@@ -84,7 +84,7 @@ def architectures(draw: st.DrawFn) -> Architecture:
     )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(architectures(), min_size=1, max_size=12), st.sampled_from([*DTYPES]), st.integers(1, 12))
 def test_activations_of_many_at_once_are_those_of_each_alone(
     networks: list[Architecture], dtype: str, alike: int

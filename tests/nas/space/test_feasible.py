@@ -45,7 +45,7 @@ def limits(draw: st.DrawFn, name: str, dtype: str = DEFAULT_DTYPE) -> Limits:
 
 @of_all_spaces
 @pytest.mark.parametrize("dtype", DTYPES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data(), st.sampled_from(SIZES), st.sampled_from([0, 4, 10**12]))
 def test_as_many_fit_as_listing_every_network_finds(
     dtype: str, name: str, data: st.DataObject, blocks: int, listing: int
@@ -58,7 +58,7 @@ def test_as_many_fit_as_listing_every_network_finds(
 
 
 @of_all_spaces
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data(), st.sampled_from(SIZES))
 def test_as_many_begin_like_a_network_as_listing_every_network_finds(
     name: str, data: st.DataObject, blocks: int
@@ -102,7 +102,7 @@ def test_networks_of_the_default_choices_count_as_in_bulk(
 
 @of_all_spaces
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_choices_are_offered_where_an_architecture_that_fits_has_them_and_nowhere_else(
     dtype: str, name: str, data: st.DataObject
@@ -168,7 +168,7 @@ def test_a_space_too_large_to_be_counted_exactly_is_not_sampled_from() -> None:
 
 @of_all_spaces
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.data(), st.integers(0, 2**32 - 1))
 def test_the_nearest_choices_fit_and_are_the_same_where_the_network_fits(
     dtype: str, name: str, data: st.DataObject, seed: int
@@ -267,7 +267,7 @@ def spaces(draw: st.DrawFn) -> Space:
         raise
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     spaces(), st.sampled_from([*DTYPES]), st.floats(0, 1), st.floats(0, 1), st.none() | st.floats(0, 1),
     st.integers(0, 2**32 - 1),
