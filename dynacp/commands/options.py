@@ -52,7 +52,7 @@ def add_checkpoint_options(add: Add) -> None:
         "--dymn",
         type=Path,
         metavar="FILE",
-        help="the same for DyMN, with teachers.which=all; without, it starts from MN's, if there is one",
+        help="the same for DyMN, which `--set teachers.which=all` adds; without, it starts from MN's, if any",
     )
 
 
