@@ -93,7 +93,7 @@ class TeacherSettings:
     def described(self) -> list[str]:
         """A sentence on the teachers of each family: how many there are, and what they start from."""
         families = [member.family for member in self.members]
-        return [f"{families.count(family)} {family.title} teachers, {self.start(family)}." for family in self.families]
+        return [f"{family.title} teachers: {families.count(family)}, {self.start(family)}." for family in self.families]
 
     def start(self, family: Family) -> str:
         """What a family starts from, in words, such as "from random weights, width 0.1"."""

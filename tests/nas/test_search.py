@@ -1,4 +1,4 @@
-"""`python -m nas.search`, whole: on a tiny data set of real wavs, with eight real (small) teachers."""
+"""`python -m nas.search`, whole: on a tiny data set of real wavs, with four real (small) teachers."""
 
 import os
 import re

@@ -305,7 +305,7 @@ def test_teachers_are_chosen_by_how_their_names_begin() -> None:
     assert TeacherSettings().members == MEMBERS
     assert TeacherSettings(which="mn").members == MEMBERS[:4]
     assert [each.name for each in TeacherSettings(which="dymn-plain-still").members] == ["dymn-plain-still"]
-    assert TeacherSettings(which="mn").described() == ["4 MN teachers, from random weights, width 0.1."]
+    assert TeacherSettings(which="mn").described() == ["MN teachers: 4, from random weights, width 0.1."]
     assert "dymn" not in TeacherSettings(which="mn").identity()
     with pytest.raises(SettingError, match=r"`which` must be all, or how some of these begin: mn-plain-still,.* 'cnn'"):
         TeacherSettings(which="cnn")
